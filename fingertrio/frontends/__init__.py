@@ -1,0 +1,1 @@
+"""The doors. Each asks the service and nobody else; none knows another."""

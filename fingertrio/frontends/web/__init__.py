@@ -1,0 +1,1 @@
+"""The web door: Quart, served by Hypercorn on Trio."""

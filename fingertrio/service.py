@@ -1,0 +1,363 @@
+"""The service: what every front end asks, and the only thing that asks the backend.
+
+It adds what no backend should have to write again: a deadline on every call, one call for many askers (single flight),
+a bounded cache that a backend's changes keep true, and one public face for every failure. It knows neither sockets nor
+protocols, and nothing of where a status comes from.
+
+Single flight without a task of its own: the first asker makes the call in its own task, the others wait for what it
+brings. If the first is cancelled, so is its call, and one of those who wait makes it anew. Nobody who is cancelled
+takes anybody along, and a miss costs no spawn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from typing import Generic, TypeVar
+
+import trio
+
+from fingertrio.backend import (
+    Backend,
+    BackendError,
+    Change,
+    EmitsChanges,
+    ListsUsers,
+    SetsStatus,
+    UserInfo,
+)
+from fingertrio.names import check_user_name, is_user_name
+from fingertrio.observe import Observer
+
+# A status is a few words or a plan file; past this size somebody stores files in it.
+STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
+
+# Names that one slow subscriber may have waiting before it is told "anything may have changed" instead.
+FEED_LIMIT = 1024
+
+_FEED_BACKOFF = (0.25, 10.0)  # seconds: first and longest wait before a broken change feed is entered again
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """What the service answered, and until when (trio's clock) it holds.
+
+    A front end may keep what it rendered of `value` for as long as `expires` lies ahead; the service sets it back the
+    moment a change arrives, so looking at it is all there is to invalidation.
+    """
+
+    __slots__ = ("expires", "value")
+
+    def __init__(self, value: T, expires: float) -> None:
+        self.value = value
+        self.expires = expires
+
+
+class _Flight:
+    """One call under way. `landed` exists once somebody waits; `current` turns False when a change overtakes it."""
+
+    __slots__ = ("current", "landed", "outcome")
+
+    def __init__(self) -> None:
+        self.landed: trio.Event | None = None
+        self.outcome: Answer[object] | BackendError | None = None  # None after landing: its caller was cancelled
+        self.current = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePolicy:
+    """The service's numbers.
+
+    Attributes:
+        deadline: seconds that a backend may take for one call.
+        cache_ttl: seconds that an answer holds where the backend emits no changes (or its feed is broken).
+        cache_size: answers kept at most, known and unknown users counted apart, so that a flood of questions for users
+            who do not exist cannot push out those who do.
+    """
+
+    deadline: float = 5.0
+    cache_ttl: float = 1.0
+    cache_size: int = 10_000
+
+
+class FingerService:
+    """Asks one backend on behalf of every door. Made by `FingerService.open`."""
+
+    def __init__(self, backend: Backend, policy: ServicePolicy, observer: Observer) -> None:
+        self._backend = backend
+        self._policy = policy
+        self._observer = observer
+        self._setter = backend if isinstance(backend, SetsStatus) else None
+        self._lister = backend if isinstance(backend, ListsUsers) else None
+        self._emitter = backend if isinstance(backend, EmitsChanges) else None
+        self._live = False  # the change feed is being heard
+        self._known: dict[str | None, Answer[object]] = {}  # None: the list of users
+        self._unknown: dict[str | None, Answer[object]] = {}
+        self._flights: dict[str | None, _Flight] = {}
+        self._feeds: set[ChangeFeed] = set()
+        self.epoch = 0  # counts changes of any kind: equal epochs, equal answers, expiry apart
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, backend: Backend, policy: ServicePolicy | None = None, observer: Observer | None = None
+    ) -> AsyncIterator[FingerService]:
+        """A service over an opened backend, following its changes until the context ends. The backend stays open."""
+        service = cls(backend, policy or ServicePolicy(), observer or Observer())
+        if service._emitter is None:
+            yield service
+            return
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service._follow, service._emitter)
+            yield service
+            nursery.cancel_scope.cancel()
+
+    @property
+    def can_set(self) -> bool:
+        """Whether `set_user` can succeed at all."""
+        return self._setter is not None
+
+    @property
+    def can_list(self) -> bool:
+        """Whether `get_users` can succeed at all."""
+        return self._lister is not None
+
+    def peek(self, user: str) -> Answer[UserInfo | None] | None:
+        """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
+        answer = self._known.get(user) or self._unknown.get(user)
+        if answer is not None and answer.expires > trio.current_time():
+            return answer  # type: ignore[return-value]  # a name's answers hold a UserInfo or None
+        return None
+
+    def peek_users(self) -> Answer[tuple[str, ...]] | None:
+        """The list of users if it is in memory and holds, without waiting."""
+        answer = self._known.get(None)
+        if answer is not None and answer.expires > trio.current_time():
+            return answer  # type: ignore[return-value]  # the list is kept under None
+        return None
+
+    async def get_user(self, user: str) -> UserInfo | None:
+        """What is known of `user`; None: no such user, and so for whatever could not be a name.
+
+        Raises:
+            BackendError: with a message fit for strangers; its cause has been logged.
+        """
+        return (await self.ask_user(user)).value
+
+    async def get_users(self) -> tuple[str, ...]:
+        """Every login name. Raises BackendError, also where the backend keeps no list."""
+        return (await self.ask_users()).value
+
+    async def ask_user(self, user: str) -> Answer[UserInfo | None]:
+        """As `get_user`, with the time until which the answer holds."""
+        if not is_user_name(user):
+            return Answer(None, inf)
+        return await self._ask(user, lambda: self._backend.get_user(user))  # type: ignore[return-value]
+
+    async def ask_users(self) -> Answer[tuple[str, ...]]:
+        """As `get_users`, with the time until which the answer holds."""
+        if (lister := self._lister) is None:
+            raise BackendError("No list of users is kept here")
+
+        async def call() -> tuple[str, ...]:
+            return tuple(user for user in await lister.get_users() if is_user_name(user))
+
+        return await self._ask(None, call)  # type: ignore[return-value]
+
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        """Set a status; every door shows it when this returns.
+
+        Raises:
+            ValueError: the name or the status cannot be taken, with a reason that a person can act upon.
+            BackendError: nothing was set.
+        """
+        check_user_name(user)
+        if not status.strip():
+            raise ValueError("the status is empty")
+        try:
+            size = len(status.encode())
+        except UnicodeEncodeError:
+            raise ValueError("the status is not text: it has lone surrogates") from None
+        if size > STATUS_LIMIT:
+            raise ValueError(f"the status is longer than {STATUS_LIMIT} bytes")
+        if (setter := self._setter) is None:
+            raise BackendError("Statuses cannot be set here")
+        try:
+            return await self._call("set_user", lambda: setter.set_user(user, status, until=until))
+        finally:  # also after a failure: a call that timed out may have been carried out
+            self._changed(Change(user))
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[ChangeFeed]:
+        """A feed of changes for one subscriber, from now on.
+
+        It is bounded and keeps each user once: who reads slowly learns the newest, later, and never makes us grow.
+        Without a backend that emits changes it tells of those made through this service only.
+        """
+        feed = ChangeFeed()
+        self._feeds.add(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.discard(feed)
+
+    async def _ask(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+        while True:
+            answer = self._known.get(key) or self._unknown.get(key)
+            if answer is not None and answer.expires > trio.current_time():
+                self._observer.cache_hits += 1
+                return answer
+            flight = self._flights.get(key)
+            if flight is None:
+                return await self._lead(key, call)
+            if flight.landed is None:
+                flight.landed = trio.Event()
+            await flight.landed.wait()
+            if isinstance(flight.outcome, BackendError):
+                raise BackendError(flight.outcome.public_message) from flight.outcome
+            if flight.outcome is not None:
+                return flight.outcome
+
+    async def _lead(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+        flight = self._flights[key] = _Flight()
+        try:
+            value = await self._call("get_users" if key is None else "get_user", call)
+            answer = flight.outcome = Answer(value, self._holds_until(value))
+        except BackendError as error:
+            flight.outcome = error
+            raise
+        finally:
+            if flight.current:
+                del self._flights[key]
+            if flight.landed is not None:
+                flight.landed.set()
+        if flight.current:
+            self._keep(key, answer)
+        else:
+            answer.expires = -inf  # a change overtook it: true when asked, but not to be kept
+        return answer
+
+    async def _call(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        started = trio.current_time()
+        outcome = "error"
+        try:
+            with trio.fail_after(self._policy.deadline):
+                value = await call()
+            outcome = "ok"
+        except trio.Cancelled:
+            outcome = "cancelled"
+            raise
+        except BackendError as error:
+            self._observer.warning("backend_failed", operation=operation, reason=error.public_message, exc=error)
+            raise
+        except trio.TooSlowError as error:
+            outcome = "deadline"
+            self._observer.warning("backend_too_slow", operation=operation, deadline=self._policy.deadline)
+            raise BackendError from error
+        except Exception as error:
+            self._observer.error("backend_crashed", operation=operation, exc=error)
+            raise BackendError from error
+        finally:
+            self._observer.backend_call(operation, outcome, trio.current_time() - started)
+        return value
+
+    def _holds_until(self, value: object) -> float:
+        now = trio.current_time()
+        expires = inf if self._live else now + self._policy.cache_ttl
+        if isinstance(value, UserInfo) and value.until is not None:
+            expires = min(expires, now + (value.until - datetime.now(UTC)).total_seconds())
+        return expires
+
+    def _keep(self, key: str | None, answer: Answer[object]) -> None:
+        kept, other = (
+            (self._unknown, self._known) if answer.value is None and key is not None else (self._known, self._unknown)
+        )
+        other.pop(key, None)
+        kept.pop(key, None)  # so that a refreshed answer counts as a young one
+        if len(kept) >= self._policy.cache_size:
+            del kept[next(iter(kept))]
+        kept[key] = answer
+
+    def _changed(self, change: Change) -> None:
+        """Forget what the change touches and tell the subscribers. Synchronous: nobody sees it half done."""
+        self.epoch += 1
+        if change.user is None:
+            for cache in (self._known, self._unknown):
+                for answer in cache.values():
+                    answer.expires = -inf
+                cache.clear()
+            for flight in self._flights.values():
+                flight.current = False
+            self._flights.clear()
+        else:
+            for key in (change.user, None):  # the list too: a new user may have come with it
+                for cache in (self._known, self._unknown):
+                    if (kept := cache.pop(key, None)) is not None:
+                        kept.expires = -inf
+                if (overtaken := self._flights.pop(key, None)) is not None:
+                    overtaken.current = False
+        for feed in self._feeds:
+            feed.put(change)
+
+    async def _follow(
+        self, emitter: EmitsChanges, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`."""
+        first, longest = _FEED_BACKOFF
+        pause = first
+        announced = False
+        while True:
+            try:
+                async with emitter.changes() as feed:
+                    self._live = True
+                    self._changed(Change(None))
+                    pause = first
+                    if not announced:
+                        announced = True
+                        task_status.started()
+                    async for change in feed:
+                        self._changed(change)
+                self._observer.warning("change_feed_ended")
+            except Exception as error:  # noqa: BLE001 -- whatever a backend's feed dies of, the doors stay open
+                self._observer.warning("change_feed_broken", exc=error)
+            finally:
+                self._live = False
+                self._changed(Change(None))
+            if not announced:
+                announced = True
+                task_status.started()
+            await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
+            pause = min(pause * 2, longest)
+
+
+class ChangeFeed:
+    """Changes for one subscriber: an asynchronous iterator that conflates what its reader has not yet taken."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str | None, None] = {}
+        self._arrived = trio.Event()
+
+    def put(self, change: Change) -> None:
+        """Called by the service only."""
+        if change.user is None or len(self._waiting) >= FEED_LIMIT:
+            self._waiting.clear()
+            self._waiting[None] = None
+        elif None not in self._waiting:
+            self._waiting[change.user] = None
+        self._arrived.set()
+
+    def __aiter__(self) -> ChangeFeed:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._waiting:
+            await self._arrived.wait()
+            self._arrived = trio.Event()
+        user = next(iter(self._waiting))
+        del self._waiting[user]
+        return Change(user)

@@ -1,0 +1,52 @@
+"""Lines out of a stream of bytes.
+
+Three cases, told apart by value: a whole line (bytes without its end), None (more is needed), or ProtocolError (a line
+is longer than the limit, finished or not). CRLF and a lone LF both end a line; a lone CR does not.
+"""
+
+from __future__ import annotations
+
+from fingertrio.wire import ProtocolError
+
+
+class LineBuffer:
+    """Feed it what arrives, take lines out until it answers None.
+
+    Args:
+        limit: the most bytes of one line, its end not counted. A peer that sends more without a line end is stopped
+            there and then; nothing beyond `limit` + 2 bytes is ever searched twice.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_searched")
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._searched = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add what arrived."""
+        self._buffer += data
+
+    def take(self) -> bytes | None:
+        """The next line without its end; None: feed more.
+
+        Raises:
+            ProtocolError: the line is longer than the limit. The buffer is unusable from then on.
+        """
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            if len(self._buffer) > self._limit + 1:  # + 1: a CR whose LF is on its way
+                raise ProtocolError("line too long")
+            self._searched = len(self._buffer)
+            return None
+        line = bytes(self._buffer[:end]).removesuffix(b"\r")
+        if len(line) > self._limit:
+            raise ProtocolError("line too long")
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line
+
+    def rest(self) -> bytes:
+        """What came after the last whole line."""
+        return bytes(self._buffer)

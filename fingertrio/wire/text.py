@@ -1,0 +1,73 @@
+"""What may reach a terminal, a log or an IRC line, wherever it came from (RFC 1288 section 3.3).
+
+A terminal obeys some characters instead of showing them: C0 controls with ESC first among them, DEL, the C1 controls
+(also when they arrive encoded as UTF-8), and the Unicode characters that turn the direction of what follows, which can
+make a text read as another. TAB and the line end stay. Everything else is people's language and stays too.
+"""
+
+from __future__ import annotations
+
+import re
+
+_STEERING = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f"  # C0 without TAB and LF; CR is gone by then
+    "\x7f-\x9f"  # DEL and C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, embeddings, overrides, isolates
+    "\u2028\u2029"  # separators that some terminals and every JavaScript take for line ends
+    "\ufeff\ufff9-\ufffb"  # byte order mark, interlinear annotation
+    "\ud800-\udfff"  # lone surrogates: not text at all
+    "\U000e0000-\U000e007f"  # tags: invisible text
+    "]"
+)
+_LINE_END = re.compile("\r\n?|\x85")
+_NOT_LOGGABLE = re.compile(r'[^ -~]|["\\]')
+
+
+def clean(text: str) -> str:
+    """`text` with LF for every line end and without what steers a terminal."""
+    if text.isprintable():  # the usual case, decided in C; nothing printable is in the sets above
+        return text
+    return _STEERING.sub("", _LINE_END.sub("\n", text))
+
+
+def clean_line(text: str) -> str:
+    """`text` as one clean line: line ends and TABs become one space each, none at the ends."""
+    return clean(text).strip("\n").replace("\n", " ").replace("\t", " ").strip()
+
+
+def first_line(text: str) -> str:
+    """The first line of `text` that says something, clean; empty where there is none."""
+    for line in clean(text).split("\n"):
+        if stripped := line.strip():
+            return stripped.replace("\t", " ")
+    return ""
+
+
+def to_wire(text: str) -> bytes:
+    """`text` as finger sends it: clean, UTF-8, every line ended by CRLF, the last one too (RFC 1288 section 2.2)."""
+    return (clean(text).removesuffix("\n").replace("\n", "\r\n") + "\r\n").encode()
+
+
+def escape(data: bytes | str, limit: int = 200) -> str:
+    r"""`data` for a log: printable ASCII, all else as \xNN, \uNNNN or \UNNNNNNNN; at most `limit` characters are kept.
+
+    Backslash and double quote are escaped too, so that what was escaped and what was typed cannot be confused. Bytes
+    that are not UTF-8 show as \xNN.
+    """
+    text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
+    cut = text[:limit]
+    escaped = _NOT_LOGGABLE.sub(_escape_one, cut)
+    return escaped if len(text) <= limit else f"{escaped}..."
+
+
+def _escape_one(found: re.Match[str]) -> str:
+    char = found.group()
+    if char in '"\\':
+        return f"\\{char}"
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as surrogateescape keeps it
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
