@@ -131,6 +131,10 @@ class Observer:
             except OSError:
                 self.refusals["log", "unwritable"] += 1
 
+    def connected(self, door: str, change: int) -> None:
+        """One connection more (1) or less (-1) is open."""
+        self.connections[door] += change
+
     def refused(self, door: str, reason: str) -> None:
         """A limit acted."""
         self.refusals[door, reason] += 1

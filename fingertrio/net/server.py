@@ -1,0 +1,255 @@
+"""The accept loop that every TCP door stands behind, and its express lane.
+
+What makes a small answer expensive under Trio is neither the socket nor the protocol but the spawning: a task, a
+nursery's bookkeeping and two wake-ups for something that is in memory already. So the loop waits once for readability,
+accepts a bounded burst, and tries a non-blocking receive on each connection. What the door's *lane*, a plain function,
+can answer is answered there and then. All the rest (a partial query, an answer that must be fetched, a full send
+buffer) becomes an ordinary task with the bytes already read. After each burst the loop goes back to Trio.
+
+A connection's failure ends that connection. Running out of descriptors pauses accepting and says so once a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import trio
+
+from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.linger import LingerPool
+from fingertrio.net.listen import describe
+
+# Connections taken in one turn. Large enough to share one wake-up among all that arrived meanwhile, small enough that
+# no other task waits for more than about two milliseconds.
+BURST = 64
+
+# Bytes tried at first sight: a whole query with room to see that something follows it.
+FIRST_READ = 1024
+
+# Seconds that a peer may take to read an answer that did not fit into the kernel's send buffer.
+SEND_DEADLINE = 30.0
+
+_T = TypeVar("_T")
+
+_DONT_WAIT = socket.MSG_DONTWAIT
+_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_RESOURCE_PAUSE = 0.1  # seconds until accepting is tried again; recovery must take less than one second
+
+
+class Reports(Protocol):
+    """What the loop tells, and to whom: the observer, or a test."""
+
+    def refused(self, door: str, reason: str) -> None: ...
+    def connected(self, door: str, change: int) -> None: ...
+    def warning(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
+    def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
+    def flush(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Connection:
+    """An accepted connection as a task gets it.
+
+    Attributes:
+        stream: to read from and to write to; the server closes it, properly, when the handler returns.
+        peer: the address as text; empty for a unix socket.
+        data: what was received already.
+        accepted: trio's time at which the connection was seen.
+    """
+
+    stream: trio.SocketStream
+    peer: str
+    data: bytes
+    accepted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What was received before a task was started, and when."""
+
+    data: bytes
+    accepted: float
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+
+# Given the bytes received so far and the peer, the whole answer, or None: let a task do it. Synchronous and quick.
+Lane = Callable[[bytes, str], bytes | None]
+
+
+class Server:
+    """Serves listening sockets with a handler, until it is told to stop.
+
+    Args:
+        door: the name under which it reports.
+        listeners: bound, listening, non-blocking; they are not closed here, so that a restart finds them.
+        handler: called with each connection the lane did not serve, in a task of its own.
+        lane: the express lane, if the protocol has one.
+        refusal: bytes for whom a cap keeps out; the protocol's own words. Empty: closed without a word.
+        caps: how many connections may be open at once.
+        reports: told of everything that happens.
+    """
+
+    def __init__(
+        self,
+        door: str,
+        listeners: Sequence[socket.socket],
+        handler: Handler,
+        *,
+        reports: Reports,
+        caps: ConnectionCaps,
+        lane: Lane | None = None,
+        refusal: bytes = b"",
+    ) -> None:
+        self._door = door
+        self._listeners = listeners
+        self._handler = handler
+        self._lane = lane
+        self._refusal = refusal
+        self._caps = caps
+        self._reports = reports
+        self._linger = LingerPool()
+        self._complained = -1.0
+
+    async def serve(
+        self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept and answer until `stopping` is set, then return when what is in flight has ended.
+
+        `task_status.started` is called with the addresses once connections are being accepted. Cancellation ends every
+        connection at once.
+        """
+        async with trio.open_nursery() as lingering:
+            lingering.start_soon(self._linger.run)
+            async with trio.open_nursery() as handlers:
+                async with trio.open_nursery() as acceptors:
+                    for listener in self._listeners:
+                        acceptors.start_soon(self._accept, listener, handlers)
+                    task_status.started([describe(listener) for listener in self._listeners])
+                    await stopping.wait()
+                    acceptors.cancel_scope.cancel()
+            await self._linger.wait_empty()
+            lingering.cancel_scope.cancel()
+
+    async def _accept(self, listener: socket.socket, handlers: trio.Nursery) -> None:
+        named = listener.family != socket.AF_UNIX
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            now = trio.current_time()
+            for _ in range(BURST):
+                try:
+                    sock, address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _RESOURCES:
+                        await self._out_of_resources(error)
+                        break
+                    continue  # the peer was gone before we came (ECONNABORTED and what accept(2) passes on)
+                self._greet(sock, address[0] if named else "", now, handlers)
+            self._reports.flush()
+
+    def _greet(self, sock: socket.socket, peer: str, now: float, handlers: trio.Nursery) -> None:
+        """Serve a new connection in the lane, or start its task."""
+        data = b""
+        if self._lane is not None:
+            try:
+                data = sock.recv(FIRST_READ, _DONT_WAIT)
+            except BlockingIOError:
+                pass
+            except OSError:
+                sock.close()
+                return
+            else:
+                answer = self._lane(data, peer)
+                if answer is not None:
+                    self._express(sock, peer, answer, handlers)
+                    return
+        self._admit(sock, peer, handlers, self._handle, Arrival(data, now))
+
+    def _express(self, sock: socket.socket, peer: str, answer: bytes, handlers: trio.Nursery) -> None:
+        """Send an answer without waiting; what the kernel does not take at once becomes a task's work."""
+        try:
+            sent = sock.send(answer, _DONT_WAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sock.close()
+            return
+        if sent == len(answer):
+            self._linger.add(sock)
+        else:
+            self._admit(sock, peer, handlers, self._send, answer[sent:])
+
+    def _admit(
+        self,
+        sock: socket.socket,
+        peer: str,
+        handlers: trio.Nursery,
+        task: Callable[[socket.socket, str, _T], Awaitable[None]],
+        subject: _T,
+    ) -> None:
+        """Start a task for a connection, or turn it away where a cap says so."""
+        reason = self._caps.admit(peer)
+        if reason is None:
+            handlers.start_soon(self._guarded, sock, peer, task, subject)
+            return
+        self._reports.refused(self._door, reason)
+        try:
+            sock.send(self._refusal, _DONT_WAIT)
+        except OSError:
+            sock.close()
+        else:
+            self._linger.add(sock)
+
+    async def _guarded(
+        self,
+        sock: socket.socket,
+        peer: str,
+        task: Callable[[socket.socket, str, _T], Awaitable[None]],
+        subject: _T,
+    ) -> None:
+        """Run a connection's task; its failure stays its own. Close as `net.linger` explains."""
+        self._reports.connected(self._door, 1)
+        finished = False
+        try:
+            await task(sock, peer, subject)
+            finished = True
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer went away; whether that matters is the protocol's business, and the handler's
+        except Exception as error:  # noqa: BLE001 -- this is the guard
+            self._reports.error("connection_failed", door=self._door, peer=peer, exc=error)
+        finally:
+            self._reports.connected(self._door, -1)
+            self._caps.release(peer)
+            if sock.fileno() >= 0:
+                if finished:
+                    self._linger.add(sock)
+                else:
+                    sock.close()
+
+    async def _handle(self, sock: socket.socket, peer: str, arrival: Arrival) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        await self._handler(Connection(stream, peer, arrival.data, arrival.accepted))
+
+    async def _send(self, sock: socket.socket, _peer: str, rest: bytes) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        with trio.move_on_after(SEND_DEADLINE) as scope:
+            await stream.send_all(rest)
+        if scope.cancelled_caught:
+            self._reports.refused(self._door, "slow_reader")
+            sock.close()
+
+    async def _out_of_resources(self, error: OSError) -> None:
+        """Let those who hold descriptors finish, and say so at most once a second."""
+        now = trio.current_time()
+        if now - self._complained >= 1.0:
+            self._complained = now
+            self._reports.warning("cannot_accept", door=self._door, reason=os.strerror(error.errno or 0))
+        self._reports.refused(self._door, "resources")
+        await trio.sleep(_RESOURCE_PAUSE)
