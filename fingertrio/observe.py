@@ -139,6 +139,10 @@ class Observer:
         """A limit acted."""
         self.refusals[door, reason] += 1
 
+    def restarted(self, task: str) -> None:
+        """A supervised task failed and is started again."""
+        self.restarts[task] += 1
+
     def backend_call(self, operation: str, outcome: str, seconds: float) -> None:
         """The service asked the backend: "ok", "error", "deadline" or "cancelled", in `seconds`."""
         self.backend_calls[operation, outcome] += 1

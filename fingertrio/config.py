@@ -1,0 +1,274 @@
+"""From a TOML file and the environment to a frozen `Config`, or to one message that says what to change.
+
+A section that is there starts that front end. Keys that nobody knows are mistakes, not decoration. Environment
+variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is an unknown key like any other.
+The backend's own options stay a plain table here: its own model checks them when it is found (`fingertrio.plugins`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fingertrio.net.address import Address, parse_address
+
+_PREFIX = "FINGERTRIO_"
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration, told so that the operator can mend it: file, key, what was expected."""
+
+
+def _to_address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('expected an address in quotes, such as "127.0.0.1:7979"')  # noqa: TRY004 -- pydantic's way
+    return parse_address(value)
+
+
+def _to_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Listen = Annotated[
+    tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list), Field(min_length=1)
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+
+
+class BackendSection(BaseModel):
+    """[backend]: which one, by name; all other keys are its own options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The backend's own options, unchecked."""
+        return dict(self.model_extra or {})
+
+
+class ServiceSection(_Section):
+    """[service]: what stands between every door and the backend."""
+
+    deadline: float = Field(5.0, gt=0, description="seconds that the backend may take for one question")
+    cache_ttl: float = Field(1.0, ge=0, description="seconds that an answer holds where the backend emits no changes")
+    cache_size: int = Field(10_000, ge=1, description="answers kept in memory at most")
+    grace: float = Field(5.0, ge=0, description="seconds that what is in flight may take to finish at a stop")
+
+
+class LogSection(_Section):
+    """[log]: standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe event that is logged")
+    format: Literal["auto", "text", "json"] = Field(
+        "auto", description="auto: text on a terminal, JSON lines otherwise"
+    )
+
+
+class _Listening(_Section):
+    max_connections: int = Field(20_000, ge=1, description="connections open at once")
+    max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
+
+
+class FingerSection(_Listening):
+    """[finger]: RFC 1288."""
+
+    listen: Listen
+    answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
+    user_list: bool = Field(True, description="false answers an empty query with a refusal")
+
+
+class SetterSection(_Listening):
+    """[setter]: two lines set a status."""
+
+    listen: Listen
+    auth: Literal["none"] = Field("none", description="who may set: anybody who can reach it")
+
+    @model_validator(mode="after")
+    def _local_only(self) -> SetterSection:
+        for address in self.listen:
+            if not address.is_local:
+                raise ValueError(
+                    f'listen = "{address}" with auth = "none" lets anybody set anyone\'s status: '
+                    'use a loopback address or "unix:/path"'
+                )
+        return self
+
+
+class HttpSection(_Listening):
+    """[http]: pages, JSON and XML-RPC."""
+
+    listen: Listen
+    certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
+    keyfile: Path | None = Field(None, description="PEM file with the private key")
+    keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> HttpSection:
+        if (self.certfile is None) != (self.keyfile is None):
+            raise ValueError("certfile and keyfile go together")
+        for path in (self.certfile, self.keyfile):
+            if path is not None and not path.is_file():
+                raise ValueError(f'there is no file "{path}"')
+        return self
+
+
+class IrcSection(_Section):
+    """[irc]: a bot that answers private messages."""
+
+    server: Address
+    nick: str = Field("fingerbot", pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$")
+
+    @field_validator("server", mode="before")
+    @classmethod
+    def _server(cls, value: object) -> Address:
+        address = _to_address(value)
+        if address.path is not None or not address.port:
+            raise ValueError('expected a host and a port, such as "irc.example.net:6667"')
+        return address
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    backend: BackendSection
+    service: ServiceSection = ServiceSection()
+    log: LogSection = LogSection()
+    finger: FingerSection | None = None
+    setter: SetterSection | None = None
+    http: HttpSection | None = None
+    irc: IrcSection | None = None
+
+
+# What `python -m fingertrio` runs without a file; conf/fingertrio.toml says the same, with comments, and a test compares.
+DEFAULT: Mapping[str, Any] = {
+    "backend": {
+        "use": "memory",
+        "users": {
+            "moshez": "Happy and well",
+            "ada": "Weaving algebraical patterns",
+            "grace": "Looking for a bug; found a moth",
+        },
+    },
+    "finger": {"listen": ["127.0.0.1:7979"]},
+    "setter": {"listen": ["127.0.0.1:1079"]},
+    "http": {"listen": ["127.0.0.1:8000"]},
+}
+
+
+def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read `path` (None: the built-in default) and the environment.
+
+    Raises:
+        ConfigError: with every mistake there is, not only the first.
+    """
+    table = dict(DEFAULT) if path is None else _read(path)
+    from_environment = _override(table, environ)
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        mistakes = [_explain(table, entry["loc"], entry["msg"], entry["type"], Config) for entry in error.errors()]
+        raise ConfigError(report(_source(path, from_environment), mistakes)) from None
+
+
+def report(source: str, mistakes: Sequence[str]) -> str:
+    """One message for all mistakes found in one place."""
+    if len(mistakes) == 1:
+        return f"{source}: {mistakes[0]}"
+    return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
+
+
+def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
+    """The mistakes in one table that another model has checked, a line each."""
+    return [_line((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
+
+
+def _source(path: Path | None, variables: Sequence[str]) -> str:
+    parts = [str(path) if path is not None else "the built-in configuration", *variables]
+    return " with ".join([parts[0], ", ".join(parts[1:])]) if variables else parts[0]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _override(table: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Put FINGERTRIO_SECTION__KEY variables into the table; give back their names."""
+    used = []
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(_PREFIX):
+            continue
+        section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if not separator or not key or section not in Config.model_fields:
+            sections = ", ".join(name.upper() for name in Config.model_fields)
+            raise ConfigError(
+                f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, with a section of {sections}"
+            )
+        target = table[section] = dict(table.get(section) or {})
+        *parents, last = key.split("__")
+        for parent in parents:
+            target[parent] = dict(target.get(parent) or {})
+            target = target[parent]
+        target[last] = _value(text)
+        used.append(variable)
+    return used
+
+
+def _value(text: str) -> object:
+    """A variable's text as TOML reads it; what is not TOML is a string, so that nobody has to quote twice."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(
+    table: Mapping[str, Any], place: tuple[int | str, ...], message: str, kind: str, model: type[BaseModel]
+) -> str:
+    known: list[str] = list(model.model_fields)
+    if len(place) > 1:
+        section = model.model_fields[str(place[0])].annotation
+        candidates = [section, *getattr(section, "__args__", ())]
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                known = list(candidate.model_fields)
+    elif kind == "extra_forbidden" and isinstance(table.get(str(place[0])), dict):
+        kind = "unknown_section"
+    return _line(place, message, kind, known)
+
+
+def _line(place: tuple[int | str, ...], message: str, kind: str, known: Sequence[str]) -> str:
+    section, *rest = (str(part) for part in place)
+    where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
+    if kind in {"extra_forbidden", "unknown_section"}:
+        name = rest[-1] if rest else section
+        close = difflib.get_close_matches(name, known, 1)
+        thing = "section" if kind == "unknown_section" else "key"
+        hint = f'did you mean "{close[0]}"?' if close else f"known are: {', '.join(sorted(known))}"
+        return f"{where}: unknown {thing}; {hint}"
+    if kind == "missing":
+        return f"{where}: is missing"
+    message = message.removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}" if not message.startswith('"') else f"{where}: {message}"

@@ -1,0 +1,87 @@
+"""The setter door: two lines in, one line out, and every door shows the new status.
+
+It trusts whoever reaches it, which is why configuration lets it listen on loopback and unix sockets only.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+import trio
+
+from fingertrio.backend import BackendError
+from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.server import Connection, Server
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
+from fingertrio.wire.text import clean, clean_line, first_line
+
+# Seconds for the whole request: long enough for a person who types, short enough for one who went away.
+READ_DEADLINE = 60.0
+_SEND_DEADLINE = 10.0  # one short line
+
+TOO_MANY = encode_error("too many connections, try again later")
+
+
+class SetterFrontend:
+    """Serves the setter protocol on bound sockets."""
+
+    def __init__(
+        self,
+        *,
+        service: FingerService,
+        observer: Observer,
+        listeners: Sequence[socket.socket],
+        caps: ConnectionCaps,
+        read_deadline: float = READ_DEADLINE,
+    ) -> None:
+        self._service = service
+        self._observer = observer
+        self._read_deadline = read_deadline
+        self._server = Server("setter", listeners, self._handle, reports=observer, caps=caps, refusal=TOO_MANY)
+
+    async def serve(
+        self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until `stopping` is set; see `net.server.Server.serve`."""
+        await self._server.serve(stopping, task_status=task_status)
+
+    async def _handle(self, connection: Connection) -> None:
+        user, outcome = "", "bad"
+        try:
+            with trio.fail_after(self._read_deadline):
+                request = parse_request(await _read_request(connection.stream))
+            user = request.user
+            answer, outcome = await self._set(request)
+        except ProtocolError as error:
+            answer = encode_error(str(error))
+        except trio.TooSlowError:
+            self._observer.refused("setter", "deadline")
+            answer = encode_error("too slow")
+        with trio.move_on_after(_SEND_DEADLINE):
+            await connection.stream.send_all(answer)
+        took = trio.current_time() - connection.accepted
+        self._observer.query("setter", connection.peer or "unix", user, outcome, took, len(answer))
+        self._observer.flush()
+
+    async def _set(self, request: SetRequest) -> tuple[bytes, str]:
+        try:
+            await self._service.set_user(request.user, clean(request.status))
+        except ValueError as error:
+            return encode_error(first_line(str(error))), "bad"
+        except BackendError as error:
+            return encode_error(clean_line(error.public_message)), "error"
+        return OK, "ok"
+
+
+async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:
+    """All that comes before the end of input, REQUEST_LIMIT bytes at most."""
+    data = bytearray()
+    while chunk := await stream.receive_some(4096):
+        data += chunk
+        if len(data) > REQUEST_LIMIT:
+            raise ProtocolError("line too long")
+    return bytes(data)

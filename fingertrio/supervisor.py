@@ -1,0 +1,204 @@
+"""The nursery in which everything runs: order of starting, signals, restarts, and an end that loses nothing.
+
+It knows callables and nothing of finger. A supervised task is an async callable `serve(stopping, *, task_status)`: it
+calls `task_status.started(...)` when it can really serve, and once the event `stopping` is set it takes nothing new,
+finishes what it has, and returns.
+
+- Tasks start in the order given; when the last one has started, the program is ready.
+- A task that fails, or returns though nobody asked it to, is started again after a pause that doubles up to a limit,
+  with jitter, so that programs that failed together do not come back together. The others never notice.
+- A task that fails again and again without ever running well ends the program, with its cause, so that the service
+  manager sees it. So does one that fails before its first start: then the program was never whole.
+- SIGTERM or SIGINT sets `stopping`; what is not finished after `grace` seconds is cancelled. A second signal cancels at
+  once.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Serve(Protocol):
+    """What a task must be callable as."""
+
+    def __call__(self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]]) -> Awaitable[None]: ...
+
+
+class Reports(Protocol):
+    """What the supervisor tells, and to whom."""
+
+    def info(self, event: str, **fields: object) -> None: ...
+    def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
+    def restarted(self, task: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """One task: its name in the log, and what to call."""
+
+    name: str
+    serve: Serve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """How a failed task comes back.
+
+    Attributes:
+        first: seconds before the first new start.
+        longest: the most seconds before any.
+        attempts: failures in a row after which the program ends.
+        healthy: seconds of running after which earlier failures are forgotten.
+    """
+
+    first: float = 0.25
+    longest: float = 30.0
+    attempts: int = 8
+    healthy: float = 60.0
+
+
+class KeepsFailingError(Exception):
+    """A task kept failing; its last failure is the cause."""
+
+    def __init__(self, name: str, attempts: int) -> None:
+        super().__init__(f"the {name} front end failed {attempts} times in a row")
+        self.name = name
+
+
+class _ReturnedError(Exception):
+    """A task came back though nobody had asked it to."""
+
+
+async def supervise(
+    tasks: Sequence[Supervised],
+    *,
+    reports: Reports,
+    grace: float = 5.0,
+    policy: RestartPolicy | None = None,
+    ready: Callable[[dict[str, list[str]]], None] = lambda _addresses: None,
+    stopping: trio.Event | None = None,
+) -> None:
+    """Run the tasks until a signal or `stopping` asks to stop, and then until they have stopped.
+
+    Args:
+        tasks: started in this order.
+        reports: told of starts, failures and the end.
+        grace: seconds that tasks may take to finish.
+        policy: how failed tasks come back.
+        ready: called once all have started, with each task's addresses as it gave them to `started`.
+        stopping: set it to stop from within (tests, embedding).
+
+    Raises:
+        KeepsFailingError: a task kept failing.
+        Exception: whatever a task raised before its first start.
+    """
+    stopping = stopping or trio.Event()
+    try:
+        async with trio.open_nursery() as attendants:
+            await attendants.start(_obey_signals, attendants.cancel_scope, stopping, reports)
+            async with trio.open_nursery() as nursery:
+                attendants.start_soon(_limit_grace, stopping, nursery.cancel_scope, grace, reports)
+                addresses = {}
+                for task in tasks:
+                    keeper = _Keeper(task, policy or RestartPolicy(), reports, stopping)
+                    addresses[task.name] = await nursery.start(keeper.run)
+                ready(addresses)
+            attendants.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+
+
+class _Keeper:
+    """Keeps one task running."""
+
+    def __init__(self, task: Supervised, policy: RestartPolicy, reports: Reports, stopping: trio.Event) -> None:
+        self._task = task
+        self._policy = policy
+        self._reports = reports
+        self._stopping = stopping
+
+    async def run(self, *, task_status: trio.TaskStatus[list[str]]) -> None:
+        failures = 0
+        first: _FirstStart | None = _FirstStart(task_status)
+        while True:
+            begun = trio.current_time()
+            try:
+                await self._task.serve(self._stopping, task_status=first or trio.TASK_STATUS_IGNORED)
+            except Exception as error:
+                if first is not None and not first.happened:
+                    raise
+                failure = error
+            else:
+                failure = _ReturnedError(f"the {self._task.name} front end returned")
+                if self._stopping.is_set() and first is not None and not first.happened:
+                    first.started()
+            if self._stopping.is_set():
+                if not isinstance(failure, _ReturnedError):
+                    self._reports.error("failed_while_stopping", task=self._task.name, exc=failure)
+                return
+            failures = 1 if trio.current_time() - begun >= self._policy.healthy else failures + 1
+            if failures >= self._policy.attempts:
+                raise KeepsFailingError(self._task.name, failures) from failure
+            await self._pause(failures, failure)
+            first = None
+
+    async def _pause(self, failures: int, error: Exception) -> None:
+        longest = min(self._policy.first * 2 ** (failures - 1), self._policy.longest)
+        pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+        self._reports.error("restarting", task=self._task.name, failures=failures, seconds=round(pause, 2), exc=error)
+        self._reports.restarted(self._task.name)
+        with trio.move_on_after(pause):
+            await self._stopping.wait()
+
+
+class _FirstStart:
+    """Hands the first `started` on, and remembers that it happened."""
+
+    def __init__(self, task_status: trio.TaskStatus[list[str]]) -> None:
+        self._task_status = task_status
+        self.happened = False
+
+    def started(self, value: list[str] | None = None) -> None:
+        self.happened = True
+        self._task_status.started(value or [])
+
+
+async def _obey_signals(
+    scope: trio.CancelScope,
+    stopping: trio.Event,
+    reports: Reports,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            if stopping.is_set():
+                reports.info("stopping_now", signal=name)
+                scope.cancel()
+            else:
+                reports.info("stopping", signal=name)
+                stopping.set()
+
+
+async def _limit_grace(stopping: trio.Event, scope: trio.CancelScope, grace: float, reports: Reports) -> None:
+    """Cancel what has not finished in time."""
+    await stopping.wait()
+    await trio.sleep(grace)
+    reports.info("grace_is_over", seconds=grace)
+    scope.cancel()
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first real failure; the nurseries' packaging says nothing that its traceback does not."""
+    first = group.exceptions[0]
+    return _only(first) if isinstance(first, BaseExceptionGroup) else first
