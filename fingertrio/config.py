@@ -77,12 +77,14 @@ class LogSection(_Section):
     )
 
 
-class _Listening(_Section):
+class ListeningSection(_Section):
+    """What every section that listens can say."""
+
     max_connections: int = Field(20_000, ge=1, description="connections open at once")
     max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
 
 
-class FingerSection(_Listening):
+class FingerSection(ListeningSection):
     """[finger]: RFC 1288."""
 
     listen: Listen
@@ -90,7 +92,7 @@ class FingerSection(_Listening):
     user_list: bool = Field(True, description="false answers an empty query with a refusal")
 
 
-class SetterSection(_Listening):
+class SetterSection(ListeningSection):
     """[setter]: two lines set a status."""
 
     listen: Listen
@@ -107,7 +109,7 @@ class SetterSection(_Listening):
         return self
 
 
-class HttpSection(_Listening):
+class HttpSection(ListeningSection):
     """[http]: pages, JSON and XML-RPC."""
 
     listen: Listen
@@ -152,7 +154,7 @@ class Config(_Section):
     irc: IrcSection | None = None
 
 
-# What `python -m fingertrio` runs without a file; conf/fingertrio.toml says the same, with comments, and a test compares.
+# What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
 DEFAULT: Mapping[str, Any] = {
     "backend": {
         "use": "memory",

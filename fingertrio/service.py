@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -30,14 +30,12 @@ from fingertrio.backend import (
     SetsStatus,
     UserInfo,
 )
+from fingertrio.feeds import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe import Observer
 
 # A status is a few words or a plan file; past this size somebody stores files in it.
 STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
-
-# Names that one slow subscriber may have waiting before it is told "anything may have changed" instead.
-FEED_LIMIT = 1024
 
 _FEED_BACKOFF = (0.25, 10.0)  # seconds: first and longest wait before a broken change feed is entered again
 
@@ -99,7 +97,7 @@ class FingerService:
         self._known: dict[str | None, Answer[object]] = {}  # None: the list of users
         self._unknown: dict[str | None, Answer[object]] = {}
         self._flights: dict[str | None, _Flight] = {}
-        self._feeds: set[ChangeFeed] = set()
+        self._hub = ChangeHub()
         self.epoch = 0  # counts changes of any kind: equal epochs, equal answers, expiry apart
 
     @classmethod
@@ -192,19 +190,12 @@ class FingerService:
         finally:  # also after a failure: a call that timed out may have been carried out
             self._changed(Change(user))
 
-    @asynccontextmanager
-    async def changes(self) -> AsyncIterator[ChangeFeed]:
-        """A feed of changes for one subscriber, from now on.
+    def changes(self) -> AbstractAsyncContextManager[ChangeFeed]:
+        """A feed of changes for one subscriber, from when the context is entered; see `feeds.ChangeFeed`.
 
-        It is bounded and keeps each user once: who reads slowly learns the newest, later, and never makes us grow.
         Without a backend that emits changes it tells of those made through this service only.
         """
-        feed = ChangeFeed()
-        self._feeds.add(feed)
-        try:
-            yield feed
-        finally:
-            self._feeds.discard(feed)
+        return self._hub.changes()
 
     async def _ask(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         while True:
@@ -301,8 +292,7 @@ class FingerService:
                         kept.expires = -inf
                 if (overtaken := self._flights.pop(key, None)) is not None:
                     overtaken.current = False
-        for feed in self._feeds:
-            feed.put(change)
+        self._hub.emit(change)
 
     async def _follow(
         self, emitter: EmitsChanges, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -333,31 +323,3 @@ class FingerService:
                 task_status.started()
             await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
             pause = min(pause * 2, longest)
-
-
-class ChangeFeed:
-    """Changes for one subscriber: an asynchronous iterator that conflates what its reader has not yet taken."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str | None, None] = {}
-        self._arrived = trio.Event()
-
-    def put(self, change: Change) -> None:
-        """Called by the service only."""
-        if change.user is None or len(self._waiting) >= FEED_LIMIT:
-            self._waiting.clear()
-            self._waiting[None] = None
-        elif None not in self._waiting:
-            self._waiting[change.user] = None
-        self._arrived.set()
-
-    def __aiter__(self) -> ChangeFeed:
-        return self
-
-    async def __anext__(self) -> Change:
-        while not self._waiting:
-            await self._arrived.wait()
-            self._arrived = trio.Event()
-        user = next(iter(self._waiting))
-        del self._waiting[user]
-        return Change(user)

@@ -113,7 +113,7 @@ async def supervise(
                 ready(addresses)
             attendants.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise _only(group) from None
+        raise only_failure(group) from None
 
 
 class _Keeper:
@@ -198,7 +198,7 @@ async def _limit_grace(stopping: trio.Event, scope: trio.CancelScope, grace: flo
     scope.cancel()
 
 
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first real failure; the nurseries' packaging says nothing that its traceback does not."""
+def only_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Unwrap: the first real failure; the nurseries' packaging says nothing that its traceback does not."""
     first = group.exceptions[0]
-    return _only(first) if isinstance(first, BaseExceptionGroup) else first
+    return only_failure(first) if isinstance(first, BaseExceptionGroup) else first

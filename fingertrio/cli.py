@@ -1,0 +1,136 @@
+"""The command line: arguments to a `Config`, a `Config` to `trio.run`, and failures to one line and an exit status.
+
+0: all went well, a stop by signal included. 1: the program failed while it ran. 2: something must be mended first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import trio
+
+from fingertrio import version
+from fingertrio.banner import announce
+from fingertrio.config import Config, ConfigError, load_config
+from fingertrio.net.address import parse_address
+from fingertrio.observe import stderr_observer
+from fingertrio.wire.text import clean_line
+
+MISTAKE = 2
+
+_config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="TOML file; without it, the built-in default runs on loopback.",
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version, prog_name="fingertrio")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """One status, every door: finger, web, XML-RPC and IRC over one pluggable backend.
+
+    Without a command it serves, on loopback and without a configuration file.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+@cli.command()
+@_config_option
+def serve(path: Path | None = None) -> None:
+    """Open every door that the configuration names."""
+    config = _load(path)
+    human = {"auto": None, "text": True, "json": False}[config.log.format]
+    observer = stderr_observer(human=human, level=config.log.level)
+    from fingertrio.app import run  # noqa: PLC0415 -- so that --help and mistakes in the file answer at once
+
+    def ready(addresses: Mapping[str, Sequence[str]]) -> None:
+        announce(observer, addresses, config.backend.use, version)
+
+    try:
+        trio.run(lambda: run(config, observer, source=str(path or "the built-in configuration"), ready=ready))
+    except ConfigError as error:
+        _refuse(error)
+    except KeyboardInterrupt:  # before the supervisor had taken the signals over
+        pass
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: the cause in the log, a status for the manager
+        observer.error("failed", exc=error)
+        sys.exit(1)
+
+
+@cli.command("check-config")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+def check_config(path: Path) -> None:
+    """Say what is wrong with a configuration file, or that nothing is. Opens no port and no backend."""
+    config = _load(path)
+    from fingertrio.plugins import find_backend  # noqa: PLC0415 -- as in serve
+
+    try:
+        find_backend(config.backend.use, str(path)).check_options(config.backend.options, str(path))
+    except ConfigError as error:
+        _refuse(error)
+    click.echo(f"{path}: no mistakes found")
+
+
+@cli.command()
+def backends() -> None:
+    """List the backends that are installed, with their options."""
+    from fingertrio.plugins import installed_backends  # noqa: PLC0415 -- as in serve
+
+    for plugin in installed_backends():
+        if isinstance(plugin, ConfigError):
+            click.secho(f"{plugin}\n", fg="red", err=True)
+            continue
+        click.echo(click.style(plugin.name, bold=True) + click.style(f"  ({plugin.package})", dim=True))
+        if summary := plugin.summary():
+            click.echo(click.wrap_text(summary, 100, "  ", "  "))
+        for option in plugin.options():
+            default = "required" if option.default is None else f"default {option.default}"
+            click.echo(f"    {click.style(option.name, fg='cyan')}  {option.kind}, {default}")
+            if option.description:
+                click.echo(click.wrap_text(option.description, 100, "        ", "        "))
+        click.echo()
+
+
+@cli.command("set")
+@click.option("--at", "place", default="127.0.0.1:1079", show_default=True, help="HOST:PORT or unix:/path of a setter.")
+@click.argument("user")
+@click.argument("status")
+def set_command(place: str, user: str, status: str) -> None:
+    """Set USER's STATUS through a setter door."""
+    from fingertrio.clients.setter import SetterError, set_status  # noqa: PLC0415 -- as in serve
+
+    try:
+        address = parse_address(place)
+        path = str(address.path or "")
+        trio.run(lambda: set_status(user, status, host=address.host, port=address.port, path=path))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except (SetterError, OSError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise click.ClickException(f"{place}: {clean_line(reason)}") from None
+    click.echo("OK")
+
+
+def main() -> None:
+    """The console script, under one name however it was called."""
+    cli(prog_name="fingertrio")
+
+
+def _load(path: Path | None) -> Config:
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        _refuse(error)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    click.secho(f"fingertrio: {error}", err=True)
+    sys.exit(MISTAKE)

@@ -1,0 +1,48 @@
+"""Setting a status through another fingertrio's setter door."""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from fingertrio.wire.setter import OK, encode_request
+
+ANSWER_LIMIT = 4096  # one line; more is no setter
+
+
+class SetterError(Exception):
+    """The status was not set, or we cannot know; the message says which."""
+
+
+async def set_status(
+    user: str, status: str, *, host: str = "", port: int = 0, path: str | os.PathLike[str] = "", timeout: float = 10.0
+) -> None:
+    """Set `user`'s status at `host` and `port`, or at the unix socket `path`, and return when it is set.
+
+    Raises:
+        ValueError: the name or the status cannot be sent.
+        SetterError: it was refused, or no answer came within `timeout` seconds.
+        OSError: nobody listens there.
+    """
+    request = encode_request(user, status)
+    try:
+        with trio.fail_after(timeout):
+            stream = await trio.open_unix_socket(path) if path else await trio.open_tcp_stream(host, port)
+            async with stream:
+                await stream.send_all(request)
+                await stream.send_eof()
+                answer = await _read_answer(stream)
+    except trio.TooSlowError:
+        raise SetterError("no answer in time; the status may or may not have been set") from None
+    except trio.BrokenResourceError:
+        raise SetterError("the connection broke; the status may or may not have been set") from None
+    if answer != OK:
+        raise SetterError(answer.decode("utf-8", "replace").strip().removeprefix("ERROR ") or "the server said nothing")
+
+
+async def _read_answer(stream: trio.SocketStream) -> bytes:
+    answer = bytearray()
+    while len(answer) <= ANSWER_LIMIT and (chunk := await stream.receive_some(ANSWER_LIMIT)):
+        answer += chunk
+    return bytes(answer)

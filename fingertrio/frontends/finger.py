@@ -1,0 +1,296 @@
+"""The finger door: RFC 1288 over TCP, in two lanes that give the same bytes.
+
+`FingerAnswers` knows what to say: it turns a query line into a whole answer, from memory if it can (`at_once`) and by
+asking the service if it must (`fetch`). What it rendered it keeps, under the very bytes of the query, for as long as
+the service says that the answer holds; a hot query costs one look into a dict. `FingerFrontend` is the door itself: its
+lane calls `at_once` from the accept loop, its handler reads on, calls `fetch`, and sends.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from math import inf
+
+import trio
+
+from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError, UserInfo
+from fingertrio.frontends.finger_text import (
+    FORWARDING_DENIED,
+    USER_LIST_DENIED,
+    render_full,
+    render_list,
+    render_status,
+)
+from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.server import SEND_DEADLINE, Connection, Server
+from fingertrio.observe import Observer
+from fingertrio.service import Answer, FingerService
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.finger import Query, parse_query, query_line
+from fingertrio.wire.text import to_wire
+
+# Seconds for one query line: typing a name by hand over telnet takes less.
+READ_DEADLINE = 10.0
+
+# Answers kept rendered, by query and by bytes: every hot name several times over, within a few megabytes.
+_KEPT_QUERIES = 10_000
+_KEPT_BYTES = 16 * 1024 * 1024
+_KEPT_KEY = 100  # longer queries are not what is hot
+
+# Users in one answer. Past this a list is a directory, and a stranger's empty line should not render it.
+LIST_LIMIT = 2000
+MATCH_LIMIT = 10  # users that one ambiguous name shows
+
+TOO_MANY = to_wire("Too many connections, please try again later")
+TOO_SLOW = to_wire("The query took too long")
+
+Forward = Callable[[str, Query], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FingerPolicy:
+    """What the administrator decides (RFC 1288 section 3.2).
+
+    Attributes:
+        full: answer with RFC 1288's user information instead of the bare status.
+        facts: what a full answer may show (`finger_text`); None: everything.
+        user_list: answer {C} with the list (3.2.2).
+        ambiguous: a name that nobody has shows those whose login or full name begins with it (3.2.6).
+        forward: passes a {Q2} on, or raises ProtocolError with the refusal; None refuses all (3.2.1).
+    """
+
+    full: bool = False
+    facts: AbstractSet[str] | None = None
+    user_list: bool = True
+    ambiguous: bool = False
+    forward: Forward | None = None
+
+
+@dataclass(slots=True)
+class Rendered:
+    """An answer as it goes out. It holds while `source` does and, for more than one user, while nothing changed."""
+
+    payload: bytes
+    outcome: str
+    asked: str
+    source: Answer[object]
+    epoch: int | None = None
+
+
+_ALWAYS: Answer[object] = Answer(None, inf)
+_NEVER: Answer[object] = Answer(None, -inf)
+
+
+class FingerAnswers:
+    """From query lines to answers."""
+
+    def __init__(self, service: FingerService, policy: FingerPolicy) -> None:
+        self._service = service
+        self._policy = policy
+        self._kept: dict[bytes, Rendered] = {}
+        self._kept_bytes = 0
+
+    def at_once(self, received: bytes, now: float) -> Rendered | None:
+        """The answer to what was received, if that is a whole query and the answer is in memory; None: `fetch` it."""
+        kept = self._kept.get(received)
+        if kept is not None and kept.source.expires > now and (kept.epoch is None or kept.epoch == self._service.epoch):
+            return kept
+        try:
+            line = query_line(received)
+            if line is None:
+                return None
+            query = parse_query(line)
+        except ProtocolError as error:
+            return self._refuse(received, error)
+        return self._render_now(query, received)
+
+    async def fetch(self, line: bytes) -> Rendered:
+        """The answer to a whole query line; whatever happens, there is one."""
+        try:
+            return await self._fetch(parse_query(line), line)
+        except ProtocolError as error:
+            return self._refuse(line, error)
+        except BackendError as error:
+            return Rendered(to_wire(error.public_message or INTERNAL_ERROR), "error", _text(line), _NEVER)
+
+    async def _fetch(self, query: Query, line: bytes) -> Rendered:
+        asked = _text(line)
+        if query.hosts and self._policy.forward is not None:
+            return Rendered(await self._policy.forward(*query.forward()), "forwarded", asked, _NEVER)
+        if (rendered := self._render_now(query, line)) is not None:
+            return rendered
+        if not query.user:
+            return await self._fetch_list(asked)
+        answer = await self._service.ask_user(query.user)
+        if answer.value is None and self._policy.ambiguous:
+            return await self._fetch_matches(query, asked)
+        return self._render_user(query, answer, asked)
+
+    def _refuse(self, received: bytes, error: ProtocolError) -> Rendered:
+        return Rendered(to_wire(str(error)), "bad", _text(received), _NEVER)
+
+    def _render_now(self, query: Query, received: bytes) -> Rendered | None:
+        """What needs no waiting: refusals, and what the service has in memory."""
+        asked = _text(received)
+        if query.hosts:
+            if self._policy.forward is not None:
+                return None
+            return Rendered(to_wire(FORWARDING_DENIED), "denied", asked, _ALWAYS)
+        if not query.user:
+            if not self._policy.user_list:
+                return Rendered(to_wire(USER_LIST_DENIED), "denied", asked, _ALWAYS)
+            rendered = self._list_now(asked)
+        else:
+            answer = self._service.peek(query.user)
+            if answer is None or (answer.value is None and self._policy.ambiguous):
+                return None
+            rendered = self._render_user(query, answer, asked)
+        if rendered is not None:
+            self._keep(received, rendered)
+        return rendered
+
+    def _render_user(self, query: Query, answer: Answer[UserInfo | None], asked: str) -> Rendered:
+        if answer.value is None:
+            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, answer)  # type: ignore[arg-type]  # read only
+        return Rendered(self._show(answer.value, query), "ok", asked, answer)  # type: ignore[arg-type]  # read only
+
+    def _show(self, info: UserInfo, query: Query) -> bytes:
+        if self._policy.full or query.verbose:
+            return render_full(info, verbose=query.verbose, facts=self._policy.facts)
+        return render_status(info)
+
+    def _list_now(self, asked: str) -> Rendered | None:
+        users = self._service.peek_users()
+        if users is None:
+            return None
+        answers = [self._service.peek(user) for user in users.value[:LIST_LIMIT]]
+        if any(answer is None for answer in answers):
+            return None
+        return self._render_list(users, [answer for answer in answers if answer is not None], asked)
+
+    async def _fetch_list(self, asked: str) -> Rendered:
+        users = await self._service.ask_users()
+        answers = [await self._service.ask_user(user) for user in users.value[:LIST_LIMIT]]
+        return self._render_list(users, answers, asked)
+
+    def _render_list(
+        self, users: Answer[tuple[str, ...]], answers: Sequence[Answer[UserInfo | None]], asked: str
+    ) -> Rendered:
+        payload = render_list(
+            [answer.value for answer in answers if answer.value is not None], facts=self._policy.facts
+        )
+        if len(users.value) > LIST_LIMIT:
+            payload += to_wire(f"... and {len(users.value) - LIST_LIMIT} more")
+        expires = min([users.expires, *(answer.expires for answer in answers)])
+        return Rendered(payload, "list", asked, Answer(None, expires), self._service.epoch)
+
+    async def _fetch_matches(self, query: Query, asked: str) -> Rendered:
+        """Section 2.5.3: all possible derivations of a name that nobody has as it stands."""
+        wanted = query.user.casefold()
+        found: list[bytes] = []
+        if self._service.can_list:
+            for user in (await self._service.get_users())[:LIST_LIMIT]:
+                info = await self._service.get_user(user)
+                if info is not None and _begins(info, wanted):
+                    found.append(render_full(info, verbose=query.verbose, facts=self._policy.facts))
+                    if len(found) == MATCH_LIMIT:
+                        break
+        if not found:
+            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, _NEVER)
+        return Rendered(b"\r\n".join(found), "ok", asked, _NEVER)
+
+    def _keep(self, received: bytes, rendered: Rendered) -> None:
+        if len(received) > _KEPT_KEY:
+            return
+        if (old := self._kept.pop(received, None)) is not None:
+            self._kept_bytes -= len(old.payload)
+        self._kept[received] = rendered
+        self._kept_bytes += len(rendered.payload)
+        while self._kept_bytes > _KEPT_BYTES or len(self._kept) > _KEPT_QUERIES:
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))).payload)
+
+
+def _text(received: bytes) -> str:
+    """A query line for the log, which escapes it."""
+    return received.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
+
+
+def _begins(info: UserInfo, wanted: str) -> bool:
+    words = [info.user, *(info.name or "").split()]
+    return any(word.casefold().startswith(wanted) for word in words)
+
+
+class FingerFrontend:
+    """Serves RFC 1288 on bound sockets."""
+
+    def __init__(
+        self,
+        *,
+        service: FingerService,
+        observer: Observer,
+        listeners: Sequence[socket.socket],
+        caps: ConnectionCaps,
+        policy: FingerPolicy | None = None,
+        read_deadline: float = READ_DEADLINE,
+    ) -> None:
+        self._observer = observer
+        self._answers = FingerAnswers(service, policy or FingerPolicy())
+        self._read_deadline = read_deadline
+        self._server = Server(
+            "finger", listeners, self._handle, lane=self._lane, reports=observer, caps=caps, refusal=TOO_MANY
+        )
+
+    async def serve(
+        self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until `stopping` is set; see `net.server.Server.serve`."""
+        await self._server.serve(stopping, task_status=task_status)
+
+    def _lane(self, received: bytes, peer: str) -> bytes | None:
+        now = trio.current_time()
+        rendered = self._answers.at_once(received, now)
+        if rendered is None:
+            return None
+        payload = rendered.payload
+        took = trio.current_time() - now
+        self._observer.query("finger", peer or "unix", rendered.asked, rendered.outcome, took, len(payload))
+        return payload
+
+    async def _handle(self, connection: Connection) -> None:
+        with trio.move_on_after(self._read_deadline) as reading:
+            line = await _read_query(connection)
+        if reading.cancelled_caught:
+            self._observer.refused("finger", "deadline")
+            rendered = Rendered(TOO_SLOW, "bad", "", _NEVER)
+        elif isinstance(line, ProtocolError):
+            rendered = Rendered(to_wire(str(line)), "bad", "", _NEVER)
+        elif line is None:
+            return
+        else:
+            rendered = await self._answers.fetch(line)
+        with trio.move_on_after(SEND_DEADLINE) as sending:
+            await connection.stream.send_all(rendered.payload)
+        if sending.cancelled_caught:
+            self._observer.refused("finger", "slow_reader")
+            await trio.aclose_forcefully(connection.stream)
+        took = trio.current_time() - connection.accepted
+        size = len(rendered.payload)
+        self._observer.query("finger", connection.peer or "unix", rendered.asked, rendered.outcome, took, size)
+        self._observer.flush()
+
+
+async def _read_query(connection: Connection) -> bytes | ProtocolError | None:
+    """The query line, or what is wrong with it; None: the peer ended its input without a word."""
+    received = bytearray(connection.data)
+    try:
+        while (line := query_line(bytes(received))) is None:
+            chunk = await connection.stream.receive_some(1024)
+            if not chunk:
+                return query_line(bytes(received), ended=True) if received else None
+            received += chunk
+    except ProtocolError as error:
+        return error
+    return line
