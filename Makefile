@@ -1,0 +1,60 @@
+# `make run` and `make test` set up what they need: a virtual environment in .venv with the versions in constraints.txt.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runs  ## start every door on loopback, with conf/fingertrio.toml
+	@$(BIN)/fingertrio serve --config conf/fingertrio.toml
+
+test: $(VENV)/.develops  ## run the tests (ARGS="-k finger" for some of them)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.develops  ## format, lint, types, tests: run it before every commit
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
+	@$(BIN)/python -m benchmarks.finger $(ARGS)
+
+lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
+	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
+
+clean:  ## remove the virtual environment and what tools left behind
+	rm -rf $(VENV) dist benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fingertrio needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "this Python has no venv (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# The build of the package itself runs in an environment of its own: PIP_CONSTRAINT pins that one too.
+INSTALL = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+
+$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing fingertrio into $(VENV) ..."
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.develops: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing fingertrio and its tests' tools into $(VENV) ..."
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.runs
+
+$(VENV)/.measures: $(VENV)/.develops benchmarks/requirements.txt
+	@echo "installing the benchmarks' peers into $(VENV) ..."
+	@$(INSTALL) --requirement benchmarks/requirements.txt
+	@touch $@
+
+.PHONY: help run test check bench lock clean
