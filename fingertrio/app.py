@@ -18,6 +18,7 @@ from fingertrio.config import Config, ConfigError, ListeningSection
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import BindError, bind, close_all
+from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
 from fingertrio.plugins import find_backend
 from fingertrio.service import FingerService, ServicePolicy
@@ -137,10 +138,17 @@ def _caps(section: ListeningSection) -> ConnectionCaps:
 
 def _finger(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
     from fingertrio.frontends.finger import FingerFrontend, FingerPolicy  # noqa: PLC0415 -- see above
+    from fingertrio.frontends.forwarding import Forwarder  # noqa: PLC0415 -- see above
 
     section = config.finger
     assert section is not None  # noqa: S101 -- only called for a section that is there
-    policy = FingerPolicy(full=section.answer == "full", user_list=section.user_list)
+    policy = FingerPolicy(
+        full=section.answer == "full",
+        facts=None if section.show is None else frozenset(section.show),
+        user_list=section.user_list,
+        ambiguous=section.ambiguous,
+        forward=Forwarder([parse_target(text) for text in section.forward_to]) if section.forwarding else None,
+    )
     return FingerFrontend(
         service=service, observer=observer, listeners=listeners, caps=_caps(section), policy=policy
     ).serve

@@ -99,6 +99,28 @@ def backends() -> None:
         click.echo()
 
 
+@cli.command("finger")
+@click.option("-l", "--long", "verbose", is_flag=True, help="Ask for more (/W).")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Show 7-bit characters only, ? for all others.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for everything.")
+@click.argument("target", metavar="[USER][@HOST[:PORT]]", default="")
+def finger_command(target: str, verbose: bool, ascii_only: bool, timeout: float) -> None:
+    """Ask a finger server about USER, or for its list of users.
+
+    Without @HOST the fingertrio of this machine is asked, at 127.0.0.1:7979; with it, port 79. user@host1@host2 asks
+    host2 to forward. What steers a terminal is left out of the answer.
+
+    Exit status: 0 an answer; 1 no such user; 2 wrong usage; 3 nobody could be asked; 4 the answer is not whole.
+    """
+    from fingertrio.ask import ask  # noqa: PLC0415 -- as in serve
+
+    try:
+        status = trio.run(lambda: ask(target, verbose=verbose, ascii_only=ascii_only, timeout=timeout))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(status)
+
+
 @cli.command("set")
 @click.option("--at", "place", default="127.0.0.1:1079", show_default=True, help="HOST:PORT or unix:/path of a setter.")
 @click.argument("user")

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fingertrio.net.address import Address, parse_address
+from fingertrio.net.targets import parse_target
 
 _PREFIX = "FINGERTRIO_"
 
@@ -90,6 +91,23 @@ class FingerSection(ListeningSection):
     listen: Listen
     answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
     user_list: bool = Field(True, description="false answers an empty query with a refusal")
+    show: tuple[str, ...] | None = Field(None, description="facts that a full answer may show; without it, all")
+    ambiguous: bool = Field(False, description="the beginning of a name shows everybody it fits")
+    forwarding: bool = Field(False, description="pass user@host on to the hosts of forward_to")
+    forward_to: tuple[str, ...] = Field((), description="hosts and networks that may be asked: names, addresses, CIDR")
+
+    @field_validator("forward_to")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse_target(text)
+        return value
+
+    @model_validator(mode="after")
+    def _forwards_somewhere(self) -> FingerSection:
+        if self.forwarding and not self.forward_to:
+            raise ValueError('forwarding = true needs forward_to = ["host", ...]')
+        return self
 
 
 class SetterSection(ListeningSection):
@@ -213,7 +231,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        raise ConfigError(f"{path}: not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
 
 
 def _override(table: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
@@ -264,7 +282,7 @@ def _explain(
 def _line(place: tuple[int | str, ...], message: str, kind: str, known: Sequence[str]) -> str:
     section, *rest = (str(part) for part in place)
     where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
-    if kind in {"extra_forbidden", "unknown_section"}:
+    if kind in {"extra_forbidden", "unexpected_keyword_argument", "unknown_section"}:
         name = rest[-1] if rest else section
         close = difflib.get_close_matches(name, known, 1)
         thing = "section" if kind == "unknown_section" else "key"

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from fingertrio.backend import Backend
 from fingertrio.config import ConfigError, explain
@@ -87,7 +88,14 @@ class BackendPlugin:
     def _adapter(self) -> TypeAdapter[Any]:
         if issubclass(self.options_type, BaseModel):
             return TypeAdapter(self.options_type)
-        return TypeAdapter(self.options_type, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+        # A subclass of the author's dataclass that checks; what he wrote stays as he wrote it.
+        return TypeAdapter(
+            pydantic_dataclass(
+                self.options_type,
+                config=ConfigDict(extra="forbid"),
+                frozen=self.options_type.__dataclass_params__.frozen,
+            )
+        )
 
 
 def backend_names() -> list[str]:

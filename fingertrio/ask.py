@@ -1,0 +1,77 @@
+"""`fingertrio finger`: a question from the command line, an answer for the terminal, an exit status for a script."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import click
+
+from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
+from fingertrio.clients.finger import FINGER_PORT, answer_text, finger, says_unknown
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.finger import Query, parse_query
+from fingertrio.wire.text import clean_line
+
+ANSWERED, UNKNOWN, NOT_ASKED, NOT_WHOLE = 0, 1, 3, 4
+
+# Where `make run` and `python -m fingertrio` listen.
+_HERE = ("127.0.0.1", 7979)
+
+
+async def ask(target: str, *, verbose: bool, ascii_only: bool, timeout: float) -> int:
+    """Ask, print, and say how it went.
+
+    Raises:
+        ValueError: `target` is no question.
+    """
+    query, host, port = parse_target(target, verbose=verbose)
+    status = ANSWERED
+    try:
+        answer = await finger(query, host, port, timeout=timeout)
+    except (HostNotFoundError, AddressRefusedError, UnreachableError) as error:
+        click.echo(f"fingertrio: {clean_line(str(error))}", err=True)
+        return NOT_ASKED
+    except RemoteError as error:
+        answer, status = error.received, NOT_WHOLE
+        click.echo(f"fingertrio: {clean_line(str(error))}", err=True)
+    text = answer_text(answer)
+    if ascii_only:
+        text = text.encode("ascii", "replace").decode()
+    click.echo(text, nl=bool(text) and not text.endswith("\n"))
+    return UNKNOWN if status == ANSWERED and says_unknown(text) else status
+
+
+def parse_target(target: str, *, verbose: bool) -> tuple[Query, str, int]:
+    """What to ask whom: "", "user", "@host", "user@host:port", "user@[::1]:port", "user@host1@host2".
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    head, at, place = target.rpartition("@")
+    if not at:
+        head, (host, port) = target, _HERE
+    else:
+        host, port = _split_port(place)
+    try:
+        query = parse_query(head.encode())
+    except ProtocolError as error:
+        raise ValueError(f"{target}: {error}") from None
+    return Query(query.user, verbose=verbose or query.verbose, hosts=query.hosts), host, port
+
+
+def _split_port(place: str) -> tuple[str, int]:
+    host, port = place, FINGER_PORT
+    head, colon, tail = place.rpartition(":")
+    if colon and (":" not in head or head.endswith("]")):
+        if not (tail.isascii() and tail.isdigit() and 0 < int(tail) < 65536):
+            raise ValueError(f'"{tail}" is no port')
+        host, port = head, int(tail)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError(f'"{host}" is not an IPv6 address') from None
+    if not host:
+        raise ValueError("a host name is missing after @")
+    return host, port

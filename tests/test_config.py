@@ -1,0 +1,165 @@
+"""Configuration: what is read, and what an operator is told when it cannot be."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fingertrio.config import DEFAULT, ConfigError, load_config
+from fingertrio.net.address import Address
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "f.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def mistake(path, environ=None):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environ or {})
+    return str(caught.value)
+
+
+def test_without_a_file_the_built_in_default_opens_three_doors_on_loopback():
+    config = load_config(None, {})
+    assert config.backend.use == "memory"
+    assert config.irc is None
+    for section in (config.finger, config.setter, config.http):
+        assert section is not None
+        assert all(address.is_local for address in section.listen)
+
+
+def test_the_file_that_make_run_uses_says_what_the_built_in_default_says():
+    assert tomllib.loads((ROOT / "conf/fingertrio.toml").read_text()) == DEFAULT
+
+
+def test_what_the_default_file_has_commented_out_is_a_valid_configuration(write):
+    lines = (ROOT / "conf/fingertrio.toml").read_text().splitlines()
+    enabled = [
+        line.removeprefix("# ") if line.startswith(("# [", "# ")) and ("=" in line or "[" in line) else line
+        for line in lines
+    ]
+    text = "\n".join(
+        line for line in enabled if not line.startswith(("FINGERTRIO", "A section", "certfile", "keyfile"))
+    )
+    config = load_config(write(text), {})
+    assert config.irc is not None
+    assert config.service == load_config(None, {}).service
+    assert config.finger == load_config(None, {}).finger
+
+
+def test_a_section_that_is_absent_starts_nothing(write):
+    config = load_config(write('[backend]\nuse = "memory"\n'), {})
+    assert (config.finger, config.setter, config.http, config.irc) == (None, None, None, None)
+
+
+def test_the_backends_own_options_are_handed_on_unread(write):
+    config = load_config(write('[backend]\nuse = "x"\npath = "p"\n[backend.users]\na = "b"\n'), {})
+    assert config.backend.options == {"path": "p", "users": {"a": "b"}}
+
+
+def test_the_environment_overrides_the_file(write):
+    path = write('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:79"]\n')
+    environ = {
+        "FINGERTRIO_FINGER__LISTEN": '["127.0.0.1:0", "[::1]:0"]',
+        "FINGERTRIO_FINGER__USER_LIST": "false",
+        "FINGERTRIO_SETTER__LISTEN": "127.0.0.1:0",
+        "FINGERTRIO_BACKEND__USERS__ADA": "busy",
+        "HOME": "/",
+    }
+    config = load_config(path, environ)
+    assert config.finger is not None
+    assert config.finger.listen == (Address("127.0.0.1", 0), Address("::1", 0))
+    assert config.finger.user_list is False
+    assert config.setter is not None
+    assert config.setter.listen == (Address("127.0.0.1", 0),)
+    assert config.backend.options == {"users": {"ada": "busy"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[backend]\nuse = memory", ["not valid TOML", "line 2"]),
+        ("", ["[backend]", "missing"]),
+        ("[backend]\n", ["[backend] use", "missing"]),
+        ('[backend]\nuse = "memory"\n[fingr]\n', ["[fingr]", "unknown section", 'did you mean "finger"?']),
+        (
+            '[backend]\nuse = "memory"\n[finger]\nlistn = ["127.0.0.1:79"]\nlisten = ["127.0.0.1:79"]',
+            ["[finger] listn", "unknown key", 'did you mean "listen"?'],
+        ),
+        ('[backend]\nuse = "memory"\n[finger]\n', ["[finger] listen", "missing"]),
+        ('[backend]\nuse = "memory"\n[finger]\nlisten = []\n', ["[finger] listen", "at least 1"]),
+        (
+            '[backend]\nuse = "memory"\n[finger]\nlisten = [79]\n',
+            ["[finger] listen.0", "expected an address in quotes"],
+        ),
+        ('[backend]\nuse = "memory"\n[finger]\nlisten = ["79"]\n', ["[finger] listen.0", '"79" is not an address']),
+        (
+            '[backend]\nuse = "memory"\n[finger]\nlisten = ["[::1]:79"]\nuser_list = "perhaps"\n',
+            ["[finger] user_list", "boolean"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[setter]\nlisten = ["0.0.0.0:1079"]\n',
+            ["[setter]", '"0.0.0.0:1079"', 'auth = "none"', "loopback", "unix:"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[setter]\nlisten = ["example.org:1079"]\n',
+            ["[setter]", "example.org:1079", "loopback"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\ncertfile = "/nowhere"\n',
+            ["[http]", "certfile and keyfile go together"],
+        ),
+        ('[backend]\nuse = "memory"\n[irc]\nserver = "irc"\n', ["[irc] server", "irc"]),
+        ('[backend]\nuse = "memory"\n[irc]\nserver = "irc:6667"\nnick = "no spaces"\n', ["[irc] nick"]),
+        (
+            '[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nforwarding = true\n',
+            ["[finger]", "forward_to"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nforward_to = ["a b"]\n',
+            ["[finger] forward_to", '"a b"'],
+        ),
+        ('backend = "memory"\n', ["[backend]", "dictionary"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_its_key_and_what_was_expected(write, text, parts):
+    path = write(text)
+    message = mistake(path)
+    assert message.startswith(str(path))
+    for part in parts:
+        assert part in message
+    assert "Traceback" not in message
+
+
+def test_all_mistakes_are_told_at_once(write):
+    message = mistake(write('[backend]\nuse = "memory"\nx = 1\n[finger]\nlisten = ["x"]\nansver = "full"\n[lgo]\n'))
+    assert "3 mistakes" in message
+    assert [part in message for part in ("[finger] listen.0", '"answer"', '"log"')] == [True, True, True]
+
+
+def test_a_file_that_is_not_there_or_cannot_be_read_is_named(tmp_path):
+    assert mistake(tmp_path / "gone.toml") == f"{tmp_path}/gone.toml: there is no such file"
+    assert "cannot be read" in mistake(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'[backend]\nuse = "\xff"\n')
+    assert "not UTF-8" in mistake(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("variable", ["FINGERTRIO_LISTEN", "FINGERTRIO_FINGR__LISTEN", "FINGERTRIO_FINGER__"])
+def test_a_mistyped_variable_is_a_mistake(variable):
+    message = mistake(None, {variable: "x"})
+    assert variable in message
+    assert "FINGERTRIO_SECTION__KEY" in message
+
+
+def test_a_mistyped_key_in_a_variable_is_told_with_the_variables_name():
+    message = mistake(None, {"FINGERTRIO_FINGER__LISTN": "127.0.0.1:0"})
+    assert "FINGERTRIO_FINGER__LISTN" in message
+    assert 'did you mean "listen"?' in message
