@@ -17,7 +17,12 @@ from fingertrio.observe import Observer
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.xmlrpc import Fault, FaultCode, Value, XMLRPCError, dump_fault, dump_response, parse_call
 
-MULTICALL_LIMIT = 50  # calls; what each costs is bounded, so this bounds what one request can cost
+MULTICALL_LIMIT = 50  # calls
+
+# Characters of all answers of a multicall, elements counted too: fifty of the longest statuses, or a few long lists of
+# users. Without it, a request of 5 kB would be answered with fifty times all that there is.
+MULTICALL_ANSWER_LIMIT = 1024 * 1024
+_ELEMENT_SIZE = 40  # <value><string></string></value>
 
 # Seconds for all calls of a multicall, which are made one after the other: twice the service's deadline for one.
 MULTICALL_DEADLINE = 10.0
@@ -46,6 +51,9 @@ class Reply:
 
     value: Value | Fault
     outcome: str = "ok"
+
+
+_TOO_LONG = Reply(Fault(FaultCode.APPLICATION, "the answers to these calls are too long together"), "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +192,12 @@ class XMLRPCDispatcher:
         if len(calls) > MULTICALL_LIMIT:
             raise XMLRPCError(FaultCode.BAD_PARAMS, f"more than {MULTICALL_LIMIT} calls")
         replies: list[Reply] = []
+        room = MULTICALL_ANSWER_LIMIT
         with trio.move_on_after(MULTICALL_DEADLINE):
             for call in calls:
-                replies.append(await self._answer_entry(call))  # noqa: PERF401 -- what is done by the deadline stays
+                reply = await self._answer_entry(call) if room >= 0 else _TOO_LONG
+                room -= sum(len(string) + _ELEMENT_SIZE for string in _strings(reply.value))
+                replies.append(reply if room >= 0 else _TOO_LONG)
         late = Reply(Fault(FaultCode.APPLICATION, "the calls before this one took all the time"))
         replies += [late] * (len(calls) - len(replies))
         return Reply([_entry(reply) for reply in replies])
@@ -212,7 +223,7 @@ def _entry(reply: Reply) -> Value:
     return [reply.value]
 
 
-def _strings(value: Value) -> Iterator[str]:
+def _strings(value: Value | Fault) -> Iterator[str]:
     """Every string in `value`, in order: of a multicall, the methods and whom they were asked about."""
     match value:
         case str():

@@ -34,6 +34,10 @@ async def nap(value: str) -> Reply:
     return Reply(value)
 
 
+async def people() -> Reply:
+    return Reply([f"somebody{number:05}" for number in range(5000)])
+
+
 async def gone(*_params: Value) -> Reply:
     raise BackendError("the \x1b[31mlibrary\r\nburned down") from OSError("secret")
 
@@ -50,7 +54,7 @@ def row(handler: Callable[..., Awaitable[Reply]], *params: str) -> Method:
     return Method(name=handler.__name__, returns="string", params=params, help="Helps.", handler=handler)
 
 
-METHODS = [row(echo, "string"), row(nap, "string"), row(gone), row(broken), row(unsayable)]
+METHODS = [row(echo, "string"), row(nap, "string"), row(people), row(gone), row(broken), row(unsayable)]
 
 
 class Dispatching:
@@ -141,7 +145,15 @@ async def test_a_truth_value_is_no_int() -> None:
 
 
 async def test_what_can_be_called_is_told(dispatching: Dispatching) -> None:
-    assert await dispatching.call("system.listMethods") == ["echo", "nap", "gone", "broken", "unsayable", *SYSTEM]
+    assert await dispatching.call("system.listMethods") == [
+        "echo",
+        "nap",
+        "people",
+        "gone",
+        "broken",
+        "unsayable",
+        *SYSTEM,
+    ]
     assert await dispatching.call("system.methodHelp", "echo") == "Helps."
     assert await dispatching.call("system.methodSignature", "echo") == [["string", "string"]]
     for name in SYSTEM:
@@ -204,6 +216,13 @@ async def test_a_multicall_that_takes_too_long_answers_what_it_has(
     assert trio.current_time() == MULTICALL_DEADLINE
     assert results[:2] == [[half], [half]]
     assert [result["faultCode"] for result in results[2:]] == [-32500, -32500]
+
+
+async def test_a_multicall_is_not_answered_at_any_length(dispatching: Dispatching) -> None:
+    first, *others, last = await dispatching.multicall(*[("people", [])] * 10, ("echo", ["a"]))
+    assert len(first[0]) == 5000
+    assert [type(answer) for answer in others] == [list] * 2 + [dict] * 7
+    assert last["faultCode"] == -32500
 
 
 async def test_cancelling_ends_a_call(dispatching: Dispatching) -> None:
