@@ -1,0 +1,287 @@
+"""One session without a network: each server's side is fed whole, byte by byte, and with trailing data."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.irc import LINE_LIMIT, Source, parse_message
+from fingertrio.wire.irc_client import (
+    CTCPRequest,
+    Ended,
+    Event,
+    IRCClient,
+    Malformed,
+    NickChanged,
+    Notice,
+    PrivateMessage,
+    Registered,
+    nick_candidates,
+)
+
+ALICE = Source("alice", "~al", "host.example")
+WELCOME = b":irc.example.net 001 fingerbot :Welcome\r\n"
+
+
+def make(nick: str = "fingerbot") -> IRCClient:
+    client = IRCClient(nick, username="fingertrio", realname="A bot", version="fingertrio 1")
+    client.take_urgent()
+    return client
+
+
+def registered(nick: str = "fingerbot") -> IRCClient:
+    client = make(nick)
+    client.receive(f":irc.example.net 001 {nick} :Welcome\r\n".encode())
+    return client
+
+
+def every_way(data: bytes, nick: str = "fingerbot", *, fresh: bool = False) -> tuple[list[Event], bytes]:
+    """The events of `data` and what must be sent at once; the same however it arrives."""
+    results = []
+    for step in (len(data), 1):
+        client = make(nick) if fresh else registered(nick)
+        events: list[Event] = []
+        for start in range(0, len(data), step):
+            events += client.receive(data[start : start + step])
+        results.append((events, b"".join(client.take_urgent())))
+    client = make(nick) if fresh else registered(nick)
+    results.append((client.receive(data + b"PING :un"), b"".join(client.take_urgent())))
+    assert results[0] == results[1] == results[2]
+    return results[0]
+
+
+def test_registers_at_once() -> None:
+    client = IRCClient("fingerbot", username="fingertrio", realname="A bot")
+    assert client.take_urgent() == [b"NICK fingerbot\r\n", b"USER fingertrio 0 * :A bot\r\n"]
+    assert client.take_urgent() == []
+    assert not client.registered
+
+
+@pytest.mark.parametrize(
+    ("nick", "username", "realname"),
+    [
+        ("#bot", "u", "r"),
+        ("b ot", "u", "r"),
+        ("bot", "two words", "r"),
+        ("bot", "x" * 17, "r"),
+        ("bot", "é", "r"),
+        ("bot", "", "r"),
+        ("bot", "u", "real\r\nQUIT"),
+        ("bot", "u", "x" * 500),
+    ],
+)
+def test_refuses_at_once_what_no_server_could_be_sent(nick: str, username: str, realname: str) -> None:
+    with pytest.raises(ValueError):
+        IRCClient(nick, username=username, realname=realname)
+
+
+def test_the_nick_is_what_the_server_says() -> None:
+    events, _ = every_way(b":irc.example.net 001 fingerb :Welcome\r\n", fresh=True)
+    assert events == [Registered("fingerb")]
+    client = make()
+    client.receive(b":irc.example.net 001 fingerb :Welcome\r\n")
+    assert (client.nick, client.registered) == ("fingerb", True)
+    assert client.is_me("FingerB")
+    assert not client.is_me("fingerbot")
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(
+    ("ping", "pong"),
+    [
+        (b"PING :irc.example.net", b"PONG irc.example.net"),
+        (b"PING 12345", b"PONG 12345"),
+        (b":irc.example.net PING :two  words ", b"PONG :two  words "),
+        (b"PING ::colon", b"PONG ::colon"),
+        (b"PING :", b"PONG :"),
+        (b"PING token server.two", b"PONG token"),
+        (b"PING :\xff\xfe", b"PONG \xff\xfe"),
+        (b"PING " + b"x" * 505, b"PONG " + b"x" * 505),
+        (b"@time=x PING y", b"PONG y"),
+    ],
+)
+def test_answers_ping_with_its_token_also_before_registration(ping: bytes, pong: bytes, fresh: bool) -> None:
+    assert every_way(ping + b"\r\n", fresh=fresh) == ([], pong + b"\r\n")
+
+
+def test_takes_another_nick_while_the_server_refuses_and_the_same_ones_each_time() -> None:
+    refusal = b":irc.example.net 433 * fingerbot :Nickname is already in use\r\n"
+    events, sent = every_way(refusal + refusal, fresh=True)
+    assert events == []
+    assert sent == b"NICK fingerbo1\r\nNICK fingerbo2\r\n"
+
+
+@pytest.mark.parametrize("numeric", [432, 433, 436, 437])
+def test_every_refusal_of_a_nick_counts(numeric: int) -> None:
+    assert every_way(b":s.x %d * bot :no\r\n" % numeric, "bot", fresh=True) == ([], b"NICK bot1\r\n")
+    assert every_way(b":s.x %d bot other :no\r\n" % numeric, "bot") == ([], b""), "we have one"
+
+
+def test_gives_up_when_no_nick_is_accepted() -> None:
+    events, sent = every_way(b":s.x 433 * x :no\r\n" * 10, "bot", fresh=True)
+    assert events == [Ended("no nick was accepted")]
+    assert sent.count(b"NICK") == 9
+
+
+def test_candidates_are_what_every_nicklen_lets_through() -> None:
+    assert list(nick_candidates("fingerbot"))[:3] == ["fingerbot", "fingerbo1", "fingerbo2"]
+    assert list(nick_candidates("statusserver"))[:4] == ["statusserver", "statusser", "statusse1", "statusse2"]
+    for wish in ("b", "fingerbot", "statusserver"):
+        candidates = list(nick_candidates(wish))
+        assert len(candidates) == len(set(candidates)) == 10
+        assert all(len(nick) <= 9 for nick in candidates[1:])
+
+
+def test_asks_for_its_nick_again_only_where_somebody_else_had_it() -> None:
+    client = make()
+    client.receive(b":s.x 433 * fingerbot :taken\r\n")
+    assert client.reclaim() == [], "not before registration"
+    client.receive(b":s.x 001 fingerbo1 :Welcome\r\n")
+    assert client.reclaim() == [b"NICK fingerbot\r\n"]
+    assert client.receive(b":s.x 433 fingerbo1 fingerbot :taken\r\n") == []
+    assert client.nick == "fingerbo1"
+    assert client.receive(b":fingerbo1!~f@h NICK :fingerbot\r\n") == [NickChanged("fingerbot")]
+    assert client.reclaim() == []
+
+    too_long = make("statusserver")
+    too_long.receive(b":s.x 432 * statusserver :Nickname too long\r\n:s.x 001 statusser :Welcome\r\n")
+    assert too_long.reclaim() == []
+    assert registered().reclaim() == []
+
+
+def test_follows_its_nick_and_nobody_elses() -> None:
+    client = registered()
+    assert client.receive(b":alice!~al@h NICK bob\r\n:FINGERBOT!~f@h NICK Guest1\r\n") == [NickChanged("Guest1")]
+    assert client.nick == "Guest1"
+    assert client.receive(b":Guest1!~f@h NICK #x\r\n:fingerbot!x@y NICK z\r\n") == [Malformed("a nick that is none")]
+    assert client.nick == "Guest1"
+
+
+def test_tells_messages() -> None:
+    events, sent = every_way(
+        b":alice!~al@host.example PRIVMSG fingerbot :moshez\r\n"
+        b":alice!~al@host.example PRIVMSG #chan :moshez\r\n"
+        b":alice!~al@host.example NOTICE fingerbot :moshez\r\n"
+        b"NOTICE * :*** Looking up your hostname\r\n"
+    )
+    assert events == [
+        PrivateMessage(ALICE, "fingerbot", "moshez"),
+        PrivateMessage(ALICE, "#chan", "moshez"),
+        Notice(ALICE, "fingerbot", "moshez"),
+        Notice(None, "*", "*** Looking up your hostname"),
+    ]
+    assert sent == b""
+
+
+def test_what_nobody_can_be_answered_for_is_no_message() -> None:
+    lines = [b"PRIVMSG fingerbot :x", b":irc.example.net PRIVMSG fingerbot :x", b":a,b!u@h PRIVMSG fingerbot :x"]
+    assert every_way(b"\r\n".join(lines) + b"\r\n") == ([], b"")
+
+
+def test_ends_with_error() -> None:
+    assert every_way(b"ERROR :Closing link\r\n") == ([Ended("Closing link")], b"")
+    assert every_way(b"ERROR\r\n", fresh=True) == ([Ended("")], b"")
+
+
+def test_skips_what_is_no_message_and_goes_on() -> None:
+    events, sent = every_way(b"\r\n  \r\n:x\r\nPRIVMSG\r\nPING\r\n001\r\nNOTICE x\r\n372 :motd\r\nJOIN\r\nPING a\r\n")
+    assert events == [Malformed("a message without a command"), *[Malformed("a message without its params")] * 4]
+    assert sent == b"PONG a\r\n"
+
+
+def test_a_line_without_end_ends_the_session() -> None:
+    client = registered()
+    assert client.receive(b"x" * LINE_LIMIT) == []
+    with pytest.raises(ProtocolError):
+        client.receive(b"xx")
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ("\x01VERSION\x01", "\x01VERSION fingertrio 1\x01"),
+        ("\x01version\x01", "\x01VERSION fingertrio 1\x01"),
+        ("\x01PING 1234 5678\x01", "\x01PING 1234 5678\x01"),
+        ("\x01PING 1\x01trailing", "\x01PING 1\x01"),
+        ("\x01PING 1", "\x01PING 1\x01"),
+        ("\x01CLIENTINFO\x01", "\x01CLIENTINFO CLIENTINFO PING VERSION\x01"),
+        ("\x01ACTION waves\x01", None),
+        ("\x01DCC SEND x 1 2 3\x01", None),
+        ("\x01\x01", None),
+        ("\x01PING " + "x" * 65 + "\x01", None),
+    ],
+)
+def test_ctcp_is_answered_by_notice(text: str, reply: str | None) -> None:
+    events, sent = every_way(f":alice!~al@host.example PRIVMSG fingerbot :{text}\r\n".encode())
+    assert sent == b"", "the reply waits its turn"
+    [request] = events
+    assert isinstance(request, CTCPRequest)
+    line = registered().ctcp_reply(request)
+    if reply is None:
+        assert line is None
+    else:
+        assert line is not None
+        message = parse_message(line.removesuffix(b"\r\n"))
+        assert (message.command, message.params) == ("NOTICE", ("alice", reply))
+
+
+def test_ctcp_is_never_answered_in_a_channel_nor_to_a_notice() -> None:
+    [request] = registered().receive(b":alice!~al@host.example PRIVMSG #chan :\x01VERSION\x01\r\n")
+    assert isinstance(request, CTCPRequest)
+    assert registered().ctcp_reply(request) is None
+    events, sent = every_way(b":alice!~al@host.example NOTICE fingerbot :\x01VERSION\x01\r\n")
+    assert events == [Notice(ALICE, "fingerbot", "\x01VERSION\x01")]
+    assert sent == b""
+
+
+texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=900)
+
+
+@given(texts, st.sampled_from(["b", "fingerbot", "x" * 64]), st.sampled_from(["a", "zoë", "y" * 64]))
+def test_what_we_say_reaches_its_target_whole(text: str, nick: str, target: str) -> None:
+    """The server relays at most 512 bytes, with our source before them, and cuts what is over."""
+    client = registered(nick)
+    lines = client.privmsg(target, text)
+    relayed = [f":{nick}!~fingertrio@{'h' * 63} ".encode() + line for line in lines]
+    assert all(len(line) <= 512 for line in relayed)
+    messages = [parse_message(line.removesuffix(b"\r\n")) for line in relayed]
+    assert "".join(message.params[1] for message in messages) == text
+    assert all(message.params[0] == target for message in messages)
+
+
+@pytest.mark.parametrize("target", ["#chan", "a,b", "a b", "$*.net", "", "x" * 65])
+def test_says_nothing_but_to_one_person(target: str) -> None:
+    with pytest.raises(ValueError):
+        registered().privmsg(target, "hi")
+
+
+@pytest.mark.parametrize("text", ["hi\r\nQUIT", "hi\nQUIT", "hi\rQUIT", "hi\0"])
+def test_says_no_second_command(text: str) -> None:
+    with pytest.raises(ValueError):
+        registered().privmsg("alice", text)
+
+
+verbs = st.sampled_from(["PING", "PRIVMSG", "NOTICE", "NICK", "001", "433", "432", "ERROR", ":a!b@c", ":fingerbot!x@y"])
+parts = st.lists(verbs | st.text(max_size=8) | st.sampled_from([":", "@x", "\x01", "fingerbot", "a,b", "#c"]))
+streams = st.lists(parts.map(" ".join), max_size=12).map("\r\n".join).map(lambda text: text.encode(errors="ignore"))
+
+
+@example([b"PING " + b"x" * 505 + b"\r\n"])
+@given(st.lists(streams | st.binary(max_size=40), max_size=6))
+def test_whatever_a_server_sends_is_events_or_a_protocol_error(chunks: list[bytes]) -> None:
+    client = make()
+    with contextlib.suppress(ProtocolError):
+        for chunk in chunks:
+            for event in client.receive(chunk):
+                if isinstance(event, CTCPRequest):
+                    client.ctcp_reply(event)
+                elif isinstance(event, PrivateMessage):
+                    client.privmsg(event.source.nick, event.text)
+    for line in client.take_urgent():
+        assert len(line) <= 512
+        assert line.endswith(b"\r\n")
+        assert line.count(b"\n") == line.count(b"\r") == 1
