@@ -56,6 +56,9 @@ class Answer(Generic[T]):
         self.expires = expires
 
 
+_NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for what could not be a name
+
+
 class _Flight:
     """One call under way. `landed` exists once somebody waits; `current` turns False when a change overtakes it."""
 
@@ -130,7 +133,7 @@ class FingerService:
         answer = self._known.get(user) or self._unknown.get(user)
         if answer is not None and answer.expires > trio.current_time():
             return answer  # type: ignore[return-value]  # a name's answers hold a UserInfo or None
-        return None
+        return None if is_user_name(user) else _NOBODY
 
     def peek_users(self) -> Answer[tuple[str, ...]] | None:
         """The list of users if it is in memory and holds, without waiting."""
@@ -154,7 +157,7 @@ class FingerService:
     async def ask_user(self, user: str) -> Answer[UserInfo | None]:
         """As `get_user`, with the time until which the answer holds."""
         if not is_user_name(user):
-            return Answer(None, inf)
+            return _NOBODY
         return await self._ask(user, lambda: self._backend.get_user(user))  # type: ignore[return-value]
 
     async def ask_users(self) -> Answer[tuple[str, ...]]:

@@ -47,6 +47,7 @@ class Forwarder:
         """
         if query.hosts:
             raise ProtocolError(f"{FORWARDING_DENIED}: one host at a time")
+        host = host.removeprefix("[").removesuffix("]").rstrip(".").lower()
         port = self._port(host)
         if port is None:
             raise ProtocolError(FORWARDING_DENIED)
@@ -68,11 +69,10 @@ class Forwarder:
         return to_wire(answer_text(answer)) if answer else b""
 
     def _port(self, host: str) -> int | None:
-        host = host.rstrip(".").lower()
         if (port := self._names.get(host)) is not None:
             return port
         try:
-            address = ip_address(host.removeprefix("[").removesuffix("]"))
+            address = ip_address(host)
         except ValueError:
             return None
         return next((port for network, port in self._networks if address in network), None)
