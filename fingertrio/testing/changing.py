@@ -1,0 +1,150 @@
+"""The contract's third chapter: the feed of changes, by which others keep an answer for as long as nothing is heard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from math import inf
+
+import trio
+
+from fingertrio.backend import BackendError, Change, EmitsChanges, ListsUsers, SetsStatus
+from fingertrio.testing.kit import (
+    Broken,
+    Chapter,
+    Emitter,
+    PassedOver,
+    SettingEmitter,
+    Subject,
+    ask,
+    expect,
+    listed,
+    new_name,
+    require,
+    set_status,
+    shown,
+)
+from fingertrio.testing.setting import soon, wait_for_the_calendar
+
+chapter = Chapter()
+
+_MANY = 200  # changes that a reader lets pass: more than the buffers that one is tempted to put between tasks
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def a_set_is_told(subject: Subject, backend: SettingEmitter) -> None:
+    """After each set_user, of a new user too, changes() gives Change(that user) or Change(None)."""
+    user = new_name()
+    async with backend.changes() as feed:
+        for status in ("Happy and well", "In the garden"):
+            await set_status(backend, user, status)
+            await _hear(feed, user, subject.patience)
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def the_past_is_not_told(subject: Subject, backend: SettingEmitter) -> None:
+    """changes() gives what changes after its context was entered, and nothing from before."""
+    past, present = new_name(), new_name()
+    await set_status(backend, past, "Before")
+    async with backend.changes() as feed:
+        await set_status(backend, present, "After")
+        heard = await _hear(feed, present, subject.patience)
+    require(past not in heard, f"changes() gave Change({past!r}), which was set before its context was entered")
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def every_reader_is_told(subject: Subject, backend: SettingEmitter) -> None:
+    """Each of several readers of changes() is told of each change, also after one has left."""
+    user = new_name()
+    async with backend.changes() as first:
+        async with backend.changes() as second:
+            await set_status(backend, user, "one")
+            for feed in (first, second):
+                await _hear(feed, user, subject.patience)
+        await set_status(backend, user, "two")
+        await _hear(first, user, subject.patience)
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def the_answer_is_new_when_told(subject: Subject, backend: SettingEmitter) -> None:
+    """Who hears of a change and asks is answered what is new: get_user is never behind what changes() told."""
+    user = new_name()
+    async with backend.changes() as feed, trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(set_status, backend, user, f"Status {number}")
+            await _hear_until_answered(feed, backend, user, f"Status {number}", subject.patience)
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def a_slow_reader_holds_nobody_up(subject: Subject, backend: SettingEmitter) -> None:
+    """Who enters changes() and does not read delays no set_user, and later still learns of everybody who changed."""
+    users = [new_name() for _ in range(4)]
+    async with backend.changes() as feed:
+        with trio.move_on_after(subject.patience) as waiting:
+            for number in range(_MANY):
+                await set_status(backend, users[number % 4], f"Status {number}")
+        require(not waiting.cancelled_caught, f"{_MANY} set_user, with a reader that did not read, did not end")
+        unheard = set(users)
+        while unheard:
+            heard = await _hear(feed, next(iter(unheard)), subject.patience)
+            unheard = set() if None in heard else unheard - heard
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def an_expiry_is_told(subject: Subject, backend: SettingEmitter) -> None:
+    """When a status ends by its `until`, changes() tells, as of every change: the list of users is kept by it too."""
+    user = new_name()
+    async with backend.changes() as feed:
+        until = soon()
+        try:
+            await set_status(backend, user, "Back soon", until=until)
+        except BackendError:
+            raise PassedOver from None
+        await _hear(feed, user, subject.patience)
+        await wait_for_the_calendar(until)
+        await _hear_until_answered(feed, backend, user, None, subject.patience)
+
+
+@chapter.clause(EmitsChanges)
+async def what_others_change_is_told(subject: Subject, backend: Emitter) -> None:
+    """What is changed in the source, and not by us, is told and then answered like what we set."""
+    if subject.alter is None:
+        raise PassedOver
+    user = new_name()
+    async with backend.changes() as feed:
+        for status in ("Happy and well", "In the garden"):
+            await subject.alter(user, status)
+            await _hear_until_answered(feed, backend, user, status, subject.patience)
+        if isinstance(backend, ListsUsers):
+            users = await listed(backend)
+            require(users.count(user) == 1, f"get_users() gave {user!r} {users.count(user)} times")
+    for known, status in subject.known.items():
+        await expect(backend, known, status)
+
+
+async def _hear(feed: AsyncIterator[Change], user: str, seconds: float) -> set[str | None]:
+    """Read until the feed says that the answer for `user` may differ; who else was named, None for everybody."""
+    heard: set[str | None] = set()
+    with trio.move_on_after(seconds):
+        async for change in feed:
+            require(isinstance(change, Change), f"changes() gave {change!r}, which is no Change")
+            heard.add(change.user)
+            if change.user in (user, None):
+                return heard
+        raise Broken(f"changes() ended, after {heard or 'nothing'}, before it told of {user!r}")
+    raise Broken(f"changes() gave {heard or 'nothing'} within {seconds:.3g} seconds, instead of {user!r} or None")
+
+
+async def _hear_until_answered(
+    feed: AsyncIterator[Change], backend: Emitter, user: str, status: str | None, seconds: float
+) -> None:
+    """Require that `status` is answered when the last change is heard. Being told too often is no fault."""
+    await _hear(feed, user, seconds)
+    info = await ask(backend, user)
+    with trio.move_on_after(seconds):
+        while (info and info.status) != status:
+            await _hear(feed, user, inf)
+            info = await ask(backend, user)
+        return
+    raise Broken(
+        f"when the change of {user!r} was told, get_user gave {shown(info and info.status)} instead of {shown(status)}"
+    )

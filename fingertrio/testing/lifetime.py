@@ -1,0 +1,135 @@
+"""The contract's last chapter: what opening means, and that nothing is left when the context has ended."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+import trio
+
+from fingertrio.backend import SetsStatus
+from fingertrio.testing.kit import Attempt, Chapter, Subject, cancel_everywhere, expect, new_name, require, set_status
+
+chapter = Chapter()
+
+# Seconds for what the end of a context may leave to a thread, such as closing the file that it was reading.
+_SETTLING = 1.0
+
+
+class _Accident(Exception):  # noqa: N818 -- what happens while a backend is open
+    """Stands for whatever ends a program."""
+
+
+@chapter.lifetime_clause
+async def it_opens_again(subject: Subject) -> bool:
+    """A backend that was closed opens again and answers, lists and sets as the first time."""
+    for _ in range(3):
+        await _use(subject)
+    return True
+
+
+@chapter.lifetime_clause
+async def nothing_is_left(subject: Subject) -> bool:
+    """When the context ends, so do the backend's tasks and processes, and its files and sockets are closed."""
+    before = await _before(subject)
+    await _use(subject)
+    await _require_nothing_since(before, "the context ended")
+    return True
+
+
+@chapter.lifetime_clause
+async def an_error_passes_through(subject: Subject) -> bool:
+    """An exception raised inside the context comes out of it, alone or in a group, and nothing is left."""
+    before = await _before(subject)
+    came_out = False
+    try:
+        async with subject.open_backend():
+            raise _Accident  # noqa: TRY301 -- what is checked is the way out
+    except* _Accident:
+        came_out = True
+    require(came_out, "it was swallowed")
+    await _require_nothing_since(before, "an exception ended the context")
+    return True
+
+
+@chapter.lifetime_clause
+async def cancelling_closes_it(subject: Subject) -> bool:
+    """A cancelled context ends, with questions under way, and nothing is left."""
+    before = await _before(subject)
+    with trio.CancelScope() as scope:
+        async with subject.open_backend() as backend, trio.open_nursery() as nursery:
+            user = next(iter(subject.known), new_name())
+            for _ in range(3):
+                nursery.start_soon(backend.get_user, user)
+            await trio.lowlevel.checkpoint()
+            scope.cancel()
+    require(scope.cancelled_caught, "the cancellation was swallowed")
+    await _require_nothing_since(before, "the context was cancelled")
+    return True
+
+
+@chapter.lifetime_clause
+async def opening_can_be_cancelled(subject: Subject) -> bool:
+    """Opening, cancelled at any checkpoint, leaves nothing, and the backend opens all the same afterwards."""
+    before = await _before(subject)
+
+    async def open_and_close() -> None:
+        async with subject.open_backend():
+            await trio.lowlevel.checkpoint()
+
+    async def afterwards(_attempt: Attempt) -> None:
+        await _require_nothing_since(before, "opening was cancelled")
+
+    await cancel_everywhere(open_and_close, afterwards)
+    await _use(subject)
+    return True
+
+
+async def _use(subject: Subject) -> None:
+    async with subject.open_backend() as backend:
+        for user, status in subject.known.items():
+            await expect(backend, user, status)
+        await expect(backend, new_name(), None)
+        if isinstance(backend, SetsStatus):
+            user = new_name()
+            await set_status(backend, user, "Happy and well")
+            await expect(backend, user, "Happy and well")
+
+
+async def _before(subject: Subject) -> set[object]:
+    """What is there now; after one use, since what is imported or opened once for the whole program is no leak."""
+    await _use(subject)
+    return set(_resources())
+
+
+async def _require_nothing_since(before: set[object], event: str) -> None:
+    deadline = time.monotonic() + _SETTLING  # real time: threads know nothing of a test's clock
+    while left := [name for key, name in _resources().items() if key not in before]:
+        require(time.monotonic() < deadline, f"after {event} there is {', '.join(left)}")
+        await trio.sleep(0.01)
+
+
+def _resources() -> dict[object, str]:
+    """What a backend could leave behind, with a name for it: trio's tasks, open descriptors, processes."""
+    found: dict[object, str] = {}
+    root = trio.lowlevel.current_root_task()
+    tasks = deque([root] if root is not None else [])
+    while tasks:
+        task = tasks.popleft()
+        found[task] = f"a task of {task.name}"
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    descriptors = Path("/proc/self/fd")  # Linux; elsewhere descriptors and processes are not looked for
+    for link in list(descriptors.iterdir()) if descriptors.exists() else ():
+        try:
+            target = link.readlink()
+        except OSError:  # the one that listed the directory
+            continue
+        found[link, target] = f"descriptor {link.name}, open on {target}"
+    for children in Path("/proc/self/task").glob("*/children"):
+        try:
+            pids = children.read_text().split()
+        except OSError:  # a thread that has just ended
+            continue
+        found |= {("process", pid): f"process {pid}" for pid in pids}
+    return found

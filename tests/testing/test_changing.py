@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime
+from math import inf
+from typing import Any
+
+import pytest
+import trio
+
+from fingertrio.backend import Change, UserInfo
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.testing import changing
+
+
+class Silent(MemoryBackend):
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        send, receive = trio.open_memory_channel[Change](0)
+        async with send, receive:
+            yield receive
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._changes()
+
+
+class EndsAtOnce(MemoryBackend):
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        send, receive = trio.open_memory_channel[Change](0)
+        await send.aclose()
+        yield receive
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._changes()
+
+
+class TellsOfSomebodyElse(MemoryBackend):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        hub, self._hub = self._hub, type(self._hub)()
+        info = await super().set_user(user, status, until=until)
+        self._hub = hub
+        hub.emit(Change("moshez"))
+        return info
+
+
+class TellsNames(MemoryBackend):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        info = await super().set_user(user, status, until=until)
+        self._hub.emit(Change(user))
+        return info
+
+    def changes(self) -> Any:
+        return self._names()
+
+    @asynccontextmanager
+    async def _names(self) -> AsyncIterator[Any]:
+        async with super().changes() as feed:
+            yield (change.user async for change in feed)
+
+
+class Channels(MemoryBackend):
+    """Gives every reader a channel, and a set waits until each has room."""
+
+    buffer: float = 0
+
+    def __init__(self, users: dict[str, str]) -> None:
+        super().__init__(users)
+        self.readers: list[trio.MemorySendChannel[Change]] = []
+
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        info = await super().set_user(user, status, until=until)
+        for reader in self.readers:
+            await reader.send(Change(user))
+        return info
+
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        send, receive = trio.open_memory_channel[Change](self.buffer)
+        self.readers.append(send)
+        yield receive
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._changes()
+
+
+class Buffered(Channels):
+    buffer = 64
+
+
+class DropsWhatIsTooMuch(Channels):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        info = await MemoryBackend.set_user(self, user, status, until=until)
+        for reader in self.readers:
+            with suppress(trio.WouldBlock):
+                reader.send_nowait(Change(user))
+        return info
+
+    buffer = 2
+
+
+class TellsThePast(Channels):
+    """One channel for all times: who enters reads what nobody has read yet."""
+
+    def __init__(self, users: dict[str, str]) -> None:
+        super().__init__(users)
+        send, self.receive = trio.open_memory_channel[Change](inf)
+        self.readers = [send]
+
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        yield self.receive
+
+
+class TellsOne(TellsThePast):
+    """The same: of two who read, each change reaches one."""
+
+
+class OneLeavesAllLeave(MemoryBackend):
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        async with self._hub.changes() as feed:
+            yield feed
+        self._hub._feeds.clear()
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._changes()
+
+
+class TellsFirst(MemoryBackend):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        hub, self._hub = self._hub, type(self._hub)()
+        hub.emit(Change(user))
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        info = await super().set_user(user, status, until=until)
+        self._hub = hub
+        return info
+
+
+BROKEN: list[tuple[str, type]] = [
+    ("a_set_is_told", Silent),
+    ("a_set_is_told", EndsAtOnce),
+    ("a_set_is_told", TellsOfSomebodyElse),
+    ("a_set_is_told", TellsNames),
+    ("the_past_is_not_told", TellsThePast),
+    ("every_reader_is_told", TellsOne),
+    ("every_reader_is_told", OneLeavesAllLeave),
+    ("the_answer_is_new_when_told", TellsFirst),
+    ("a_slow_reader_holds_nobody_up", Channels),
+    ("a_slow_reader_holds_nobody_up", Buffered),
+    ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch),
+    ("an_expiry_is_told", MemoryBackend),  # whose `run`, which tells, nobody runs here
+]
+
+
+@pytest.mark.parametrize(("clause", "broken"), BROKEN)
+def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type) -> None:
+    notice(clause, broken)
+
+
+class Source(MemoryBackend):
+    """A backend whose source a test may change; `tell` and `store` are what a broken one leaves out."""
+
+    def alter(self, user: str, status: str, *, tell: bool, store: bool) -> None:
+        if store:
+            self._lasting[user] = UserInfo(user, status)
+        if tell:
+            self._hub.emit(Change(user))
+
+
+@pytest.mark.parametrize(
+    ("tell", "store", "seen"),
+    [(False, True, "changes() gave nothing"), (True, False, "gave nothing instead of 'Happy")],
+)
+def test_the_kit_notices_what_others_changed(notice: Callable[..., str], tell: bool, store: bool, seen: str) -> None:
+    backend: Source | None = None
+
+    @asynccontextmanager
+    async def open_source() -> AsyncIterator[Source]:
+        nonlocal backend
+        backend = Source({"moshez": "Happy and well"})
+        yield backend
+
+    async def alter(user: str, status: str) -> None:
+        assert backend is not None
+        backend.alter(user, status, tell=tell, store=store)
+
+    assert seen in notice("what_others_change_is_told", open_backend=open_source, alter=alter)
+
+
+def test_every_clause_has_a_backend_that_breaks_it() -> None:
+    names = {clause for clause, _ in BROKEN} | {"what_others_change_is_told"}
+    assert names == {clause.name for clause in changing.chapter.clauses}

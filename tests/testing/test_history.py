@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+import pytest
+import trio
+
+from fingertrio.backend import UserInfo
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.testing import check_backend, history
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class Historian(MemoryBackend):
+    """The right one; what follows breaks it."""
+
+    def __init__(self, users: dict[str, str]) -> None:
+        super().__init__(users)
+        self.past: list[UserInfo] = []
+
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        info = await super().set_user(user, status, until=until)
+        self.past.insert(0, info)
+        return info
+
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        await trio.lowlevel.checkpoint()
+        return [
+            info for info in self.past if info.user == user and (before is None or (info.since and info.since < before))
+        ][:limit]
+
+
+class OldestFirst(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return list(reversed(await super().get_history(user, limit, before)))
+
+
+class WithoutThePresent(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return (await super().get_history(user, limit + 1, before))[1:]
+
+
+class WithoutTimes(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return [UserInfo(info.user, info.status) for info in await super().get_history(user, limit, before)]
+
+
+class Unlimited(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return await super().get_history(user, limit + 1, before)
+
+
+class LimitedFromTheOldest(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return (await super().get_history(user, 1000, before))[-limit:]
+
+
+class IgnoresBefore(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return await super().get_history(user, limit)
+
+
+class CountsBeforeFiltering(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        infos = await super().get_history(user, limit)
+        return [info for info in infos if before is None or (info.since and info.since < before)]
+
+
+class Everybodys(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return [UserInfo(user, info.status, since=info.since) for info in self.past][:limit]
+
+
+BROKEN: list[tuple[str, type]] = [
+    ("history_is_newest_first", OldestFirst),
+    ("history_is_newest_first", WithoutThePresent),
+    ("history_is_newest_first", WithoutTimes),
+    ("history_has_a_limit", Unlimited),
+    ("history_has_a_limit", LimitedFromTheOldest),
+    ("history_goes_back", IgnoresBefore),
+    ("history_goes_back", CountsBeforeFiltering),
+    ("history_is_of_one_user", Everybodys),
+]
+
+
+@pytest.mark.parametrize(("clause", "broken"), BROKEN)
+def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type) -> None:
+    notice(clause, broken)
+
+
+def test_every_clause_has_a_backend_that_breaks_it() -> None:
+    assert {clause for clause, _ in BROKEN} == {clause.name for clause in history.chapter.clauses}
+
+
+async def test_what_is_right_holds(opening: Callable[[type], Open]) -> None:
+    names = await check_backend(opening(Historian), clauses=history.chapter.clauses)
+    assert names == [clause.name for clause in history.chapter.clauses]
