@@ -1,0 +1,140 @@
+"""What finger answers: a user, a list of users and the refusals, as bytes. No I/O, and nothing of sockets or queries.
+
+RFC 1288 section 2.5 leaves the shape open ("designed to be read by people") and settles what must be in it; the shape
+here is the one that people know from finger programs. Every byte leaves through `wire.text`, so that every line ends in
+CRLF and nothing that steers a terminal gets out, whichever backend it came from.
+
+What is shown is the administrator's choice, one fact at a time (3.2.3): "since", "until", "plan", and the name of each
+detail ("project", "pubkey", "pronouns", "timezone", "links" ...). `facts=None` is all of them. The login and the full
+name are no choice: 2.5.1 and 2.5.2 say MUST, and 3.2.3 calls them the minimum; naming them does no harm.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+
+from fingertrio.backend import UserInfo
+from fingertrio.wire.text import clean, clean_line, first_line, to_wire
+
+USER_LIST_DENIED = "Finger online user list denied"  # the words of 3.2.2
+FORWARDING_DENIED = "Finger forwarding service denied"  # the words of 3.2.1
+NOBODY = "Nobody is listed here"
+
+_NAME_COLUMN = 40  # where finger programs put it, and section 4 of the RFC too
+_NAME_UNKNOWN = "???"  # BSD's word for a full name that nobody entered
+
+# A longer login or name sticks out of its column instead of pushing everybody's status off an 80-column terminal.
+_LOGIN_COLUMNS = 16
+_NAME_COLUMNS = 24
+# A list is skimmed. This keeps one user's share of it under a kilobyte; asking for the user shows all.
+_FIELD_LIMIT = 160
+
+# Not from strftime: %a and %b would speak the server's locale.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def render_status(info: UserInfo) -> bytes:
+    """The status and nothing else: `answer = "status"`."""
+    return to_wire(info.status)
+
+
+def render_full(info: UserInfo, *, verbose: bool = False, facts: AbstractSet[str] | None = None) -> bytes:
+    """User information as finger programs give it: `answer = "full"`.
+
+    Args:
+        info: the user.
+        verbose: /W. Adds every detail; without it only the project is shown. Takes nothing away (2.5.4).
+        facts: what may be shown, /W or not; None: everything.
+    """
+    login = f"Login: {clean_line(info.user)}"
+    name = clean_line(info.name or "") or _NAME_UNKNOWN
+    lines = [f"{_pad(login, _NAME_COLUMN)}Name: {name}"]
+    if times := _times(info, facts):
+        lines.append(times)
+    for key, value in info.details.items():
+        if (verbose or key == "project") and _may_show(key, facts) and (text := clean(value).strip("\n")):
+            lines.append(_detail(key, text))
+    if _may_show("plan", facts):
+        plan = clean(info.status).strip("\n")
+        lines.append(f"Plan:\n{plan}" if plan else "No Plan.")
+    return to_wire("\n".join(lines))
+
+
+def render_list(infos: Iterable[UserInfo], *, facts: AbstractSet[str] | None = None) -> bytes:
+    """One line for each user: login, full name, and the first line of the status where "plan" may be shown.
+
+    The login begins the line and stands whole between its start and a blank, so that one double click takes it. The
+    list shows nothing that `render_full` would hide (2.5.2). Where nobody's full name is known, the column is left out.
+    """
+    with_status = _may_show("plan", facts)
+    rows = [
+        (
+            clean_line(info.user),
+            _cut(clean_line(info.name or "")),
+            _cut(first_line(info.status)) if with_status else "",
+        )
+        for info in infos
+    ]
+    if not rows:
+        return to_wire(NOBODY)
+    with_names = any(name for _, name, _ in rows)
+    rows.insert(0, ("Login", "Name" if with_names else "", "Status" if with_status else ""))
+    login_columns = min(max(_width(login) for login, _, _ in rows), _LOGIN_COLUMNS) + 2
+    name_columns = min(max(_width(name) for _, name, _ in rows), _NAME_COLUMNS) + 2 if with_names else 0
+    return to_wire(
+        "\n".join(
+            (_pad(login, login_columns) + (_pad(name, name_columns) if with_names else "") + status).rstrip()
+            for login, name, status in rows
+        )
+    )
+
+
+def _may_show(fact: str, facts: AbstractSet[str] | None) -> bool:
+    return facts is None or fact in facts
+
+
+def _times(info: UserInfo, facts: AbstractSet[str] | None) -> str:
+    """`Since ..., until ...`, or as much of it as is known and may be shown."""
+    since = f"since {_moment(info.since)}" if info.since is not None and _may_show("since", facts) else ""
+    until = f"until {_moment(info.until)}" if info.until is not None and _may_show("until", facts) else ""
+    return _capital(", ".join(filter(None, (since, until))))
+
+
+def _moment(when: datetime) -> str:
+    """`when` in UTC, readable without knowing anybody's customs: "Sun 22 Nov 2026 18:30 UTC"."""
+    utc = when.astimezone(UTC)
+    return f"{_DAYS[utc.weekday()]} {utc.day} {_MONTHS[utc.month - 1]} {utc.year} {utc:%H:%M} UTC"
+
+
+def _detail(key: str, text: str) -> str:
+    """`Key: text`; a text of several lines (a public key) starts on a line of its own, so that it can be copied."""
+    return f"{_capital(clean_line(key))}:" + ("\n" if "\n" in text else " ") + text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _FIELD_LIMIT else f"{text[: _FIELD_LIMIT - 3]}..."
+
+
+def _pad(text: str, columns: int) -> str:
+    return text + " " * max(columns - _width(text), 2)
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes on a terminal: wide East Asian characters two, combining and joining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_char_width, text))
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
