@@ -166,11 +166,18 @@ class Server:
                 sock.close()
                 return
             else:
-                answer = self._lane(data, peer)
-                if answer is not None:
+                if (answer := self._ask_lane(self._lane, data, peer)) is not None:
                     self._express(sock, peer, answer, handlers)
                     return
         self._admit(sock, peer, handlers, self._handle, Arrival(data, now))
+
+    def _ask_lane(self, lane: Lane, data: bytes, peer: str) -> bytes | None:
+        """The lane's answer. A lane that fails must not end the loop: its connection takes the ordinary way."""
+        try:
+            return lane(data, peer)
+        except Exception as error:  # noqa: BLE001 -- this is the guard
+            self._reports.error("lane_failed", door=self._door, peer=peer, exc=error)
+            return None
 
     def _express(self, sock: socket.socket, peer: str, answer: bytes, handlers: trio.Nursery) -> None:
         """Send an answer without waiting; what the kernel does not take at once becomes a task's work."""
