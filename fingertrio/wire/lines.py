@@ -36,7 +36,7 @@ class LineBuffer:
         """
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
-            if len(self._buffer) > self._limit + 1:  # + 1: a CR whose LF is on its way
+            if len(self._buffer) - self._buffer.endswith(b"\r") > self._limit:  # the LF of that CR may be on its way
                 raise ProtocolError("line too long")
             self._searched = len(self._buffer)
             return None
