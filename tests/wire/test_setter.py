@@ -1,0 +1,107 @@
+"""Two lines and the end of input, or an error: what parses, what does not, and that there is nothing in between."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fingertrio.names import USER_NAME_LIMIT
+from fingertrio.service import STATUS_LIMIT
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.setter import (
+    NAME_LINE_LIMIT,
+    REQUEST_LIMIT,
+    STATUS_LINE_LIMIT,
+    SetRequest,
+    encode_error,
+    encode_request,
+    parse_request,
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "request_"),
+    [
+        (b"moshez\r\nIn the garden\r\n", SetRequest("moshez", "In the garden")),
+        (b"moshez\nIn the garden\n", SetRequest("moshez", "In the garden")),
+        (b"moshez\r\nIn the garden\n", SetRequest("moshez", "In the garden")),
+        (b"moshez\n  two  spaces \n", SetRequest("moshez", "  two  spaces ")),
+        (b"s\xc3\xb8ren\r\nL\xc3\xa6ser\r\n", SetRequest("s\u00f8ren", "L\u00e6ser")),
+        (b"\r\n\r\n", SetRequest("", "")),  # two lines they are; whether they can be taken the service says
+        (b"-l\n|id\n", SetRequest("-l", "|id")),
+    ],
+)
+def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
+    assert parse_request(data) == request_
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "two lines were expected: a user name and a status"),
+        (b"moshez\r\n", "two lines were expected: a user name and a status"),
+        (b"moshez", "the last line has no end"),
+        (b"moshez\r\nIn the gar", "the last line has no end"),
+        (b"moshez\r\nIn the garden\r", "the last line has no end"),
+        (b"moshez\r\nIn\r\nthe garden\r\n", "more than two lines"),
+        (b"moshez\r\nIn the garden\r\n\r\n", "more than two lines"),
+        (b"moshez\r\nIn the garden\r\nx", "more than two lines"),
+        (b"m" * (NAME_LINE_LIMIT + 1) + b"\nwell\n", "line too long"),
+        (b"moshez\n" + b"x" * (STATUS_LINE_LIMIT + 1) + b"\n", "line too long"),
+        (b"moshez\nIn the g\xe4rden\n", "not UTF-8"),
+        (b"\xff\nwell\n", "not UTF-8"),
+        (b"moshez\n\xed\xa0\x80\n", "not UTF-8"),  # a surrogate, encoded
+    ],
+)
+def test_everything_else_is_refused_with_its_reason(data: bytes, reason: str):
+    with pytest.raises(ProtocolError) as refusal:
+        parse_request(data)
+    assert str(refusal.value) == reason
+
+
+def test_the_limits_let_through_what_the_service_takes():
+    """A line's limit that was narrower than the service's would refuse a status that every other door accepts."""
+    request = SetRequest("\U00020000" * USER_NAME_LIMIT, "\u00e9" * (STATUS_LIMIT // 2))
+    data = encode_request(request.user, request.status)
+    assert len(data) <= REQUEST_LIMIT
+    assert parse_request(data) == request
+    parse_request(b"m" * NAME_LINE_LIMIT + b"\r\n" + b"x" * STATUS_LINE_LIMIT + b"\r\n")
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\xff", b"\xc3\xa9"])).map(b"".join))
+def test_a_request_or_a_protocol_error_and_never_anything_else(data: bytes):
+    try:
+        request = parse_request(data)
+    except ProtocolError:
+        return
+    assert "\n" not in request.user + request.status
+    assert data.endswith(b"\n")
+    assert data.count(b"\n") == 2
+
+
+@given(st.text(), st.text())
+def test_what_is_sent_is_what_is_read(user: str, status: str):
+    try:
+        data = encode_request(user, status)
+    except ValueError:
+        assert {"\r", "\n"} & set(user + status)
+    else:
+        assert parse_request(data) == SetRequest(user, status)
+
+
+@pytest.mark.parametrize(
+    ("user", "status"), [("mo\nshez", "x"), ("moshez", "x\nmoshez"), ("moshez\r", "x"), ("moshez", "x\ry")]
+)
+def test_the_client_cannot_be_made_to_say_a_line_more(user: str, status: str):
+    with pytest.raises(ValueError, match="one line"):
+        encode_request(user, status)
+
+
+def test_text_that_is_none_cannot_be_sent():
+    with pytest.raises(ValueError, match="surrogates"):
+        encode_request("moshez", "\ud800")
+
+
+def test_an_error_is_one_line():
+    assert encode_error("line too long") == b"ERROR line too long\r\n"

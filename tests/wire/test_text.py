@@ -1,0 +1,150 @@
+"""What leaves a door is text: every character that steers a terminal is named here, and none gets through."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fingertrio.wire.text import clean, clean_line, escape, first_line, to_wire
+
+# All of Python's text, lone surrogates included: nobody upstream promises anything better.
+ANY_TEXT = st.text(st.characters())
+HOSTILE_TEXT = st.text(st.sampled_from('ab \t\r\n\x00\x07\x0b\x0c\x1b\x7f\x85\x9b\u2028\u202e\ud800\udcff\u00e9\\"'))
+
+C0 = [chr(code) for code in range(0x20) if chr(code) not in "\t\n\r"]
+C1 = [chr(code) for code in range(0x80, 0xA0) if chr(code) != "\x85"]
+BIDI = list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+INVISIBLE = ["\u2028", "\u2029", "\ufeff", "\ufff9", "\ufffa", "\ufffb", "\U000e0001", "\U000e0041", "\U000e007f"]
+SURROGATES = ["\ud800", "\udbff", "\udc80", "\udfff"]
+STEERING = [*C0, "\x7f", *C1, *BIDI, *INVISIBLE, *SURROGATES]
+
+
+@pytest.mark.parametrize("char", STEERING, ids=lambda char: f"U+{ord(char):04X}")
+def test_what_steers_a_terminal_is_gone(char: str):
+    assert clean(f"a{char}b") == "ab"
+    assert char.encode("utf-8", "surrogatepass") not in to_wire(f"a{char}b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Happy and well",
+        "a\tb\nc",
+        "gr\u00fc\u00df Gott, \u05e9\u05dc\u05d5\u05dd, \u0645\u0631\u062d\u0628\u0627, \u3053\u3093\u306b\u3061\u306f",
+        "e\u0301 and \U0001f468\u200d\U0001f469\u200d\U0001f467 and \u2764\ufe0f",  # ZWJ and variation selectors stay
+        "\u00a0\u00ad",
+    ],
+)
+def test_language_stays(text: str):
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\r\nb", "a\nb"),
+        ("a\rb", "a\nb"),
+        ("a\n\rb", "a\n\nb"),
+        ("a\r\r\nb", "a\n\nb"),
+        ("a\x85b", "a\nb"),
+        ("a\r\x00\nb", "a\n\nb"),  # no CR is left behind by what stood beside it
+    ],
+)
+def test_every_line_end_is_one_lf(text: str, lines: str):
+    assert clean(text) == lines
+
+
+def test_the_quick_way_and_the_thorough_way_agree_on_every_character():
+    """`clean` trusts `isprintable`; a new Unicode in a new Python may not make that wrong."""
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if char.isprintable():
+            assert clean(f"\x00{char}") == char, f"U+{code:04X} is printable and yet taken out"
+
+
+def test_no_control_character_survives_whatever_unicode_calls_it():
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") and char not in "\t\n\r\x85":
+            assert clean(char) == "", f"U+{code:04X}"
+
+
+@given(ANY_TEXT | HOSTILE_TEXT)
+def test_cleaning_twice_changes_nothing(text: str):
+    assert clean(clean(text)) == clean(text)
+
+
+@given(ANY_TEXT | HOSTILE_TEXT)
+def test_the_wire_has_whole_lines_of_utf_8(text: str):
+    wire = to_wire(text)
+    assert wire.endswith(b"\r\n")
+    assert b"\r" not in wire.replace(b"\r\n", b"")
+    assert b"\n" not in wire.replace(b"\r\n", b"")
+    assert clean(wire.decode()).removesuffix("\n") == clean(text).removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "wire"), [("", b"\r\n"), ("a", b"a\r\n"), ("a\n", b"a\r\n"), ("a\n\n", b"a\r\n\r\n"), ("a\r", b"a\r\n")]
+)
+def test_the_last_line_ends_once(text: str, wire: bytes):
+    assert to_wire(text) == wire
+
+
+@given(ANY_TEXT | HOSTILE_TEXT)
+def test_one_line_is_one_line(text: str):
+    for line in (clean_line(text), first_line(text)):
+        assert not set(line) & set("\t\n\r")
+        assert line == line.strip() == clean(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("\n\n  second\tthird\nfourth", "second third"), (" \t\n \r\n", ""), ("", ""), ("\x1b\nafter", "after")],
+)
+def test_the_first_line_is_the_first_that_says_something(text: str, line: str):
+    assert first_line(text) == line
+
+
+def test_line_ends_and_tabs_become_a_space_each():
+    assert clean_line("\n a\tb\r\nc\n\n") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("data", "escaped"),
+    [
+        ("plain text", "plain text"),
+        ("\x1b[2J\r\n", r"\x1b[2J\x0d\x0a"),
+        (r"\x1b", r"\\x1b"),  # typed, and not to be taken for the character
+        ('say "hi"', r"say \"hi\""),
+        ("\u202e\U0001f600", r"\u202e\U0001f600"),
+        ("\ud800", r"\ud800"),
+        (b"\xff\xfe\xc3\xa9", r"\xff\xfe\xe9"),
+        (b"a\x00b", r"a\x00b"),
+    ],
+)
+def test_a_log_shows_every_foreign_byte_and_obeys_none(data: bytes | str, escaped: str):
+    assert escape(data) == escaped
+
+
+@given(ANY_TEXT | HOSTILE_TEXT | st.binary(), st.integers(1, 300))
+def test_what_is_escaped_is_short_printable_and_fit_for_quotes(data: bytes | str, limit: int):
+    escaped = escape(data, limit)
+    assert escaped.isascii()
+    assert escaped == "" or escaped.isprintable()
+    assert len(escaped) <= 10 * limit + len("...")
+    assert '"' not in escaped.replace("\\\\", "").replace('\\"', "")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_was_escaped_can_be_told_from_what_was_typed(text: str):
+    """Escaping loses nothing: Python reads it back."""
+    assert escape(text, 10_000).encode().decode("unicode_escape") == text
+
+
+def test_what_is_cut_says_so():
+    assert escape("x" * 201) == "x" * 200 + "..."
+    assert escape("x" * 200) == "x" * 200
