@@ -7,7 +7,7 @@ import ipaddress
 import click
 
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
-from fingertrio.clients.finger import FINGER_PORT, answer_text, finger, says_unknown
+from fingertrio.clients.finger import FINGER_PORT, answer_text, finger, is_verdict
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import Query, parse_query
 from fingertrio.wire.text import clean_line
@@ -38,7 +38,7 @@ async def ask(target: str, *, verbose: bool, ascii_only: bool, timeout: float) -
     if ascii_only:
         text = text.encode("ascii", "replace").decode()
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
-    return UNKNOWN if status == ANSWERED and says_unknown(text) else status
+    return UNKNOWN if status == ANSWERED and is_verdict(text) else status
 
 
 def parse_target(target: str, *, verbose: bool) -> tuple[Query, str, int]:

@@ -12,7 +12,7 @@ remote is never made to forward. It emits no changes and keeps no list (a list f
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -20,13 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.clients.dial import RemoteError, is_public
-from fingertrio.clients.finger import ANSWER_LIMIT, FINGER_PORT, answer_text, finger
+from fingertrio.clients.finger import ANSWER_LIMIT, FINGER_PORT, UNKNOWN_PATTERNS, answer_text, finger, is_verdict
 from fingertrio.names import is_user_name
 from fingertrio.wire.finger import Query
-
-# Longer than any of these sentences with a name of 64 letters in it. It also keeps patterns, of which somebody may have
-# written a slow one, away from text that a stranger chose at length.
-_VERDICT_LIMIT = 200  # characters
 
 
 class FingerOptions(BaseModel):
@@ -48,11 +44,7 @@ class FingerOptions(BaseModel):
         description="whether `host` may lie on this machine or in a private network; false refuses such addresses",
     )
     unknown: tuple[str, ...] = Field(
-        (
-            r"(finger: )?(\S+: )?(sorry, )?no such user\.?",  # fingertrio, Debian, BSD, the tutorial
-            r"(unknown user|user not found)\.?",
-            r"login name: \S+\s+in real life: \?\?\?",  # System V and SunOS
-        ),
+        UNKNOWN_PATTERNS,
         description="regular expressions; an answer of one line that is wholly one of them means: no such user",
     )
     failed: tuple[str, ...] = Field(
@@ -76,8 +68,6 @@ class FingerBackend:
 
     def __init__(self, options: FingerOptions) -> None:
         self._options = options
-        self._unknown = _any_of(options.unknown)
-        self._failed = _any_of(options.failed)
         self._turns = trio.CapacityLimiter(options.connections)
 
     async def get_user(self, user: str) -> UserInfo | None:
@@ -98,12 +88,12 @@ class FingerBackend:
         except RemoteError as error:
             raise BackendError from error
         status = answer_text(answer).strip("\n")
-        verdict = status.strip()
-        if len(verdict) <= _VERDICT_LIMIT:
-            if self._unknown.fullmatch(verdict):
-                return None
-            if not verdict or self._failed.fullmatch(verdict):
-                raise BackendError from RemoteError(f"{options.host}: {verdict or 'closed without an answer'}", answer)
+        if is_verdict(status, options.unknown):
+            return None
+        if not status.strip() or is_verdict(status, options.failed):
+            raise BackendError from RemoteError(
+                f"{options.host}: {status.strip() or 'closed without an answer'}", answer
+            )
         return UserInfo(user, status)
 
 
@@ -111,7 +101,3 @@ class FingerBackend:
 async def open_finger(options: FingerOptions) -> AsyncIterator[FingerBackend]:
     """A backend that asks another finger server. Nothing is connected before the first question."""
     yield FingerBackend(options)
-
-
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)", re.IGNORECASE)

@@ -7,6 +7,8 @@ through `answer_text`, which is section 3.3's filter.
 from __future__ import annotations
 
 import codecs
+import re
+from collections.abc import Iterable
 
 import trio
 
@@ -19,6 +21,16 @@ FINGER_PORT = 79
 ANSWER_LIMIT = 64 * 1024
 # Seconds for all of it: the name, the connection and the answer.
 TIMEOUT = 10.0
+
+# How finger servers say that there is no such user; the protocol has no mark for it. Each is the whole answer.
+UNKNOWN_PATTERNS = (
+    r"(finger: )?(\S+: )?(sorry, )?no such user\.?",  # fingertrio, Debian, BSD, the tutorial
+    r"(unknown user|user not found)\.?",
+    r"login name: \S+\s+in real life: \?\?\?",  # System V and SunOS
+)
+# Longer than any of these sentences with a name of 64 letters in it. It also keeps patterns, of which somebody may have
+# written a slow one, away from text that a stranger chose at length.
+_VERDICT_LIMIT = 200  # characters
 
 
 class DeadlineError(RemoteError):
@@ -101,3 +113,12 @@ def answer_text(answer: bytes) -> str:
         return clean(codecs.getincrementaldecoder("utf-8")().decode(answer))
     except UnicodeDecodeError:
         return clean(answer.decode("latin-1"))
+
+
+def is_verdict(text: str, patterns: Iterable[str] = UNKNOWN_PATTERNS) -> bool:
+    """Whether `text` is one line that is wholly one of `patterns`, whatever the case: by default, "no such user".
+
+    Only a whole answer counts: a plan may well speak of "no such user".
+    """
+    line = text.strip()
+    return len(line) <= _VERDICT_LIMIT and any(re.fullmatch(pattern, line, re.IGNORECASE) for pattern in patterns)
