@@ -16,8 +16,16 @@ USER_NAME_LIMIT = 64
 _ASCII_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+$-]{0,63}\Z")
 _PUNCTUATION = frozenset("_.+$-")
 
-# Scripts that one word may properly mix: Japanese is written in three, Korean in two.
-_MIXES = (frozenset({"CJK", "HIRAGANA", "KATAKANA"}), frozenset({"CJK", "HANGUL"}), frozenset({"CJK", "BOPOMOFO"}))
+# Scripts that one word may properly mix: Japanese is written in three, Korean in two. The two odd ones are the signs
+# for a long vowel and for a repeated or abbreviated character, which Unicode names after no script or after two.
+_MIXES = (
+    frozenset({"CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
+    frozenset({"CJK", "HANGUL"}),
+    frozenset({"CJK", "BOPOMOFO"}),
+)
+
+# Letters and marks that are not seen (Unicode: Default_Ignorable_Code_Point): fillers, joiners, variation selectors.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def is_user_name(text: str) -> bool:
@@ -37,8 +45,8 @@ def is_user_name(text: str) -> bool:
 def check_user_name(text: str) -> str:
     """`text`, if a status may be set under this name.
 
-    Stricter than reading, since what is set is what others are shown: the NFKC form only, and letters of one script,
-    so that nobody can be impersonated by a name that looks the same.
+    Stricter than reading, since what is set is what others are shown: the NFKC form only, nothing that is not seen, and
+    letters of one script, so that nobody can be impersonated by a name that looks the same.
 
     Raises:
         ValueError: with a reason that a person can act upon.
@@ -53,6 +61,8 @@ def check_user_name(text: str) -> str:
         return text
     if unicodedata.normalize("NFKC", text) != text:
         raise ValueError("the user name is not in its NFKC form")
+    if _UNSEEN.search(text):
+        raise ValueError("the user name has characters that are not seen")
     # The first word of a letter's Unicode name is its script, for every script that has look-alikes of Latin letters.
     scripts = {unicodedata.name(char, "UNKNOWN").split()[0] for char in text if unicodedata.category(char)[0] == "L"}
     if len(scripts) > 1 and not any(scripts <= mix for mix in _MIXES):
