@@ -1,0 +1,1 @@
+"""What fingertrio costs, measured beside its peers: `make bench`."""

@@ -1,0 +1,182 @@
+"""The load generator (load.c, load.py), run on its core: what it saw, beside what the kernel charged the server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.harness import (
+    HERE,
+    STOP_DEADLINE,
+    BenchmarkError,
+    Cores,
+    Server,
+    Unavailable,
+    busy_seconds,
+    compiled_c,
+    cpu_seconds,
+    pinned,
+    progress,
+)
+
+GRACE = 15.0  # seconds beyond its own time that the generator may take to finish and to sort its latencies
+SETTLE = 0.05  # seconds: what a server still does after its last answer (closing, logging) belongs to that answer
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of load did, as the generator and the kernel saw it.
+
+    Attributes:
+        queries: answered, each with the expected bytes.
+        seconds: from the first connect to the last end of input.
+        server_cpu: seconds, of all threads of the server.
+        load_cpu: seconds, of the generator.
+        p50, p99: seconds from before the connect to the end of input.
+        failures: queries that were not answered as expected, by kind.
+        others: share of the server's core and of the load's that neither of them used, but somebody did.
+    """
+
+    queries: int
+    seconds: float
+    server_cpu: float
+    load_cpu: float
+    p50: float
+    p99: float
+    failures: Mapping[str, int]
+    others: tuple[float, float]
+
+    @property
+    def cpu_per_query(self) -> float:
+        return self.server_cpu / self.queries if self.queries else float("inf")
+
+    @property
+    def rate(self) -> float:
+        return self.queries / self.seconds
+
+    @property
+    def server_busy(self) -> float:
+        return self.server_cpu / self.seconds
+
+    @property
+    def load_busy(self) -> float:
+        return self.load_cpu / self.seconds
+
+
+@dataclass(slots=True)
+class Held:
+    """Connections that are held open: how many, how long it took, and how many the server had not closed at the end."""
+
+    established: int
+    seconds: float
+    still_open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Runs the load generator on its core.
+
+    Attributes:
+        argv: the generator.
+        cores: where it runs, and where the servers do.
+        in_flight: connections at any moment.
+        sources: addresses they come from. More than are in flight, so that no limit for one address acts, and few
+            enough for the generator's own memory to stay in its caches.
+    """
+
+    argv: Sequence[str]
+    cores: Cores
+    in_flight: int = 64
+    sources: int = 256
+
+    def run(self, server: Server, *, door: str, query: bytes, expected: bytes, seconds: float) -> Round:
+        """One round against one server.
+
+        Raises:
+            BenchmarkError: the server or the generator failed. Wrong answers do not raise: they are in the result.
+        """
+        server.check()
+        arguments = ["query", server.port(door), self.in_flight, seconds, self.sources, query, expected]
+        cores = (self.cores.server, self.cores.load)
+        busy = [busy_seconds(core) for core in cores]
+        cpu = cpu_seconds(server.pid)
+        began = time.monotonic()
+        with pinned(self.cores.load):
+            done = subprocess.run(
+                [*self.argv, *(part if isinstance(part, bytes) else str(part) for part in arguments)],
+                capture_output=True,
+                timeout=seconds + GRACE,
+                check=False,
+            )
+        time.sleep(SETTLE)
+        server.check()
+        server_cpu = cpu_seconds(server.pid) - cpu
+        elapsed = time.monotonic() - began
+        if done.returncode != 0:
+            raise BenchmarkError(f"the load on {server.name} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
+        if done.stderr:
+            progress(done.stderr.decode("utf-8", "replace").strip())
+        seen = json.loads(done.stdout)
+        used = (server_cpu, seen["cpu_seconds"])
+        others = [
+            max(0.0, busy_seconds(core) - before - own) / elapsed
+            for core, before, own in zip(cores, busy, used, strict=True)
+        ]
+        kinds = ("connect_errors", "io_errors", "wrong_answers", "timeouts")
+        return Round(
+            queries=seen["queries"],
+            seconds=seen["seconds"],
+            server_cpu=server_cpu,
+            load_cpu=seen["cpu_seconds"],
+            p50=seen["p50_us"] / 1e6,
+            p99=seen["p99_us"] / 1e6,
+            failures={kind: seen[kind] for kind in kinds if seen[kind]},
+            others=(others[0], others[1]),
+        )
+
+    @contextmanager
+    def hold(self, server: Server, *, door: str, count: int, per_second: int, prefix: bytes) -> Iterator[Held]:
+        """Hold `count` connections open that have sent `prefix` and say nothing more.
+
+        They come from as many addresses as the queries, in turn. At the end of the block they are counted once more.
+        """
+        arguments = ["hold", server.port(door), count, per_second, self.sources, prefix]
+        with pinned(self.cores.load):
+            holder = subprocess.Popen(
+                [*self.argv, *(part if isinstance(part, bytes) else str(part) for part in arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            line = holder.stdout.readline()
+            if not line:
+                raise BenchmarkError(f"no {count} connections could be opened to {server.name}")
+            opened = json.loads(line)
+            held = Held(established=opened["established"], seconds=opened["seconds"])
+            yield held
+            holder.stdin.close()
+            held.still_open = json.loads(holder.stdout.readline())["still_open"]
+        finally:
+            holder.stdin.close()
+            try:
+                holder.wait(STOP_DEADLINE)
+            except subprocess.TimeoutExpired:
+                holder.kill()
+                holder.wait()
+            holder.stdout.close()
+
+
+def load_generator() -> Sequence[str]:
+    """The generator in C; where that cannot be made, the one in Python, with a word about it."""
+    try:
+        return [str(compiled_c(HERE / "load.c"))]
+    except Unavailable as gap:
+        progress(f"{gap}; the generator in Python takes its place, and will be the bottleneck")
+        return [sys.executable, str(HERE / "load.py")]
