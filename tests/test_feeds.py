@@ -1,104 +1,153 @@
+"""Feeds that cannot grow: what a slow reader still learns, and that nobody waits for it."""
+
 from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fingertrio.backend import Change
 from fingertrio.feeds import FEED_LIMIT, ChangeFeed, ChangeHub
 
 
-async def take(feed: ChangeFeed, count: int) -> list[str | None]:
-    return [(await anext(feed)).user for _ in range(count)]
+async def drain(feed: ChangeFeed) -> set[str | None]:
+    """Whom everything that waits is about."""
+    users = set()
+    while feed._waiting:
+        users.add((await anext(feed)).user)
+    return users
 
 
-async def is_empty(feed: ChangeFeed) -> bool:
-    with trio.move_on_after(0.01) as scope:
-        await anext(feed)
-    return scope.cancelled_caught
+async def test_a_reader_hears_what_is_emitted_while_it_listens():
+    hub = ChangeHub()
+    hub.emit(Change("before"))
+    async with hub.changes() as feed:
+        hub.emit(Change("moshez"))
+        hub.emit(Change(None))
+        assert await anext(feed) == Change(None)
+        hub.emit(Change("alice"))
+        assert await anext(feed) == Change("alice")
+    hub.emit(Change("after"))
+    assert not feed._waiting
+    assert not hub._feeds
 
 
-async def test_what_waits_is_told_once_each_oldest_first(autojump_clock: trio.testing.MockClock) -> None:
+async def test_changes_come_in_the_order_of_their_first_mention():
     feed = ChangeFeed()
-    for user in ("moshez", "alice", "moshez"):
+    for user in ("a", "b", "a", "c"):
         feed.put(Change(user))
-    assert await take(feed, 2) == ["moshez", "alice"]
-    assert await is_empty(feed)
+    assert [(await anext(feed)).user for _ in range(3)] == ["a", "b", "c"]
 
 
-async def test_a_name_that_was_taken_can_come_again() -> None:
+async def test_many_changes_of_one_user_are_one_to_a_late_reader():
     feed = ChangeFeed()
-    for _ in range(2):
+    for _ in range(10_000):
         feed.put(Change("moshez"))
-        assert await take(feed, 1) == ["moshez"]
+    assert await anext(feed) == Change("moshez")
+    feed.put(Change("moshez"))  # and one after it was told is told again
+    assert await anext(feed) == Change("moshez")
 
 
-async def test_anybody_covers_everybody(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_reader_that_never_reads_costs_a_bounded_amount():
     feed = ChangeFeed()
-    for user in ("moshez", None, "alice"):
-        feed.put(Change(user))
-    assert await take(feed, 1) == [None]
-    assert await is_empty(feed)
-
-
-@pytest.mark.parametrize(("names", "told"), [(FEED_LIMIT, FEED_LIMIT), (FEED_LIMIT + 1, 1), (10 * FEED_LIMIT, 1)])
-async def test_a_reader_who_is_late_costs_no_more_than_the_limit(
-    autojump_clock: trio.testing.MockClock, names: int, told: int
-) -> None:
-    feed = ChangeFeed()
-    for number in range(names):
+    for number in range(10 * FEED_LIMIT):
         feed.put(Change(f"user{number}"))
-    users = await take(feed, told)
-    assert users == ([None] if told == 1 else [f"user{number}" for number in range(names)])
-    assert await is_empty(feed)
+        assert len(feed._waiting) <= FEED_LIMIT
+    assert None in feed._waiting, "what was left out must be covered by a change of anybody"
 
 
-async def test_a_change_of_a_name_that_waits_fits_into_a_full_feed() -> None:
+async def test_what_was_left_out_is_covered_until_it_was_read():
     feed = ChangeFeed()
-    for number in range(FEED_LIMIT):
+    for number in range(FEED_LIMIT + 1):
         feed.put(Change(f"user{number}"))
-    feed.put(Change("user7"))
-    assert await take(feed, 1) == ["user0"]
+    feed.put(Change("one more"))
+    assert await anext(feed) == Change(None)
+    feed.put(Change("moshez"))
+    assert await anext(feed) == Change("moshez")
 
 
-async def test_a_reader_that_waits_is_woken() -> None:
-    feed = ChangeFeed()
-    heard: list[str | None] = []
+async def test_every_reader_has_a_feed_of_its_own():
+    hub = ChangeHub()
+    async with hub.changes() as one, hub.changes() as other:
+        hub.emit_all(["a", "b"])
+        assert [await anext(one), await anext(one)] == [Change("a"), Change("b")]
+        assert [await anext(other), await anext(other)] == [Change("a"), Change("b")]
 
-    async def read() -> None:
-        heard.extend(await take(feed, 2))
+
+async def test_a_waiting_reader_is_woken(autojump_clock: trio.testing.MockClock):
+    hub = ChangeHub()
+    heard: list[Change] = []
+
+    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
+        async with hub.changes() as feed:
+            task_status.started()
+            async for change in feed:
+                heard.append(change)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        for user in ("moshez", "alice"):
-            await wait_all_tasks_blocked()
-            feed.put(Change(user))
-    assert heard == ["moshez", "alice"]
+        await nursery.start(listen)
+        for user in ("a", "b", "a"):
+            await trio.testing.wait_all_tasks_blocked()
+            hub.emit(Change(user))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert heard == [Change("a"), Change("b"), Change("a")]
+    assert not hub._feeds, "a cancelled reader is forgotten"
 
 
-async def test_a_cancelled_read_loses_nothing() -> None:
+async def test_a_read_that_is_cancelled_loses_nothing():
     feed = ChangeFeed()
-    feed.put(Change("moshez"))
-    with trio.move_on_after(0) as scope:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        feed.put(Change("moshez"))
         await anext(feed)
     assert scope.cancelled_caught
-    assert await take(feed, 1) == ["moshez"]
+    assert await anext(feed) == Change("moshez")
 
 
-async def test_reading_what_waits_lets_others_run() -> None:
+async def test_a_read_that_was_cancelled_while_waiting_loses_nothing(autojump_clock: trio.testing.MockClock):
+    feed = ChangeFeed()
+    with trio.move_on_after(1) as scope:
+        await anext(feed)
+    assert scope.cancelled_caught
+    feed.put(Change("moshez"))
+    assert await anext(feed) == Change("moshez")
+
+
+async def test_a_reader_in_a_loop_lets_others_run():
     feed = ChangeFeed()
     feed.put(Change("moshez"))
     with trio.testing.assert_checkpoints():
         await anext(feed)
 
 
-async def test_a_hub_tells_who_is_there(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("inside", [ValueError, trio.Cancelled])
+async def test_a_feed_ends_with_its_context_however_that_ends(inside: type[BaseException]):
     hub = ChangeHub()
-    hub.emit(Change("nobody hears"))
-    async with hub.changes() as first:
-        async with hub.changes() as second:
-            hub.emit_all(["moshez", "alice"])
-        hub.emit(Change(None))
-        assert await take(first, 1) == [None]
-        assert await take(second, 2) == ["moshez", "alice"]
-        assert await is_empty(second)
+    with trio.CancelScope() as scope:
+        try:
+            async with hub.changes():
+                if inside is ValueError:
+                    raise ValueError
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        except ValueError:
+            pass
+    assert not hub._feeds
+
+
+@given(st.lists(st.one_of(st.none(), st.sampled_from("abcdefgh"), st.just("read"))))
+async def test_whoever_changed_is_told_of_or_covered(steps: list[str | None]):
+    """After each read-out, everybody who changed since the last one was named, or everybody was."""
+    feed = ChangeFeed()
+    changed: set[str | None] = set()
+    for step in [*steps, "read"]:
+        if step == "read":
+            told = await drain(feed)
+            assert changed <= told or None in told
+            changed = set()
+        else:
+            feed.put(Change(step))
+            changed.add(step)
