@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def parse_address(text: str) -> Address:
         if len(path.encode()) > _UNIX_PATH_LIMIT:
             raise ValueError(f'"{text}": the path of a unix socket has at most {_UNIX_PATH_LIMIT} bytes')
         return Address(path=Path(path))
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    host, _, port = text.rpartition(":")
+    if not host or re.fullmatch("[0-9]{1,5}", port) is None or int(port) > 65535:
         raise ValueError(f'"{text}" is not an address: expected "127.0.0.1:7979", "[::1]:7979" or "unix:/path"')
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

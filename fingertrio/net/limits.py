@@ -7,14 +7,18 @@ from collections import Counter
 
 
 def limit_key(peer: str) -> str:
-    """Whom a peer's address counts for: itself, or its /64 for IPv6, since that is what one subscriber is given."""
+    """Whom a peer's address counts for: itself, or its /64 for IPv6, since that is what one subscriber is given.
+
+    A socket for both families, as a service manager may pass one, shows IPv4 peers as ::ffff:192.0.2.1. They count as
+    what they are: their /64 is everybody.
+    """
     if ":" not in peer:
         return peer
     try:
-        packed = ipaddress.IPv6Address(peer.partition("%")[0]).packed
+        address = ipaddress.IPv6Address(peer.partition("%")[0])
     except ValueError:
         return peer
-    return packed[:8].hex()
+    return str(address.ipv4_mapped or address.packed[:8].hex())
 
 
 class ConnectionCaps:
