@@ -83,8 +83,8 @@ async def test_a_waiting_reader_is_woken(autojump_clock: trio.testing.MockClock)
     async def listen(*, task_status: trio.TaskStatus[None]) -> None:
         async with hub.changes() as feed:
             task_status.started()
-            async for change in feed:
-                heard.append(change)
+            while True:
+                heard.append(await anext(feed))
 
     async with trio.open_nursery() as nursery:
         await nursery.start(listen)
@@ -123,18 +123,11 @@ async def test_a_reader_in_a_loop_lets_others_run():
         await anext(feed)
 
 
-@pytest.mark.parametrize("inside", [ValueError, trio.Cancelled])
-async def test_a_feed_ends_with_its_context_however_that_ends(inside: type[BaseException]):
+async def test_a_feed_ends_with_its_context_however_that_ends():
     hub = ChangeHub()
-    with trio.CancelScope() as scope:
-        try:
-            async with hub.changes():
-                if inside is ValueError:
-                    raise ValueError
-                scope.cancel()
-                await trio.lowlevel.checkpoint()
-        except ValueError:
-            pass
+    with pytest.raises(ValueError, match="inside"):
+        async with hub.changes():
+            raise ValueError("inside")
     assert not hub._feeds
 
 
