@@ -1,7 +1,8 @@
 """The composition root: from a `Config` to a running program.
 
-The order is the safety: every socket is bound before anything serves, the backend is opened and asked what it can do
-before any door opens, and all of it is closed again in the reverse order, whatever happened.
+The order is the safety: every socket is bound, everything that is configured is imported, and then privileges are
+dropped; the backend is opened and asked what it can do before any door opens; and all of it is closed again in the
+reverse order, whatever happened.
 """
 
 from __future__ import annotations
@@ -9,32 +10,21 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 
 import trio
 
 from fingertrio.backend import Backend, BackendError
 from fingertrio.config import Config, ConfigError, ListeningSection
-from fingertrio.net.address import Address
-from fingertrio.net.limits import ConnectionCaps
-from fingertrio.net.listen import BindError, bind, close_all
-from fingertrio.net.targets import parse_target
+from fingertrio.doors import CLIENT_SPEAKS_FIRST, FRONTENDS
+from fingertrio.net.listen import BindError, bind, close_all, tune
 from fingertrio.observe import Observer
-from fingertrio.plugins import find_backend
+from fingertrio.plugins import BackendPlugin, find_backend
+from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.service import FingerService, ServicePolicy
-from fingertrio.supervisor import Serve, Supervised, only_failure, supervise
-
-# Doors in which the client speaks first, so that the kernel may keep silent connections to itself.
-_CLIENT_SPEAKS_FIRST = frozenset({"finger"})
+from fingertrio.supervisor import Supervised, only_failure, supervise
+from fingertrio.systemd import PassedSocketError, ServiceManager, take_passed_sockets
 
 Ready = Callable[[Mapping[str, Sequence[str]]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """The bound sockets of each section that listens."""
-
-    listeners: Mapping[str, Sequence[socket.socket]]
 
 
 async def run(
@@ -58,15 +48,33 @@ async def run(
         ConfigError: something cannot be run as configured; nothing has served.
         Exception: what ended the program; see `supervisor.supervise`.
     """
+    manager = ServiceManager()
+
+    def all_ready(addresses: Mapping[str, Sequence[str]]) -> None:
+        ready(addresses)
+        manager.ready(f"serving {', '.join(addresses)} from the {config.backend.use} backend")
+
     try:
         with bound(config, source) as listeners:
-            async with open_service(config, observer, source) as service:
-                tasks = [
-                    Supervised(name, make(config, service, observer, listeners.get(name, ())))
-                    for name, make in _FRONTENDS.items()
-                    if getattr(config, name) is not None
-                ]
-                await supervise(tasks, reports=observer, grace=config.service.grace, ready=ready, stopping=stopping)
+            plugin = find_backend(config.backend.use, source)
+            options = plugin.check_options(config.backend.options, source)
+            makers = {name: load() for name, load in FRONTENDS.items() if getattr(config, name) is not None}
+            _drop_privileges(config, observer, source)
+            async with _open_backend(plugin, options, source) as backend:
+                async with _open_service(backend, config, observer, source) as service:
+                    tasks = [
+                        Supervised(name, make(config, service, observer, listeners.get(name, ())))
+                        for name, make in makers.items()
+                    ]
+                    await supervise(
+                        tasks,
+                        reports=observer,
+                        grace=config.service.grace,
+                        ready=all_ready,
+                        stopping=stopping,
+                        attendants=[manager.feed_watchdog],
+                        on_stopping=manager.stopping,
+                    )
     except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
         raise only_failure(group) from None
     observer.info("stopped")
@@ -74,48 +82,75 @@ async def run(
 
 @contextmanager
 def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.socket]]]:
-    """Listening sockets for every section that listens, closed at the end."""
+    """Listening sockets for every section that listens, bound here or passed by the service manager; closed at the end.
+
+    Raises:
+        ConfigError: an address cannot be listened at, or a door has none.
+    """
+    ours: list[socket.socket] = []
     listeners: dict[str, list[socket.socket]] = {}
     try:
-        for name in _FRONTENDS:
+        passed = take_passed_sockets()
+        for name in FRONTENDS:
             section = getattr(config, name)
-            addresses: Sequence[Address] = getattr(section, "listen", ())
-            for address in addresses:
-                try:
-                    sockets = bind(address, defer_accept=name in _CLIENT_SPEAKS_FIRST)
-                except BindError as error:
-                    raise ConfigError(f"{source}: [{name}] listen: {error}") from error
-                listeners.setdefault(name, []).extend(sockets)
+            if isinstance(section, ListeningSection):
+                listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
+                for sock in listeners[name]:
+                    tune(sock, defer_accept=name in CLIENT_SPEAKS_FIRST)
+        if passed:
+            raise ConfigError(f"{source}: sockets were passed for sections that are not there: {', '.join(passed)}")
         yield listeners
+    except PassedSocketError as error:
+        raise ConfigError(f"{source}: {error}") from error
     finally:
+        close_all(ours)
         for sockets in listeners.values():
+            for sock in sockets:
+                sock.close()
+
+
+def _bind(name: str, section: ListeningSection, ours: list[socket.socket], source: str) -> list[socket.socket]:
+    if not section.listen:
+        raise ConfigError(f'{source}: [{name}] listen: is empty, and no socket named "{name}" was passed')
+    sockets: list[socket.socket] = []
+    for address in section.listen:
+        try:
+            sockets += bind(address)
+        except BindError as error:
             close_all(sockets)
+            raise ConfigError(f"{source}: [{name}] listen: {error}") from error
+    ours += sockets
+    return sockets
+
+
+def _drop_privileges(config: Config, observer: Observer, source: str) -> None:
+    process = config.process
+    try:
+        became = drop_privileges(process.user, process.group, run_as_root=process.run_as_root)
+    except PrivilegeError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    if became:
+        observer.info("privileges_dropped", user=became)
 
 
 @asynccontextmanager
-async def open_service(config: Config, observer: Observer, source: str) -> AsyncIterator[FingerService]:
-    """The service over the configured backend.
-
-    Raises:
-        ConfigError: no such backend, wrong options, a backend that cannot start or cannot do what a door wants.
-    """
+async def _open_service(
+    backend: Backend, config: Config, observer: Observer, source: str
+) -> AsyncIterator[FingerService]:
     policy = ServicePolicy(
         deadline=config.service.deadline, cache_ttl=config.service.cache_ttl, cache_size=config.service.cache_size
     )
-    async with _open_backend(config, source) as backend:
-        async with FingerService.open(backend, policy, observer) as service:
-            if config.setter is not None and not service.can_set:
-                raise ConfigError(
-                    f"{source}: [setter]: the {config.backend.use} backend cannot set a status; "
-                    "remove the section or use another backend"
-                )
-            yield service
+    async with FingerService.open(backend, policy, observer) as service:
+        if config.setter is not None and not service.can_set:
+            raise ConfigError(
+                f"{source}: [setter]: the {config.backend.use} backend cannot set a status; "
+                "remove the section or use another backend"
+            )
+        yield service
 
 
 @asynccontextmanager
-async def _open_backend(config: Config, source: str) -> AsyncIterator[Backend]:
-    plugin = find_backend(config.backend.use, source)
-    options = plugin.check_options(config.backend.options, source)
+async def _open_backend(plugin: BackendPlugin, options: object, source: str) -> AsyncIterator[Backend]:
     opening = True
     try:
         async with plugin.open(options) as backend:
@@ -124,45 +159,6 @@ async def _open_backend(config: Config, source: str) -> AsyncIterator[Backend]:
     except (ValueError, OSError, BackendError, ExceptionGroup) as error:
         if not opening:
             raise
-        reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
         # A backend says what its operator has to mend by one of these, before it serves.
+        reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
         raise ConfigError(f"{source}: [backend]: the {plugin.name} backend cannot start: {reason}") from error
-
-
-def _caps(section: ListeningSection) -> ConnectionCaps:
-    return ConnectionCaps(total=section.max_connections, per_address=section.max_connections_per_address)
-
-
-# Each imports its front end only when it is configured: a finger server need not load a web framework.
-
-
-def _finger(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
-    from fingertrio.frontends.finger import FingerFrontend, FingerPolicy  # noqa: PLC0415 -- see above
-    from fingertrio.frontends.forwarding import Forwarder  # noqa: PLC0415 -- see above
-
-    section = config.finger
-    assert section is not None  # noqa: S101 -- only called for a section that is there
-    policy = FingerPolicy(
-        full=section.answer == "full",
-        facts=None if section.show is None else frozenset(section.show),
-        user_list=section.user_list,
-        ambiguous=section.ambiguous,
-        forward=Forwarder([parse_target(text) for text in section.forward_to]) if section.forwarding else None,
-    )
-    return FingerFrontend(
-        service=service, observer=observer, listeners=listeners, caps=_caps(section), policy=policy
-    ).serve
-
-
-def _setter(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
-    from fingertrio.frontends.setter import SetterFrontend  # noqa: PLC0415 -- see above
-
-    section = config.setter
-    assert section is not None  # noqa: S101 -- only called for a section that is there
-    return SetterFrontend(service=service, observer=observer, listeners=listeners, caps=_caps(section)).serve
-
-
-_FRONTENDS: Mapping[str, Callable[[Config, FingerService, Observer, Sequence[socket.socket]], Serve]] = {
-    "finger": _finger,
-    "setter": _setter,
-}

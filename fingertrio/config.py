@@ -38,9 +38,7 @@ def _to_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Listen = Annotated[
-    tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list), Field(min_length=1)
-]
+Listen = Annotated[tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list)]
 
 
 class _Section(BaseModel):
@@ -78,9 +76,18 @@ class LogSection(_Section):
     )
 
 
+class ProcessSection(_Section):
+    """[process]: as whom to run, after the ports are bound."""
+
+    user: str | None = Field(None, description="login name to become; needs root at start")
+    group: str | None = Field(None, description="group to become; by default the user's own")
+    run_as_root: bool = Field(False, description="stay root where no user is given, instead of refusing to run")
+
+
 class ListeningSection(_Section):
     """What every section that listens can say."""
 
+    listen: Listen = Field(description="addresses; empty where the service manager passes the sockets")
     max_connections: int = Field(20_000, ge=1, description="connections open at once")
     max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
 
@@ -88,7 +95,6 @@ class ListeningSection(_Section):
 class FingerSection(ListeningSection):
     """[finger]: RFC 1288."""
 
-    listen: Listen
     answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
     user_list: bool = Field(True, description="false answers an empty query with a refusal")
     show: tuple[str, ...] | None = Field(None, description="facts that a full answer may show; without it, all")
@@ -113,7 +119,6 @@ class FingerSection(ListeningSection):
 class SetterSection(ListeningSection):
     """[setter]: two lines set a status."""
 
-    listen: Listen
     auth: Literal["none"] = Field("none", description="who may set: anybody who can reach it")
 
     @model_validator(mode="after")
@@ -130,7 +135,6 @@ class SetterSection(ListeningSection):
 class HttpSection(ListeningSection):
     """[http]: pages, JSON and XML-RPC."""
 
-    listen: Listen
     certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
     keyfile: Path | None = Field(None, description="PEM file with the private key")
     keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
@@ -166,6 +170,7 @@ class Config(_Section):
     backend: BackendSection
     service: ServiceSection = ServiceSection()
     log: LogSection = LogSection()
+    process: ProcessSection = ProcessSection()
     finger: FingerSection | None = None
     setter: SetterSection | None = None
     http: HttpSection | None = None
@@ -182,6 +187,7 @@ DEFAULT: Mapping[str, Any] = {
             "grace": "Looking for a bug; found a moth",
         },
     },
+    "process": {"run_as_root": True},  # on loopback, for a first look; a server has a user of its own
     "finger": {"listen": ["127.0.0.1:7979"]},
     "setter": {"listen": ["127.0.0.1:1079"]},
     "http": {"listen": ["127.0.0.1:8000"]},

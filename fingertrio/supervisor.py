@@ -85,6 +85,8 @@ async def supervise(
     policy: RestartPolicy | None = None,
     ready: Callable[[dict[str, list[str]]], None] = lambda _addresses: None,
     stopping: trio.Event | None = None,
+    attendants: Sequence[Callable[[], Awaitable[None]]] = (),
+    on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the tasks until a signal or `stopping` asks to stop, and then until they have stopped.
 
@@ -95,6 +97,8 @@ async def supervise(
         policy: how failed tasks come back.
         ready: called once all have started, with each task's addresses as it gave them to `started`.
         stopping: set it to stop from within (tests, embedding).
+        attendants: run beside the tasks, unsupervised, from before the first starts until after the last has ended.
+        on_stopping: called once, when the stop begins.
 
     Raises:
         KeepsFailingError: a task kept failing.
@@ -102,16 +106,18 @@ async def supervise(
     """
     stopping = stopping or trio.Event()
     try:
-        async with trio.open_nursery() as attendants:
-            await attendants.start(_obey_signals, attendants.cancel_scope, stopping, reports)
+        async with trio.open_nursery() as outer:
+            await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
+            for attendant in attendants:
+                outer.start_soon(attendant)
             async with trio.open_nursery() as nursery:
-                attendants.start_soon(_limit_grace, stopping, nursery.cancel_scope, grace, reports)
+                outer.start_soon(_limit_grace, stopping, nursery.cancel_scope, grace, reports, on_stopping)
                 addresses = {}
                 for task in tasks:
                     keeper = _Keeper(task, policy or RestartPolicy(), reports, stopping)
                     addresses[task.name] = await nursery.start(keeper.run)
                 ready(addresses)
-            attendants.cancel_scope.cancel()
+            outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise only_failure(group) from None
 
@@ -190,9 +196,12 @@ async def _obey_signals(
                 stopping.set()
 
 
-async def _limit_grace(stopping: trio.Event, scope: trio.CancelScope, grace: float, reports: Reports) -> None:
+async def _limit_grace(
+    stopping: trio.Event, scope: trio.CancelScope, grace: float, reports: Reports, on_stopping: Callable[[], None]
+) -> None:
     """Cancel what has not finished in time."""
     await stopping.wait()
+    on_stopping()
     await trio.sleep(grace)
     reports.info("grace_is_over", seconds=grace)
     scope.cancel()

@@ -95,7 +95,6 @@ def test_the_environment_overrides_the_file(write):
             ["[finger] listn", "unknown key", 'did you mean "listen"?'],
         ),
         ('[backend]\nuse = "memory"\n[finger]\n', ["[finger] listen", "missing"]),
-        ('[backend]\nuse = "memory"\n[finger]\nlisten = []\n', ["[finger] listen", "at least 1"]),
         (
             '[backend]\nuse = "memory"\n[finger]\nlisten = [79]\n',
             ["[finger] listen.0", "expected an address in quotes"],

@@ -40,13 +40,11 @@ class BindError(Exception):
         self.address = address
 
 
-def bind(address: Address, *, defer_accept: bool = False) -> list[socket.socket]:
+def bind(address: Address) -> list[socket.socket]:
     """Listening, non-blocking sockets for one address: one, or several where a name has several addresses.
 
     Args:
         address: port 0 takes a free port; `describe` tells which.
-        defer_accept: the kernel hands over only connections that have said something (TCP_DEFER_ACCEPT). For protocols
-            in which the client speaks first.
 
     Raises:
         BindError: nothing is left open.
@@ -62,9 +60,6 @@ def bind(address: Address, *, defer_accept: bool = False) -> list[socket.socket]
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:  # "[::]:79" means IPv6; IPv4 has an address of its own in the list
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-            if defer_accept:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
             sock.bind(place)
             sock.listen(BACKLOG)
             sock.setblocking(False)
@@ -72,6 +67,20 @@ def bind(address: Address, *, defer_accept: bool = False) -> list[socket.socket]
         close_all(sockets)
         raise BindError(address, error) from error
     return sockets
+
+
+def tune(sock: socket.socket, *, defer_accept: bool) -> None:
+    """Set what accepted connections inherit, on a listening socket of whatever origin.
+
+    Args:
+        sock: the listener.
+        defer_accept: the kernel hands over only connections that have said something (TCP_DEFER_ACCEPT). For protocols
+            in which the client speaks first.
+    """
+    if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+        if defer_accept:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
 
 
 def _bind_unix(path: str) -> socket.socket:

@@ -22,7 +22,7 @@ from fingertrio.frontends.finger import FingerAnswers, FingerFrontend, FingerPol
 from fingertrio.frontends.forwarding import Forwarder
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
-from fingertrio.net.listen import bind, close_all
+from fingertrio.net.listen import bind, close_all, tune
 from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService, ServicePolicy
@@ -70,7 +70,8 @@ async def open_door(
     read_deadline: float = 10.0,
     cache_ttl: float = 1000.0,
 ) -> AsyncIterator[tuple[str, int]]:
-    sockets = bind(address or Address("127.0.0.1", 0), defer_accept=True)
+    sockets = bind(address or Address("127.0.0.1", 0))
+    tune(sockets[0], defer_accept=True)
     try:
         observer = Observer()
         async with FingerService.open(backend or People(), ServicePolicy(cache_ttl=cache_ttl), observer) as service:

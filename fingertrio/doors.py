@@ -1,0 +1,73 @@
+"""The front ends by the section that configures them, and how each is made from it.
+
+Each is imported only where it is configured, since a finger server need not load a web framework; and before privileges
+are dropped, since afterwards its files may be out of reach.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from fingertrio.config import Config, ListeningSection
+from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.targets import parse_target
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
+from fingertrio.supervisor import Serve
+
+_S = TypeVar("_S")
+
+# Doors in which the client speaks first, so that the kernel may keep silent connections to itself.
+CLIENT_SPEAKS_FIRST = frozenset({"finger"})
+
+
+def _caps(section: ListeningSection) -> ConnectionCaps:
+    return ConnectionCaps(total=section.max_connections, per_address=section.max_connections_per_address)
+
+
+Make = Callable[[Config, FingerService, Observer, Sequence[socket.socket]], Serve]
+
+
+def _load_finger() -> Make:
+    from fingertrio.frontends.finger import FingerFrontend, FingerPolicy  # noqa: PLC0415 -- see above
+    from fingertrio.frontends.forwarding import Forwarder  # noqa: PLC0415 -- see above
+
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+        section = _there(config.finger)
+        policy = FingerPolicy(
+            full=section.answer == "full",
+            facts=None if section.show is None else frozenset(section.show),
+            user_list=section.user_list,
+            ambiguous=section.ambiguous,
+            forward=Forwarder([parse_target(text) for text in section.forward_to]) if section.forwarding else None,
+        )
+        return FingerFrontend(
+            service=service, observer=observer, listeners=listeners, caps=_caps(section), policy=policy
+        ).serve
+
+    return make
+
+
+def _load_setter() -> Make:
+    from fingertrio.frontends.setter import SetterFrontend  # noqa: PLC0415 -- see above
+
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+        section = _there(config.setter)
+        return SetterFrontend(service=service, observer=observer, listeners=listeners, caps=_caps(section)).serve
+
+    return make
+
+
+def _there(section: _S | None) -> _S:
+    if section is None:
+        raise AssertionError("a front end is only made for a section that is there")
+    return section
+
+
+# In this order they start, and are shown.
+FRONTENDS: Mapping[str, Callable[[], Make]] = {
+    "finger": _load_finger,
+    "setter": _load_setter,
+}
