@@ -1,0 +1,95 @@
+"""Statuses from another XML-RPC service: a second fingertrio, Twisted's tutorial, or any server with such methods.
+
+The remote is asked for one string and for one list of strings. That there is no such user it says in band, as the
+tutorial's server does, in words that can be configured; a status that consists of these very words cannot be told from
+it. It emits no changes: each question goes out, and the service's cache decides how often there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from fingertrio.backend import NO_SUCH_USER, BackendError, UserInfo
+from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.xmlrpc import (
+    ANSWER_LIMIT,
+    CONNECTIONS,
+    AnswerError,
+    FaultError,
+    XMLRPCClient,
+    open_xmlrpc_client,
+)
+from fingertrio.names import is_user_name
+from fingertrio.wire.text import clean
+from fingertrio.wire.xmlrpc import Value
+
+_METHOD_NAME = r"^[A-Za-z0-9_.:/]{1,255}$"
+
+
+class XMLRPCOptions(BaseModel):
+    """Options of the `xmlrpc` backend."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: HttpUrl = Field(description="the service to ask, for example https://finger.example.net/RPC2")
+    get_user: str = Field(
+        "getUser", pattern=_METHOD_NAME, description="its method that takes a user's name and returns the status"
+    )
+    get_users: str = Field(
+        "getUsers", pattern=_METHOD_NAME, description="its method that returns the array of all users' names"
+    )
+    unknown: str = Field(NO_SUCH_USER, description="what it returns as the status of a user who is not there")
+    timeout: float = Field(
+        4.5,
+        gt=0,
+        description="seconds for one answer; keep it below the service's deadline, so that the log names the host",
+    )
+    limit: int = Field(ANSWER_LIMIT, gt=0, description="bytes of one answer; a longer one is a failure")
+    connections: int = Field(CONNECTIONS, ge=1, description="questions under way at once; more wait their turn")
+
+
+class XMLRPCBackend:
+    """Asks through `client`. Lists users, in the remote's order."""
+
+    def __init__(self, client: XMLRPCClient, options: XMLRPCOptions) -> None:
+        self._client = client
+        self._options = options
+
+    async def get_user(self, user: str) -> UserInfo | None:
+        """See `Backend`. A failure's cause names the host and what went wrong; strangers are not told."""
+        if not is_user_name(user):
+            return None
+        status = await self._call(self._options.get_user, user)
+        if not isinstance(status, str):
+            raise BackendError from AnswerError(f"{self._options.get_user} returned no string")
+        if status == self._options.unknown:
+            return None
+        return UserInfo(user, clean(status).rstrip("\n"))
+
+    async def get_users(self) -> Sequence[str]:
+        """See `ListsUsers`."""
+        users = await self._call(self._options.get_users)
+        if not isinstance(users, list):
+            raise BackendError from AnswerError(f"{self._options.get_users} returned no array")
+        names = [user for user in users if isinstance(user, str)]
+        if len(names) < len(users):
+            raise BackendError from AnswerError(f"{self._options.get_users} returned an array not of strings alone")
+        return list(dict.fromkeys(names))
+
+    async def _call(self, method: str, *params: Value) -> Value:
+        try:
+            return await self._client.call(method, *params)
+        except (RemoteError, FaultError) as error:
+            raise BackendError from error
+
+
+@asynccontextmanager
+async def open_xmlrpc(options: XMLRPCOptions) -> AsyncIterator[XMLRPCBackend]:
+    """A backend that asks another XML-RPC service. Nothing is connected before the first question."""
+    async with open_xmlrpc_client(
+        str(options.url), timeout=options.timeout, limit=options.limit, connections=options.connections
+    ) as client:
+        yield XMLRPCBackend(client, options)
