@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from fingertrio import version
 from fingertrio.config import Config, ListeningSection
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.targets import parse_target
@@ -60,6 +61,41 @@ def _load_setter() -> Make:
     return make
 
 
+def _load_http() -> Make:
+    from fingertrio.frontends.web.hypercorn import WebFrontend  # noqa: PLC0415 -- see above
+
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+        section = _there(config.http)
+        return WebFrontend(
+            service=service,
+            observer=observer,
+            listeners=listeners,
+            caps=_caps(section),
+            certfile=section.certfile,
+            keyfile=section.keyfile,
+            keep_alive=section.keep_alive,
+        ).serve
+
+    return make
+
+
+def _load_irc() -> Make:
+    from fingertrio.frontends.irc import IRCFrontend  # noqa: PLC0415 -- see above
+
+    def make(config: Config, service: FingerService, observer: Observer, _listeners: Sequence[socket.socket]) -> Serve:
+        section = _there(config.irc)
+        return IRCFrontend(
+            service=service,
+            observer=observer,
+            host=section.server.host,
+            port=section.server.port,
+            nick=section.nick,
+            version=f"fingertrio {version}",
+        ).serve
+
+    return make
+
+
 def _there(section: _S | None) -> _S:
     if section is None:
         raise AssertionError("a front end is only made for a section that is there")
@@ -70,4 +106,6 @@ def _there(section: _S | None) -> _S:
 FRONTENDS: Mapping[str, Callable[[], Make]] = {
     "finger": _load_finger,
     "setter": _load_setter,
+    "http": _load_http,
+    "irc": _load_irc,
 }

@@ -166,7 +166,7 @@ def test_a_setter_over_a_backend_that_cannot_set_is_a_mistake(tmp_path):
     (tmp_path / "users").write_text("moshez: Happy\n")
     path = tmp_path / "conf.toml"
     path.write_text(f'[backend]\nuse = "file"\npath = "{tmp_path}/users"\n[setter]\nlisten = ["127.0.0.1:0"]\n')
-    done = fingertrio("serve", "--config", path)
+    done = fingertrio("serve", "--config", path, environ={"FINGERTRIO_PROCESS__RUN_AS_ROOT": "true"})
     assert done.returncode == 2
     assert "[setter]: the file backend cannot set a status" in done.stderr
 
