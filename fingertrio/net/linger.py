@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from math import inf
 
 import trio
 
@@ -33,7 +34,8 @@ class LingerPool:
         self._limit = limit
         self._stages: tuple[deque[tuple[float, socket.SocketType]], ...] = tuple(deque() for _ in _LOOKS)
         self._count = 0
-        self._wanted = trio.Event()
+        self._next_look = inf  # trio's time until which `run` sleeps
+        self._wanted = trio.Event()  # it must wake earlier
         self._idle = trio.Event()
         self._idle.set()
 
@@ -49,26 +51,30 @@ class LingerPool:
             return
         if self._count >= self._limit:
             self._close_oldest()
-        self._stages[0].append((trio.current_time() + _LOOKS[0], sock))
+        due = trio.current_time() + _LOOKS[0]
+        self._stages[0].append((due, sock))
         self._count += 1
-        if self._count == 1:
+        if self._idle.is_set():
             self._idle = trio.Event()
+        if due < self._next_look:
             self._wanted.set()
 
     async def run(self) -> None:
         """Look after the sockets until cancelled; then close them all."""
         try:
             while True:
-                await self._wanted.wait()
-                while self._count:
-                    await trio.sleep_until(min(stage[0][0] for stage in self._stages if stage))
-                    self._look()
                 self._wanted = trio.Event()
-                self._idle.set()
+                self._next_look = min((stage[0][0] for stage in self._stages if stage), default=inf)
+                with trio.move_on_at(self._next_look):
+                    await self._wanted.wait()
+                self._look()
+                if not self._count:
+                    self._idle.set()
         finally:
             for stage in self._stages:
                 while stage:
                     self._close(stage.popleft()[1])
+            self._idle.set()
 
     async def wait_empty(self) -> None:
         """Return when no socket waits: 2.2 s after the last `add` at the latest."""
