@@ -24,18 +24,27 @@ DEFER_ACCEPT = 10
 # Milliseconds after which the kernel gives up on a peer that acknowledges nothing; inherited by accepted sockets.
 USER_TIMEOUT = 30_000
 
+# By error, and whether it is about a unix socket.
 _REMEDIES = {
-    errno.EADDRINUSE: "another program listens there already",
-    errno.EACCES: "not permitted: ports below 1024 need root, CAP_NET_BIND_SERVICE, or a socket passed by systemd",
-    errno.EADDRNOTAVAIL: "this machine has no such address",
+    (errno.EADDRINUSE, False): "another program listens there already",
+    (errno.EADDRINUSE, True): "another program listens there already",
+    (errno.EACCES, False): (
+        "not permitted: ports below 1024 need root, CAP_NET_BIND_SERVICE, or a socket passed by systemd"
+    ),
+    (errno.EACCES, True): "not permitted: its directory, or a socket that is there, belongs to somebody else",
+    (errno.ENOENT, True): "its directory does not exist",
+    (errno.EADDRNOTAVAIL, False): "this machine has no such address",
 }
 
 
 class BindError(Exception):
     """An address cannot be listened at. The message names the address and, where we know one, the remedy."""
 
-    def __init__(self, address: Address, error: OSError) -> None:
-        reason = _REMEDIES.get(error.errno or 0) or os.strerror(error.errno) if error.errno else str(error)
+    def __init__(self, address: Address, error: OSError | ValueError) -> None:
+        reason = str(error)
+        if isinstance(error, OSError):
+            # The error's own words, which for a host name are the resolver's: its numbers are not those of errno.
+            reason = _REMEDIES.get((error.errno or 0, address.path is not None)) or error.strerror or reason
         super().__init__(f"cannot listen on {address}: {reason}")
         self.address = address
 
@@ -63,7 +72,7 @@ def bind(address: Address) -> list[socket.socket]:
             sock.bind(place)
             sock.listen(BACKLOG)
             sock.setblocking(False)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no host name or path could be written so
         close_all(sockets)
         raise BindError(address, error) from error
     return sockets
@@ -90,7 +99,7 @@ def _bind_unix(path: str) -> socket.socket:
         sock.bind(path)
         sock.listen(BACKLOG)
         sock.setblocking(False)
-    except OSError:
+    except (OSError, ValueError):
         sock.close()
         raise
     return sock

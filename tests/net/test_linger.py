@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -12,6 +11,7 @@ import trio
 import trio.testing
 
 from fingertrio.net.linger import LingerPool
+from tests.helpers import reset
 
 # Seconds after which a socket is looked at for the first, second, third and last time.
 LOOKS = (0.01, 0.11, 1.11, 2.11)
@@ -45,11 +45,6 @@ async def closed_after(sock: socket.socket) -> float:
     while is_open(sock):  # noqa: ASYNC110 -- a close tells nobody, and the time is not real
         await trio.sleep(0.001)
     return round(trio.current_time() - begun, 2)
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
 
 
 async def test_the_peer_sees_the_end_at_once(autojump_clock: trio.testing.MockClock):

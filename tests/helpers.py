@@ -1,0 +1,82 @@
+"""What tests of several parts of the program share."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fingertrio.net.address import Address
+from fingertrio.net.listen import bind, close_all
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@contextmanager
+def loopback_listener(host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A listening, non-blocking socket on a free port."""
+    sockets = bind(Address(host, 0))
+    try:
+        yield sockets[0]
+    finally:
+        close_all(sockets)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a connection as a crash does: the other side sees a reset instead of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@dataclass
+class Report:
+    """One event, as it was reported."""
+
+    level: str
+    event: str
+    exc: BaseException | None = None
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+class Told:
+    """Stands where the observer stands and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.refusals: Counter[str] = Counter()
+        self.open = 0
+        self.most_open = 0
+        self.restarts: Counter[str] = Counter()
+
+    def info(self, event: str, **fields: object) -> None:
+        self.reports.append(Report("info", event, None, fields))
+
+    def warning(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None:
+        self.reports.append(Report("warning", event, exc, fields))
+
+    def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None:
+        self.reports.append(Report("error", event, exc, fields))
+
+    def refused(self, _door: str, reason: str) -> None:
+        self.refusals[reason] += 1
+
+    def connected(self, _door: str, change: int) -> None:
+        self.open += change
+        self.most_open = max(self.most_open, self.open)
+
+    def restarted(self, task: str) -> None:
+        self.restarts[task] += 1
+
+    def flush(self) -> None:
+        pass
+
+    def events(self, level: str | None = None) -> list[str]:
+        """The names of what was reported, in order."""
+        return [report.event for report in self.reports if level in (None, report.level)]
