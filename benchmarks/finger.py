@@ -82,7 +82,7 @@ def measure_rounds(
                 results.problems.append(f"{case.name}: {error}")
                 expected.pop(case.name, None)
         able = [case for case in cases if case.name in expected]
-        for number in range(rounds):
+        for number in range(rounds if able else 0):
             if time.monotonic() + len(able) * (seconds + 0.3) > until:
                 results.gaps.append(f"only {number} of {rounds} rounds: the time was up")
                 break

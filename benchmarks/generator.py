@@ -24,6 +24,7 @@ from benchmarks.harness import (
     progress,
 )
 
+_FAILURES = ("connect_errors", "io_errors", "wrong_answers", "timeouts")
 GRACE = 15.0  # seconds beyond its own time that the generator may take to finish and to sort its latencies
 SETTLE = 0.05  # seconds: what a server still does after its last answer (closing, logging) belongs to that answer
 
@@ -53,7 +54,7 @@ class Round:
 
     @property
     def cpu_per_query(self) -> float:
-        return self.server_cpu / self.queries if self.queries else float("inf")
+        return self.server_cpu / self.queries
 
     @property
     def rate(self) -> float:
@@ -98,21 +99,20 @@ class Load:
         """One round against one server.
 
         Raises:
-            BenchmarkError: the server or the generator failed. Wrong answers do not raise: they are in the result.
+            BenchmarkError: the server or the generator failed, or no query at all was answered as expected; single
+                failures are in the result instead.
         """
         server.check()
-        arguments = ["query", server.port(door), self.in_flight, seconds, self.sources, query, expected]
+        command = self._command("query", server.port(door), self.in_flight, seconds, self.sources, query, expected)
         cores = (self.cores.server, self.cores.load)
         busy = [busy_seconds(core) for core in cores]
         cpu = cpu_seconds(server.pid)
         began = time.monotonic()
-        with pinned(self.cores.load):
-            done = subprocess.run(
-                [*self.argv, *(part if isinstance(part, bytes) else str(part) for part in arguments)],
-                capture_output=True,
-                timeout=seconds + GRACE,
-                check=False,
-            )
+        try:
+            with pinned(self.cores.load):
+                done = subprocess.run(command, capture_output=True, timeout=seconds + GRACE, check=False)
+        except subprocess.TimeoutExpired:
+            raise BenchmarkError(f"the load on {server.name} did not end") from None
         time.sleep(SETTLE)
         server.check()
         server_cpu = cpu_seconds(server.pid) - cpu
@@ -127,7 +127,9 @@ class Load:
             max(0.0, busy_seconds(core) - before - own) / elapsed
             for core, before, own in zip(cores, busy, used, strict=True)
         ]
-        kinds = ("connect_errors", "io_errors", "wrong_answers", "timeouts")
+        failures = {kind: seen[kind] for kind in _FAILURES if seen[kind]}
+        if not seen["queries"]:
+            raise BenchmarkError(f"{server.name} answered no query as expected: {failures}")
         return Round(
             queries=seen["queries"],
             seconds=seen["seconds"],
@@ -135,9 +137,12 @@ class Load:
             load_cpu=seen["cpu_seconds"],
             p50=seen["p50_us"] / 1e6,
             p99=seen["p99_us"] / 1e6,
-            failures={kind: seen[kind] for kind in kinds if seen[kind]},
+            failures=failures,
             others=(others[0], others[1]),
         )
+
+    def _command(self, *arguments: str | bytes | float) -> Sequence[str | bytes]:
+        return [*self.argv, *(each if isinstance(each, bytes) else str(each) for each in arguments)]
 
     @contextmanager
     def hold(self, server: Server, *, door: str, count: int, per_second: int, prefix: bytes) -> Iterator[Held]:
@@ -145,13 +150,9 @@ class Load:
 
         They come from as many addresses as the queries, in turn. At the end of the block they are counted once more.
         """
-        arguments = ["hold", server.port(door), count, per_second, self.sources, prefix]
+        command = self._command("hold", server.port(door), count, per_second, self.sources, prefix)
         with pinned(self.cores.load):
-            holder = subprocess.Popen(
-                [*self.argv, *(part if isinstance(part, bytes) else str(part) for part in arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
+            holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert holder.stdin is not None
         assert holder.stdout is not None
         try:

@@ -171,6 +171,8 @@ class Server:
 
     def port(self, door: str = "finger") -> int:
         """The port of one of its doors."""
+        if door not in self.ports:
+            raise BenchmarkError(f"{self.name} has no {door} door")
         return self.ports[door]
 
     def check(self) -> None:
@@ -205,6 +207,8 @@ class Server:
                 try:
                     said = json.loads(line)
                 except ValueError:  # half a line, or no JSON at all
+                    continue
+                if not isinstance(said, dict):
                     continue
                 if said.get("event") == "listening" and ":" in said["address"]:
                     self.ports.setdefault(said["door"], int(said["address"].rpartition(":")[2]))

@@ -48,6 +48,7 @@
 #define ANSWER_LIMIT 65536    /* must fit the receive buffer, as nothing is read before the end of input */
 #define LATENCIES 4000000     /* more than one core can ask in any round; further queries count, without a latency */
 #define DRAIN 5.0             /* seconds that the last queries may take after the round's end before they are lost */
+#define HANDSHAKE 3.0         /* seconds that the last handshakes may take once all have begun */
 #define EVENTS 256
 
 /* One source address. Its socket is made at its first use and used again and again. */
@@ -278,7 +279,8 @@ static int hold(size_t count, double per_second)
     size_t established = 0;
     for (size_t i = 0; i < count; i++) {
         /* Those that could not send at once wait for their handshake, which may need a second try by TCP. */
-        if (held[i].revents != POLLOUT && poll(&held[i], 1, 3000) == 1 &&
+        double patience = began + (double)count / per_second + HANDSHAKE - now();
+        if (held[i].revents != POLLOUT && poll(&held[i], 1, patience > 0 ? (int)(patience * 1e3) : 0) == 1 &&
             send(held[i].fd, query, query_size, MSG_NOSIGNAL) != (ssize_t)query_size)
             continue;
         held[i].events = POLLOUT;

@@ -21,6 +21,7 @@ QUERY_NET = ipaddress.IPv4Address("127.16.0.1")
 HOLD_NET = ipaddress.IPv4Address("127.32.0.1")
 BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7), which the socket module does not name
 DRAIN = 5.0  # seconds
+HANDSHAKE = 3.0  # seconds
 
 
 def addresses(net: ipaddress.IPv4Address, count: int) -> Iterator[str]:
@@ -113,6 +114,15 @@ class Asking:
         self._latencies.append(time.monotonic() - began)
 
 
+def is_connected(sock: socket.socket) -> bool:
+    """Whether the handshake is over and nothing has ended the connection since."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
 def hold(port: int, count: int, per_second: float, sources: int, prefix: bytes) -> None:
     """Hold connections open until standard input ends."""
     began = time.monotonic()
@@ -124,11 +134,10 @@ def hold(port: int, count: int, per_second: float, sources: int, prefix: bytes) 
             time.sleep(early)
         sock = dial(port, next(source))
         held.append(sock)
-        sock.setblocking(True)
-        sock.settimeout(3)
+        sock.settimeout(max(began + count / per_second + HANDSHAKE - time.monotonic(), 0.001))
         with suppress(OSError):
             sock.send(prefix)
-    established = sum(not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for sock in held)
+    established = sum(map(is_connected, held))
     print(json.dumps({"established": established, "seconds": time.monotonic() - began}), flush=True)
     while os.read(sys.stdin.fileno(), 64):
         pass
