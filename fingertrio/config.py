@@ -11,6 +11,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,6 +83,30 @@ class ProcessSection(_Section):
     user: str | None = Field(None, description="login name to become; needs root at start")
     group: str | None = Field(None, description="group to become; by default the user's own")
     run_as_root: bool = Field(False, description="stay root where no user is given, instead of refusing to run")
+
+
+def _to_network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f'"{value}" is no network: expected "192.0.2.0/24", "2001:db8::/32" or one address') from None
+
+
+Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_network)], ...]
+
+
+class LimitsSection(_Section):
+    """[limits]: how often one address (IPv6: one /64) may ask, each door counted apart."""
+
+    queries: float = Field(50.0, gt=0, description="queries a second, for ever")
+    query_burst: float = Field(500.0, ge=1, description="queries at once, after a silence")
+    writes: float = Field(2.0, gt=0, description="statuses set a second, for ever")
+    write_burst: float = Field(60.0, ge=1, description="statuses set at once, after a silence")
+    exempt: Networks = Field(
+        (ip_network("127.0.0.0/8"), ip_network("::1/128")), description="addresses that are not limited"
+    )
 
 
 class ListeningSection(_Section):
@@ -170,6 +195,7 @@ class Config(_Section):
     backend: BackendSection
     service: ServiceSection = ServiceSection()
     log: LogSection = LogSection()
+    limits: LimitsSection = LimitsSection()
     process: ProcessSection = ProcessSection()
     finger: FingerSection | None = None
     setter: SetterSection | None = None

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fingertrio import version
 from fingertrio.config import Config, ListeningSection
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
@@ -26,6 +26,16 @@ CLIENT_SPEAKS_FIRST = frozenset({"finger"})
 
 def _caps(section: ListeningSection) -> ConnectionCaps:
     return ConnectionCaps(total=section.max_connections, per_address=section.max_connections_per_address)
+
+
+def _query_rate(config: Config) -> RateLimiter:
+    limits = config.limits
+    return RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt)
+
+
+def _write_rate(config: Config) -> RateLimiter:
+    limits = config.limits
+    return RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt)
 
 
 Make = Callable[[Config, FingerService, Observer, Sequence[socket.socket]], Serve]
@@ -45,7 +55,12 @@ def _load_finger() -> Make:
             forward=Forwarder([parse_target(text) for text in section.forward_to]) if section.forwarding else None,
         )
         return FingerFrontend(
-            service=service, observer=observer, listeners=listeners, caps=_caps(section), policy=policy
+            service=service,
+            observer=observer,
+            listeners=listeners,
+            caps=_caps(section),
+            rate=_query_rate(config),
+            policy=policy,
         ).serve
 
     return make
@@ -56,7 +71,9 @@ def _load_setter() -> Make:
 
     def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
         section = _there(config.setter)
-        return SetterFrontend(service=service, observer=observer, listeners=listeners, caps=_caps(section)).serve
+        return SetterFrontend(
+            service=service, observer=observer, listeners=listeners, caps=_caps(section), rate=_write_rate(config)
+        ).serve
 
     return make
 

@@ -24,7 +24,7 @@ from fingertrio.frontends.finger_text import (
     render_list,
     render_status,
 )
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Connection, Server
 from fingertrio.observe import Observer
 from fingertrio.service import Answer, FingerService
@@ -44,7 +44,7 @@ _KEPT_KEY = 100  # longer queries are not what is hot
 LIST_LIMIT = 2000
 MATCH_LIMIT = 10  # users that one ambiguous name shows
 
-TOO_MANY = to_wire("Too many connections, please try again later")
+TOO_MANY = to_wire("Too many questions from your address, please try again later")
 TOO_SLOW = to_wire("The query took too long")
 
 Forward = Callable[[str, Query], Awaitable[bytes]]
@@ -233,6 +233,7 @@ class FingerFrontend:
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
+        rate: RateLimiter | None = None,
         policy: FingerPolicy | None = None,
         read_deadline: float = READ_DEADLINE,
     ) -> None:
@@ -240,7 +241,14 @@ class FingerFrontend:
         self._answers = FingerAnswers(service, policy or FingerPolicy())
         self._read_deadline = read_deadline
         self._server = Server(
-            "finger", listeners, self._handle, lane=self._lane, reports=observer, caps=caps, refusal=TOO_MANY
+            "finger",
+            listeners,
+            self._handle,
+            lane=self._lane,
+            reports=observer,
+            caps=caps,
+            rate=rate,
+            refusal=TOO_MANY,
         )
 
     async def serve(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
@@ -23,7 +23,7 @@ from fingertrio.wire.text import clean, clean_line, first_line
 READ_DEADLINE = 60.0
 _SEND_DEADLINE = 10.0  # one short line
 
-TOO_MANY = encode_error("too many connections, try again later")
+TOO_MANY = encode_error("too many requests from your address, try again later")
 
 
 class SetterFrontend:
@@ -36,12 +36,15 @@ class SetterFrontend:
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
+        rate: RateLimiter | None = None,
         read_deadline: float = READ_DEADLINE,
     ) -> None:
         self._service = service
         self._observer = observer
         self._read_deadline = read_deadline
-        self._server = Server("setter", listeners, self._handle, reports=observer, caps=caps, refusal=TOO_MANY)
+        self._server = Server(
+            "setter", listeners, self._handle, reports=observer, caps=caps, rate=rate, refusal=TOO_MANY
+        )
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

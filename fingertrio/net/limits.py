@@ -1,9 +1,13 @@
-"""How much one address, and everybody together, may hold open."""
+"""How much one address, and everybody together, may hold open, and how often one address may ask."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Sequence
+from math import inf
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def limit_key(peer: str) -> str:
@@ -53,3 +57,81 @@ class ConnectionCaps:
         self._by_key[key] -= 1
         if not self._by_key[key]:
             del self._by_key[key]
+
+
+class _Bucket:
+    """What one address may still do; `filled` is when it was counted last."""
+
+    __slots__ = ("filled", "tokens")
+
+    def __init__(self, tokens: float, filled: float) -> None:
+        self.tokens = tokens
+        self.filled = filled
+
+
+class RateLimiter:
+    """A token bucket for each address (IPv6: each /64).
+
+    Args:
+        rate: how many a second, for ever.
+        burst: how many at once, after a silence.
+        exempt: networks that are not limited.
+        size: addresses remembered; when there are more, those who have been silent longest start anew.
+    """
+
+    def __init__(self, *, rate: float, burst: float, exempt: Sequence[Network] = (), size: int = 65_536) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._exempt = exempt
+        self._size = size
+        self._buckets: dict[str, _Bucket] = {}  # by what it counts for
+        self._by_peer: dict[str, _Bucket] = {}  # by address as text, which saves parsing it for every query
+
+    def allow(self, peer: str, now: float) -> bool:
+        """Take one token for `peer`, if there is one. Unix sockets (an empty `peer`) are not limited."""
+        bucket = self._by_peer.get(peer)
+        if bucket is None:
+            bucket = self._bucket_of(peer, now)
+        tokens = bucket.tokens + (now - bucket.filled) * self._rate
+        if tokens > self._burst and tokens != inf:
+            tokens = self._burst
+        bucket.filled = now
+        if tokens < 1.0:
+            bucket.tokens = tokens
+            return False
+        bucket.tokens = tokens - 1.0
+        return True
+
+    def wait(self, peer: str, now: float) -> float:
+        """Seconds until `peer` is allowed again."""
+        bucket = self._by_peer.get(peer)
+        if bucket is None:
+            return 0.0
+        return max(0.0, (1.0 - bucket.tokens) / self._rate - (now - bucket.filled))
+
+    def _bucket_of(self, peer: str, now: float) -> _Bucket:
+        if not peer or self._is_exempt(peer):
+            bucket = _Bucket(inf, now)  # stays so: an infinity loses nothing
+        else:
+            key = limit_key(peer)
+            if (found := self._buckets.get(key)) is None:
+                found = self._buckets[key] = _Bucket(self._burst, now)
+            bucket = found
+        self._by_peer[peer] = bucket
+        if len(self._by_peer) > self._size:
+            self._forget_half()
+        return bucket
+
+    def _is_exempt(self, peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in network for network in self._exempt)
+
+    def _forget_half(self) -> None:
+        """Those who were heard last stay: they are who the limit is for."""
+        kept = sorted(self._by_peer.items(), key=lambda item: item[1].filled)[self._size // 2 :]
+        self._by_peer = dict(kept)
+        alive = {id(bucket) for bucket in self._by_peer.values()}
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if id(bucket) in alive}

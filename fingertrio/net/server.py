@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.linger import LingerPool
 from fingertrio.net.listen import describe
 
@@ -90,8 +90,9 @@ class Server:
         listeners: bound, listening, non-blocking; they are not closed here, so that a restart finds them.
         handler: called with each connection the lane did not serve, in a task of its own.
         lane: the express lane, if the protocol has one.
-        refusal: bytes for whom a cap keeps out; the protocol's own words. Empty: closed without a word.
         caps: how many connections may be open at once.
+        rate: how often one address may connect, in both lanes.
+        refusal: bytes for whom a limit keeps out; the protocol's own words. Empty: closed without a word.
         reports: told of everything that happens.
     """
 
@@ -104,6 +105,7 @@ class Server:
         reports: Reports,
         caps: ConnectionCaps,
         lane: Lane | None = None,
+        rate: RateLimiter | None = None,
         refusal: bytes = b"",
     ) -> None:
         self._door = door
@@ -112,6 +114,7 @@ class Server:
         self._lane = lane
         self._refusal = refusal
         self._caps = caps
+        self._rate = rate
         self._reports = reports
         self._linger = LingerPool()
         self._complained = -1.0
@@ -156,6 +159,9 @@ class Server:
 
     def _greet(self, sock: socket.socket, peer: str, now: float, handlers: trio.Nursery) -> None:
         """Serve a new connection in the lane, or start its task."""
+        if self._rate is not None and not self._rate.allow(peer, now):
+            self._refuse(sock, "rate")
+            return
         data = b""
         if self._lane is not None:
             try:
@@ -206,6 +212,9 @@ class Server:
         if reason is None:
             handlers.start_soon(self._guarded, sock, peer, task, subject)
             return
+        self._refuse(sock, reason)
+
+    def _refuse(self, sock: socket.socket, reason: str) -> None:
         self._reports.refused(self._door, reason)
         try:
             sock.send(self._refusal, _DONT_WAIT)
