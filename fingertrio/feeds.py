@@ -9,7 +9,7 @@ names, each once, and past a limit it is the one statement that covers them all:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import trio
@@ -68,9 +68,9 @@ class ChangeHub:
         for feed in self._feeds:
             feed.put(change)
 
-    def emit_all(self, users: Iterable[str]) -> None:
-        """Tell every reader of every one of `users`."""
-        for user in users:
+    def emit_all(self, users: Collection[str | None]) -> None:
+        """Tell every reader of every one of `users`, or, where no feed could hold them, that anything may differ."""
+        for user in users if len(users) <= FEED_LIMIT else (None,):
             self.emit(Change(user))
 
     @asynccontextmanager

@@ -68,6 +68,22 @@ async def test_what_was_left_out_is_covered_until_it_was_read():
     assert await anext(feed) == Change("moshez")
 
 
+async def test_a_user_who_waits_already_fits_into_a_full_feed():
+    feed = ChangeFeed()
+    for number in range(FEED_LIMIT):
+        feed.put(Change(f"user{number}"))
+    feed.put(Change("user7"))
+    assert await anext(feed) == Change("user0")
+
+
+async def test_more_users_than_a_feed_holds_are_told_as_anybody():
+    hub = ChangeHub()
+    async with hub.changes() as feed:
+        hub.emit_all([f"user{number}" for number in range(FEED_LIMIT + 1)])
+        assert await anext(feed) == Change(None)
+        assert not feed._waiting
+
+
 async def test_every_reader_has_a_feed_of_its_own():
     hub = ChangeHub()
     async with hub.changes() as one, hub.changes() as other:
