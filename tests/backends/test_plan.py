@@ -1,0 +1,552 @@
+"""The plan backend over real files in homes that a test furnishes, and over this machine's password database."""
+
+import os
+import pwd
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+from pydantic import ValidationError
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fingertrio.backend import Backend, BackendError, ListsUsers, SetsStatus, UserInfo
+from fingertrio.backends import plan
+from fingertrio.backends.plan import PlanBackend, PlanOptions, SystemPasswords, open_plan
+from fingertrio.testing import check_backend
+
+# Whoever runs the tests owns the files, root included.
+ANYBODY = {"min_uid": 0, "max_uid": 2**32}
+
+STRANGER = 65534  # whom root turns into, to be somebody who may not read everything
+
+
+class Household:
+    """A password database, and homes under one directory. Finding some users can be made to hang."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.accounts: dict[str, pwd.struct_passwd] = {}
+        self.found: list[str] = []
+        self.doors: dict[str, threading.Event] = {}  # by user: find waits for it
+
+    def add(self, user: str, *, gecos: str = "", uid: int | None = None, home: Path | str | None = None) -> Path:
+        """A new account; its home is made unless it is given."""
+        if home is None:
+            home = self.root / user
+            home.mkdir()
+        uid = os.getuid() if uid is None else uid
+        self.accounts[user] = pwd.struct_passwd((user, "x", uid, uid, gecos, str(home), "/bin/sh"))
+        return Path(home)
+
+    def find(self, user: str) -> pwd.struct_passwd | None:
+        self.found.append(user)
+        if user in self.doors:
+            assert self.doors[user].wait(30)
+        return self.accounts.get(user)
+
+    def names(self) -> Iterable[str]:
+        return list(self.accounts)
+
+    def backend(self, **options: object) -> PlanBackend:
+        return PlanBackend(PlanOptions.model_validate({**ANYBODY, **options}), self)
+
+    async def ask(self, user: str, **options: object) -> UserInfo | None:
+        return await self.backend(**options).get_user(user)
+
+
+@pytest.fixture
+def household() -> Iterator[Household]:
+    """In a directory that everybody may search, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="fingertrio-") as root:
+        Path(root).chmod(0o755)
+        yield Household(Path(root))
+
+
+@pytest.fixture
+def home(household: Household) -> Path:
+    return household.add("moshez", gecos="Moshe Zadka,Room 7,555-1234")
+
+
+@contextmanager
+def guarded(path: Path, mode: int) -> Iterator[None]:
+    """`path` has this mode, and we are somebody whom it stops: root is stopped by none."""
+    before = path.stat().st_mode
+    path.chmod(mode)
+    if os.getuid() == 0:
+        os.seteuid(STRANGER)
+    try:
+        yield
+    finally:
+        os.seteuid(os.getuid())
+        path.chmod(before)
+
+
+class Calls:
+    """What the backend asks of the file system, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[str, str]] = []
+        for name in ("open", "stat"):
+            monkeypatch.setattr(os, name, self._recorder(name, getattr(os, name)))
+
+    def _recorder(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def record(path: object, *args: object, **kwargs: object) -> object:
+            if threading.current_thread() is not threading.main_thread():
+                self.seen.append((name, str(path)))
+            return real(path, *args, **kwargs)
+
+        return record
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Poll what threads do, whose events no trio clock rules."""
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        await trio.to_thread.run_sync(time.sleep, 0.002)
+
+
+class TestWhatIsShown:
+    async def test_the_plan_is_the_status(self, household: Household, home: Path) -> None:
+        (home / ".plan").write_text("In the garden\n\n  till six\n\n")
+        os.utime(home / ".plan", (0, 1_000_000_000))
+        (home / ".project").write_text("A server\n")
+        (home / ".pubkey").write_text("ssh-ed25519 AAAA\n")
+        info = await household.ask("moshez")
+        assert info == UserInfo(
+            "moshez",
+            "In the garden\n\n  till six",
+            name="Moshe Zadka",
+            since=datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC),
+            details={"project": "A server", "pubkey": "ssh-ed25519 AAAA"},
+        )
+        assert list(info.details) == ["project", "pubkey"]
+
+    async def test_without_files(self, household: Household, home: Path) -> None:
+        assert await household.ask("moshez") == UserInfo("moshez", "No Plan.", name="Moshe Zadka")
+
+    @pytest.mark.parametrize("home", ["", "/nowhere/at/all", "/dev/null"])
+    async def test_without_a_home(self, household: Household, home: str) -> None:
+        household.add("moshez", home=home)
+        assert await household.ask("moshez") == UserInfo("moshez", "No Plan.")
+
+    async def test_a_blank_plan_is_none(self, household: Household, home: Path) -> None:
+        (home / ".plan").write_text(" \n\n")
+        assert await household.ask("moshez") == UserInfo("moshez", "No Plan.", name="Moshe Zadka")
+
+    async def test_every_question_reads_anew(self, household: Household, home: Path) -> None:
+        backend = household.backend()
+        for status in ("one", "two"):
+            (home / ".plan").write_text(status)
+            info = await backend.get_user("moshez")
+            assert info is not None
+            assert info.status == status
+
+    @pytest.mark.parametrize("file", ["plan", "project", "pubkey"])
+    async def test_each_file_is_the_administrators_choice(
+        self, household: Household, home: Path, file: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in (".plan", ".project", ".pubkey"):
+            (home / name).write_text(f"text of {name}")
+        calls = Calls(monkeypatch)
+        info = await household.ask("moshez", **{file: False})
+        assert info is not None
+        told = {info.status, *info.details.values()} - {"No Plan."}
+        assert told == {f"text of .{kind}" for kind in ("plan", "project", "pubkey") if kind != file}
+        assert ("open", f".{file}") not in calls.seen
+
+    @pytest.mark.parametrize(
+        ("content", "status"),
+        [
+            (b"caf\xe9 \xc3\xa9", "caf\ufffd \u00e9"),
+            (b"\x1b[31mred\x07\r\nblue\r", "[31mred\nblue"),
+            (b"\x7fELF\x02\x01\x01\x00\x00", "ELF"),
+            ("\u7720\u3044".encode(), "\u7720\u3044"),
+        ],
+        ids=["latin-1", "escapes", "binary", "Japanese"],
+    )
+    async def test_whatever_a_plan_holds_comes_as_text(
+        self, household: Household, home: Path, content: bytes, status: str
+    ) -> None:
+        (home / ".plan").write_bytes(content)
+        info = await household.ask("moshez")
+        assert info is not None
+        assert info.status == status
+
+    @pytest.mark.parametrize("timestamp", [1e18, -1e18, 1e308])
+    def test_a_date_that_no_calendar_knows_is_none(self, timestamp: float) -> None:
+        assert plan._moment(timestamp) is None
+
+    @pytest.mark.parametrize(
+        ("gecos", "name"),
+        [
+            ("", None),
+            (",,,", None),
+            ("Moshe Zadka", "Moshe Zadka"),
+            ("& Zadka,,,", "Moshez Zadka"),
+            ("Bob & Alice &,&", "Bob Moshez Alice Moshez"),
+            (" \tspaced\t\x1b[1m ", "spaced [1m"),
+            ("M\udcfcller", "M\ufffdller"),  # a byte that was not UTF-8, as pwd gives it
+        ],
+    )
+    async def test_the_full_name_is_the_first_field_of_gecos(
+        self, household: Household, gecos: str, name: str | None
+    ) -> None:
+        household.add("moshez", gecos=gecos)
+        info = await household.ask("moshez")
+        assert info is not None
+        assert info.name == name
+
+
+class TestFilesThatDoNotCount:
+    """Each gives what no file gives, and leaves everything as it was."""
+
+    async def check(self, household: Household) -> None:
+        with trio.fail_after(5):
+            assert await household.ask("moshez") == UserInfo("moshez", "No Plan.", name="Moshe Zadka")
+
+    @pytest.mark.parametrize("target", ["/dev/zero", "/etc/passwd", "/nowhere", ".plan", "own", "/dev/stdin"])
+    async def test_symbolic_links(self, household: Household, home: Path, target: str) -> None:
+        (home / "own").write_text("mine, but elsewhere")
+        for name in (".plan", ".project", ".pubkey"):
+            (home / name).symlink_to(target)
+        await self.check(household)
+
+    async def test_fifos(self, household: Household, home: Path) -> None:
+        for name in (".plan", ".project", ".pubkey"):
+            os.mkfifo(home / name)
+        await self.check(household)
+
+    async def test_directories(self, household: Household, home: Path) -> None:
+        for name in (".plan", ".project", ".pubkey"):
+            (home / name).mkdir()
+        await self.check(household)
+
+    @pytest.mark.parametrize(("name", "limit"), [(".plan", 65536), (".project", 4096), (".pubkey", 16384)])
+    async def test_huge_files(self, household: Household, home: Path, name: str, limit: int) -> None:
+        (home / name).write_bytes(b"x" * limit)
+        info = await household.ask("moshez")
+        assert info is not None
+        assert "x" * limit in (info.status, *info.details.values())
+        (home / name).write_bytes(b"x" * (limit + 1))
+        await self.check(household)
+
+    async def test_files_with_holes(self, household: Household, home: Path) -> None:
+        with (home / ".plan").open("wb") as file:
+            file.truncate(2**40)
+        await self.check(household)
+
+    async def test_other_peoples_files(self, household: Household) -> None:
+        """Hard links to them, for one."""
+        home = household.add("moshez", gecos="Moshe Zadka", uid=os.getuid() + 1)
+        (home / ".plan").write_text("not of moshez")
+        await self.check(household)
+
+    async def test_a_file_that_turns_into_a_fifo(
+        self, household: Household, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / ".plan").write_text("a plan")
+
+        def replace() -> None:
+            (home / ".plan").unlink()
+            os.mkfifo(home / ".plan")
+
+        after_the_look(monkeypatch, replace)
+        await self.check(household)
+
+    async def test_a_file_that_turns_into_a_link(
+        self, household: Household, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / ".plan").write_text("a plan")
+        (home / "other").write_text("another file")
+
+        def replace() -> None:
+            (home / ".plan").unlink()
+            (home / ".plan").symlink_to("other")
+
+        after_the_look(monkeypatch, replace)
+        await self.check(household)
+
+    async def test_a_file_that_goes_away(
+        self, household: Household, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / ".plan").write_text("a plan")
+        after_the_look(monkeypatch, (home / ".plan").unlink)
+        await self.check(household)
+
+    async def test_what_was_opened_is_looked_at_again(
+        self, household: Household, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / ".plan").write_text("a plan")
+        monkeypatch.setattr(os, "fstat", lambda _fd: os.stat("/dev/null"))  # noqa: PTH116 -- a stat_result is what it is about
+        await self.check(household)
+
+
+def after_the_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something between the backend's look at .plan and its opening it."""
+    real = os.stat
+
+    def stat(path: str, **kwargs: object) -> object:
+        about = real(path, **kwargs)  # type: ignore[arg-type]  # whatever it was called with
+        if path == ".plan":
+            act()
+        return about
+
+    monkeypatch.setattr(os, "stat", stat)
+
+
+async def test_a_fifo_is_not_even_opened(household: Household, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wake whoever waits at its other end."""
+    os.mkfifo(home / ".plan")
+    calls = Calls(monkeypatch)
+    await household.ask("moshez")
+    assert ("stat", ".plan") in calls.seen
+    assert ("open", ".plan") not in calls.seen
+
+
+class TestClosedDoors:
+    @pytest.fixture(autouse=True)
+    def plan(self, home: Path) -> Path:
+        (home / ".plan").write_text("a plan")
+        return home / ".plan"
+
+    async def test_a_plan_that_we_may_not_read_is_none(self, household: Household, plan: Path) -> None:
+        with guarded(plan, 0):
+            assert await household.ask("moshez") == UserInfo("moshez", "No Plan.", name="Moshe Zadka")
+
+    async def test_a_home_need_not_be_readable(self, household: Household, home: Path) -> None:
+        with guarded(home, 0o111):
+            info = await household.ask("moshez")
+        assert info is not None
+        assert info.status == "a plan"
+
+    @pytest.mark.parametrize("closed", ["moshez", "."], ids=["home", "above it"])
+    async def test_a_home_that_we_may_not_search_hides_its_owner(self, household: Household, closed: str) -> None:
+        with guarded(household.root / closed, 0):
+            assert await household.ask("moshez") is None
+            info = await household.ask("moshez", closed_homes=True)
+        assert info == UserInfo("moshez", "No Plan.", name="Moshe Zadka")
+
+    async def test_so_does_a_home_of_which_nothing_can_be_told(self, household: Household) -> None:
+        (household.root / "loop").symlink_to("loop")
+        household.add("moshez", home=household.root / "loop")
+        assert await household.ask("moshez") is None
+
+    async def test_a_home_may_be_reached_by_a_link(self, household: Household) -> None:
+        """The administrator sets it; users cannot."""
+        (household.root / "link").symlink_to("moshez")
+        household.add("moshez", home=household.root / "link")
+        info = await household.ask("moshez")
+        assert info is not None
+        assert info.status == "a plan"
+
+
+class TestHidden:
+    async def test_nofinger_hides(self, household: Household, home: Path) -> None:
+        household.add("exarkun")
+        backend = household.backend()
+        assert await backend.get_users() == ("moshez", "exarkun")
+        (home / ".nofinger").touch()
+        assert await backend.get_user("moshez") is None
+        assert await backend.get_users() == ("exarkun",)
+        (home / ".nofinger").unlink()
+        assert await backend.get_user("moshez") is not None
+
+    async def test_whatever_kind_of_file_it_is(self, household: Household, home: Path) -> None:
+        (home / ".nofinger").symlink_to("/nowhere")
+        assert await household.ask("moshez") is None
+        (home / ".nofinger").unlink()
+        (home / ".nofinger").mkdir()
+        assert await household.ask("moshez") is None
+
+    async def test_the_work_is_that_for_a_missing_user(
+        self, household: Household, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = household.add("hidden", uid=1000)
+        (home / ".nofinger").touch()
+        (home / ".plan").write_text("a plan")
+        household.add("daemon", uid=5)
+        backend = PlanBackend(PlanOptions(), household)
+        work = []
+        for user in ("hidden", "no-such-user", "daemon"):
+            calls = Calls(monkeypatch)
+            assert await backend.get_user(user) is None
+            monkeypatch.undo()
+            work.append(calls.seen)
+        assert work == [
+            [("open", str(home)), ("stat", ".nofinger")],
+            [("open", "/"), ("stat", ".nofinger")],
+            [("open", "/"), ("stat", ".nofinger")],
+        ]
+
+
+class TestWhoThereIs:
+    @pytest.mark.parametrize(
+        ("uid", "exists"),
+        [(0, False), (999, False), (1000, True), (60_000, True), (60_001, False), (65_534, False), (2**32 - 2, False)],
+    )
+    async def test_user_ids_out_of_range_do_not_exist(self, household: Household, uid: int, exists: bool) -> None:
+        household.add("moshez", uid=uid)
+        backend = PlanBackend(PlanOptions(), household)
+        assert (await backend.get_user("moshez") is not None) == exists
+        assert await backend.get_users() == (("moshez",) if exists else ())
+
+    async def test_nobody_is_never_there(self, household: Household) -> None:
+        household.add("nobody", uid=65_534)
+        assert await household.ask("nobody", min_uid=1000, max_uid=10**9) is None
+
+    async def test_a_database_that_matches_loosely_finds_nobody(self, household: Household, home: Path) -> None:
+        household.accounts["MosheZ"] = household.accounts["moshez"]
+        assert await household.ask("MosheZ") is None
+        assert await household.backend().get_users() == ("moshez",)
+
+    async def test_everybody_is_listed_once_and_in_order(self, household: Household) -> None:
+        for user in ("zoe", "adam", "moshez", "not a name"):
+            household.add(user)
+        names = ["zoe", "zoe", "no-account", "not a name", "-l", "adam", "moshez"]
+        household.names = lambda: names  # type: ignore[method-assign]  # it is a fake
+        assert await household.backend().get_users() == ("zoe", "adam", "moshez")
+
+    async def test_a_list_that_cannot_be_read_is_a_failure(self, tmp_path: Path) -> None:
+        backend = PlanBackend(PlanOptions(), SystemPasswords(tmp_path / "missing"))
+        with pytest.raises(BackendError) as failure:
+            await backend.get_users()
+        assert isinstance(failure.value.__cause__, FileNotFoundError)
+
+
+class TestHangingHomes:
+    async def test_cancellation_gives_a_hanging_look_up(self, household: Household, home: Path) -> None:
+        door = household.doors["moshez"] = threading.Event()
+        try:
+            with trio.move_on_after(0.02) as scope:
+                await household.ask("moshez")
+            assert scope.cancelled_caught
+        finally:
+            door.set()
+
+    async def test_one_hanging_home_takes_one_thread(self, household: Household, home: Path) -> None:
+        household.add("exarkun")
+        door = household.doors["moshez"] = threading.Event()
+        backend = household.backend(threads=2)
+        try:
+            for _ in range(5):
+                with trio.move_on_after(0.02):
+                    await backend.get_user("moshez")
+            with trio.fail_after(5):
+                assert await backend.get_user("exarkun") is not None
+            assert household.found.count("moshez") == 1
+        finally:
+            door.set()
+        with trio.fail_after(5):
+            assert await backend.get_user("moshez") is not None
+        await until(lambda: not backend._homes)  # who is not asked for takes no memory
+
+    async def test_the_list_goes_without_it(
+        self, household: Household, home: Path, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        household.add("exarkun")
+        household.add("glyph")
+        door = household.doors["exarkun"] = threading.Event()
+        lists: list[Sequence[str]] = []
+
+        async def list_users() -> None:
+            lists.append(await household.backend().get_users())
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(list_users)
+                await until(lambda: "exarkun" in household.found)
+                mock_clock.jump(1.0)
+        finally:
+            door.set()
+        assert lists == [("moshez", "glyph")]
+        assert "the home of exarkun does not answer" in caplog.text
+
+    async def test_only_so_many_threads(self, household: Household) -> None:
+        """A hundred questions for as many users, all hanging, and at most `threads` under way."""
+        door = threading.Event()
+        for number in range(100):
+            household.add(f"user{number}")
+            household.doors[f"user{number}"] = door
+        backend = household.backend(threads=3)
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(backend.get_user, f"user{number}")
+            await wait_all_tasks_blocked()
+            await until(lambda: len(household.found) == 3)
+            door.set()
+        assert len(household.found) == 100
+
+
+class TestSystemPasswords:
+    async def test_the_current_user(self) -> None:
+        me = pwd.getpwuid(os.getuid())
+        backend = PlanBackend(PlanOptions.model_validate({**ANYBODY, "closed_homes": True}))
+        info = await backend.get_user(me.pw_name)
+        if (Path(me.pw_dir) / ".nofinger").exists():
+            assert info is None
+        else:
+            assert info is not None
+            assert info.user == me.pw_name
+
+    async def test_system_accounts_do_not_exist_unless_asked_for(self) -> None:
+        async with open_plan(PlanOptions()) as backend:
+            assert await backend.get_user("daemon") is None
+            assert "daemon" not in await backend.get_users()
+
+    @pytest.mark.parametrize("name", ["no-such-user", "0", "a b", "../root", "žofie", "\u7720", "a" * 64])
+    def test_who_is_not_there_is_none(self, name: str) -> None:
+        assert SystemPasswords().find(name) is None
+
+    def test_names_are_those_of_the_file(self, tmp_path: Path) -> None:
+        assert "root" in SystemPasswords().names()
+        (tmp_path / "passwd").write_bytes(b"zo\xc3\xab:x:1:1::/:\n\n# note\nadam:x:2:2::/:\nb\xff:x:3:3::/:\n+\n")
+        assert list(SystemPasswords(tmp_path / "passwd").names()) == ["zo\u00eb", "adam", "b\ufffd"]
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            {"min_uid": -1},
+            {"max_uid": -1},
+            {"threads": 0},
+            {"plan": "perhaps"},
+            {"min_uid": 2, "max_uid": 1},
+            {"path": "/"},
+        ],
+        ids=str,
+    )
+    def test_mistakes_are_refused(self, mistake: dict[str, object]) -> None:
+        with pytest.raises(ValidationError):
+            PlanOptions.model_validate(mistake)
+
+    def test_each_is_described(self) -> None:
+        assert all(field.description for field in PlanOptions.model_fields.values())
+
+
+async def test_contract(household: Household, home: Path) -> None:
+    (home / ".plan").write_text("Happy and well\n")
+    household.add("exarkun")
+    hidden = household.add("hidden")
+    (hidden / ".nofinger").touch()
+
+    @asynccontextmanager
+    async def open_backend() -> AsyncIterator[Backend]:
+        yield household.backend()
+
+    checked = await check_backend(open_backend, known={"moshez": "Happy and well", "exarkun": "No Plan."})
+    assert "the_list_is_of_the_users" in checked
+
+
+async def test_it_lists_and_does_not_set() -> None:
+    async with open_plan(PlanOptions()) as backend:
+        assert isinstance(backend, Backend)
+        assert isinstance(backend, ListsUsers)
+        assert not isinstance(backend, SetsStatus)
