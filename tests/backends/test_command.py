@@ -273,8 +273,10 @@ class TestEnding:
 
     @pytest.fixture
     def stay(self, script: Script) -> str:
-        """A command that ignores every polite signal and stays, its number written to pids."""
-        [path] = script("trap '' TERM INT HUP QUIT PIPE; echo $$ >> \"$DIR/pids\"; while :; do sleep 5; done")
+        """A command that ignores every polite signal and stays (half a minute, if we fail), its number written to pids."""
+        [path] = script(
+            "trap '' TERM INT HUP QUIT PIPE; echo $$ >> \"$DIR/pids\"; for i in 1 2 3 4 5 6; do sleep 5; done"
+        )
         return path
 
     @pytest.fixture
@@ -331,7 +333,9 @@ class TestEnding:
             await until(partial(is_gone, int(pid)))
 
     async def test_a_program_that_closes_its_output_is_waited_for(self, script: Script, tmp_path: Path) -> None:
-        argv = script('echo hi; exec >&- 2>&-; while [ ! -e "$DIR/go" ]; do sleep 0.01; done; exit 9')
+        argv = script(
+            'echo hi; exec >&- 2>&-; for i in $(seq 2000); do [ -e "$DIR/go" ] && break; sleep 0.01; done; exit 9'
+        )
         answers: list[BaseException | None] = []
 
         async def ask_it() -> None:
@@ -353,7 +357,7 @@ class TestEnding:
 
         monkeypatch.setattr(os, "killpg", refuse)
         monkeypatch.setattr(command, "_REAP_PATIENCE", 0)
-        argv = script('while [ ! -e "$DIR/go" ]; do sleep 0.01; done; echo hi')
+        argv = script('for i in $(seq 2000); do [ -e "$DIR/go" ] && break; sleep 0.01; done; echo hi')
         async with open_command(CommandOptions(argv=argv, limit=1, timeout=0.1)) as backend:
             for _ in range(2):  # the second finds no place
                 with pytest.raises(BackendError) as failure:
