@@ -64,6 +64,7 @@ async def cancelling_closes_it(subject: Subject) -> bool:
                 nursery.start_soon(backend.get_user, user)
             await trio.lowlevel.checkpoint()
             scope.cancel()
+            await trio.lowlevel.checkpoint()  # where it is raised, whether or not a question is still under way
     require(scope.cancelled_caught, "the cancellation was swallowed")
     await _require_nothing_since(before, "the context was cancelled")
     return True

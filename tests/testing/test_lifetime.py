@@ -3,13 +3,17 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 import trio
 
+from fingertrio.backend import UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.testing import check_backend, lifetime
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
 
 USERS = {"moshez": "Happy and well", "alice": "In the garden"}
 
@@ -144,6 +148,17 @@ def test_the_kit_notices(
 
 def test_every_clause_has_a_backend_that_breaks_it() -> None:
     assert {clause for clause, _, _ in BROKEN} == {clause.name for clause in lifetime.chapter.clauses}
+
+
+class Immediate:
+    """Never lets others run, which the contract does not forbid."""
+
+    async def get_user(self, user: str) -> UserInfo | None:
+        return UserInfo(user, USERS[user]) if user in USERS else None
+
+
+async def test_a_backend_without_checkpoints_passes(opening: Callable[[Callable[[object], object]], Open]) -> None:
+    await check_backend(opening(lambda _: Immediate()), known=USERS)
 
 
 async def test_what_a_thread_closes_a_moment_later_is_no_leak() -> None:
