@@ -4,7 +4,8 @@ How a change is noticed. A look at the path, four times a second, compares what 
 said of the one that was read. That sees whatever can happen to a file in one way: appended, rewritten, replaced,
 deleted and made again, its directory renamed away and another in its place, a symbolic link turned, a mount. Events
 from the kernel would come sooner, but they belong to inodes, not to paths: each of these ways ends or misses some
-watch, network file systems send none, and a look would still be needed to mend that. It costs 50 us of CPU.
+watch, network file systems send none, and a look would still be needed to mend that. Four looks cost 2 ms of CPU, most
+of it for waking up.
 
 What is half written. A file that differs is read once two looks a tenth of a second apart agree and it did not change
 while it was read, so that a rewrite in place, or deleting and making again, shows its beginning and its end only. One
