@@ -273,7 +273,7 @@ class TestEnding:
 
     @pytest.fixture
     def stay(self, script: Script) -> str:
-        """A command that ignores every polite signal and stays, half a minute if we fail; it writes its number to pids."""
+        """A command that ignores every polite signal, writes its number to pids and stays; half a minute if we fail."""
         [path] = script(
             "trap '' TERM INT HUP QUIT PIPE; echo $$ >> \"$DIR/pids\"; for i in 1 2 3 4 5 6; do sleep 5; done"
         )
