@@ -268,37 +268,37 @@ class FingerFrontend:
         return payload
 
     async def _handle(self, connection: Connection) -> None:
-        with trio.move_on_after(self._read_deadline) as reading:
-            line = await _read_query(connection)
-        if reading.cancelled_caught:
-            self._observer.refused("finger", "deadline")
-            rendered = Rendered(TOO_SLOW, "bad", "", _NEVER)
-        elif isinstance(line, ProtocolError):
-            rendered = Rendered(to_wire(str(line)), "bad", "", _NEVER)
-        elif line is None:
+        line = await self._read(connection)
+        if line is None:
             return
-        else:
-            rendered = await self._answers.fetch(line)
-        with trio.move_on_after(SEND_DEADLINE) as sending:
-            await connection.stream.send_all(rendered.payload)
-        if sending.cancelled_caught:
+        rendered = line if isinstance(line, Rendered) else await self._answers.fetch(line)
+        if not await connection.send(rendered.payload, SEND_DEADLINE):
             self._observer.refused("finger", "slow_reader")
-            await trio.aclose_forcefully(connection.stream)
         took = trio.current_time() - connection.accepted
         size = len(rendered.payload)
         self._observer.query("finger", connection.peer or "unix", rendered.asked, rendered.outcome, took, size)
         self._observer.flush()
 
+    async def _read(self, connection: Connection) -> bytes | Rendered | None:
+        """The query line, or the answer to what is none; None: the peer ended its input without a word."""
+        try:
+            # What is whole already needs no deadline, and no stream.
+            if (line := query_line(connection.data)) is not None:
+                return line
+            with trio.fail_after(self._read_deadline):
+                return await _read_query(connection)
+        except ProtocolError as error:
+            return Rendered(to_wire(str(error)), "bad", "", _NEVER)
+        except trio.TooSlowError:
+            self._observer.refused("finger", "deadline")
+            return Rendered(TOO_SLOW, "bad", "", _NEVER)
 
-async def _read_query(connection: Connection) -> bytes | ProtocolError | None:
-    """The query line, or what is wrong with it; None: the peer ended its input without a word."""
+
+async def _read_query(connection: Connection) -> bytes | None:
     received = bytearray(connection.data)
-    try:
-        while (line := query_line(bytes(received))) is None:
-            chunk = await connection.stream.receive_some(1024)
-            if not chunk:
-                return query_line(bytes(received), ended=True) if received else None
-            received += chunk
-    except ProtocolError as error:
-        return error
+    while (line := query_line(bytes(received))) is None:
+        chunk = await connection.stream.receive_some(1024)
+        if not chunk:
+            return query_line(bytes(received), ended=True) if received else None
+        received += chunk
     return line

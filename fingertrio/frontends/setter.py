@@ -64,8 +64,7 @@ class SetterFrontend:
         except trio.TooSlowError:
             self._observer.refused("setter", "deadline")
             answer = encode_error("too slow")
-        with trio.move_on_after(_SEND_DEADLINE):
-            await connection.stream.send_all(answer)
+        await connection.send(answer, _SEND_DEADLINE)
         took = trio.current_time() - connection.accepted
         self._observer.query("setter", connection.peer or "unix", user, outcome, took, len(answer))
         self._observer.flush()

@@ -15,8 +15,8 @@ import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from contextlib import suppress
+from typing import Protocol
 
 import trio
 
@@ -34,8 +34,6 @@ FIRST_READ = 1024
 # Seconds that a peer may take to read an answer that did not fit into the kernel's send buffer.
 SEND_DEADLINE = 30.0
 
-_T = TypeVar("_T")
-
 _DONT_WAIT = socket.MSG_DONTWAIT
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RESOURCE_PAUSE = 0.1  # seconds until accepting is tried again; recovery must take less than one second
@@ -51,29 +49,51 @@ class Reports(Protocol):
     def flush(self) -> None: ...
 
 
-@dataclass(slots=True)
 class Connection:
-    """An accepted connection as a task gets it.
+    """An accepted connection as a task gets it. The server closes it, properly, when the handler returns.
 
     Attributes:
-        stream: to read from and to write to; the server closes it, properly, when the handler returns.
+        socket: the descriptor's owner; a bare one until `stream` was asked for.
         peer: the address as text; empty for a unix socket.
         data: what was received already.
         accepted: trio's time at which the connection was seen.
     """
 
-    stream: trio.SocketStream
-    peer: str
-    data: bytes
-    accepted: float
+    __slots__ = ("_stream", "accepted", "data", "peer", "socket")
 
+    def __init__(self, sock: socket.SocketType, peer: str, data: bytes, accepted: float) -> None:
+        self.socket = sock
+        self._stream: trio.SocketStream | None = None
+        self.peer = peer
+        self.data = data
+        self.accepted = accepted
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What was received before a task was started, and when."""
+    @property
+    def stream(self) -> trio.SocketStream:
+        """To read from and to write to. Made when it is first asked for: many an answer can do without."""
+        if self._stream is None:
+            bare = self.socket
+            self.socket = sock = socket.socket(bare.family, bare.type, bare.proto, fileno=bare.detach())
+            self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        return self._stream
 
-    data: bytes
-    accepted: float
+    async def send(self, data: bytes, deadline: float) -> bool:
+        """Send `data` within `deadline` seconds; False: the peer does not read, and the connection is closed.
+
+        Where the kernel has room for all of it, there is no checkpoint.
+
+        Raises:
+            OSError, trio.BrokenResourceError: the peer has gone.
+        """
+        with suppress(BlockingIOError):
+            data = data[self.socket.send(data, _DONT_WAIT) :]
+        if data:
+            with trio.move_on_after(deadline) as scope:
+                await self.stream.send_all(data)
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(self.stream)
+                return False
+        return True
 
 
 Handler = Callable[[Connection], Awaitable[None]]
@@ -140,13 +160,16 @@ class Server:
             lingering.cancel_scope.cancel()
 
     async def _accept(self, listener: socket.socket, handlers: trio.Nursery) -> None:
-        named = listener.family != socket.AF_UNIX
+        family, kind, protocol = int(listener.family), int(listener.type), listener.proto
+        named = family != socket.AF_UNIX
+        # socket.accept makes a Python object around this one, and that takes a twentieth of a query's whole time.
+        accept: Callable[[], tuple[int, tuple[str, int]]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         while True:
             await trio.lowlevel.wait_readable(listener)
             now = trio.current_time()
             for _ in range(BURST):
                 try:
-                    sock, address = listener.accept()
+                    descriptor, address = accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -154,10 +177,11 @@ class Server:
                         await self._out_of_resources(error)
                         break
                     continue  # the peer was gone before we came (ECONNABORTED and what accept(2) passes on)
+                sock = socket.SocketType(family, kind, protocol, descriptor)
                 self._greet(sock, address[0] if named else "", now, handlers)
             self._reports.flush()
 
-    def _greet(self, sock: socket.socket, peer: str, now: float, handlers: trio.Nursery) -> None:
+    def _greet(self, sock: socket.SocketType, peer: str, now: float, handlers: trio.Nursery) -> None:
         """Serve a new connection in the lane, or start its task."""
         if self._rate is not None and not self._rate.allow(peer, now):
             self._refuse(sock, "rate")
@@ -175,7 +199,7 @@ class Server:
                 if (answer := self._ask_lane(self._lane, data, peer)) is not None:
                     self._express(sock, peer, answer, handlers)
                     return
-        self._admit(sock, peer, handlers, self._handle, Arrival(data, now))
+        self._admit(Connection(sock, peer, data, now), self._handler, handlers)
 
     def _ask_lane(self, lane: Lane, data: bytes, peer: str) -> bytes | None:
         """The lane's answer. A lane that fails must not end the loop: its connection takes the ordinary way."""
@@ -185,7 +209,7 @@ class Server:
             self._reports.error("lane_failed", door=self._door, peer=peer, exc=error)
             return None
 
-    def _express(self, sock: socket.socket, peer: str, answer: bytes, handlers: trio.Nursery) -> None:
+    def _express(self, sock: socket.SocketType, peer: str, answer: bytes, handlers: trio.Nursery) -> None:
         """Send an answer without waiting; what the kernel does not take at once becomes a task's work."""
         try:
             sent = sock.send(answer, _DONT_WAIT)
@@ -197,24 +221,10 @@ class Server:
         if sent == len(answer):
             self._linger.add(sock)
         else:
-            self._admit(sock, peer, handlers, self._send, answer[sent:])
+            self._admit(Connection(sock, peer, answer[sent:], 0.0), self._send_rest, handlers)
 
-    def _admit(
-        self,
-        sock: socket.socket,
-        peer: str,
-        handlers: trio.Nursery,
-        task: Callable[[socket.socket, str, _T], Awaitable[None]],
-        subject: _T,
-    ) -> None:
-        """Start a task for a connection, or turn it away where a cap says so."""
-        reason = self._caps.admit(peer)
-        if reason is None:
-            handlers.start_soon(self._guarded, sock, peer, task, subject)
-            return
-        self._refuse(sock, reason)
-
-    def _refuse(self, sock: socket.socket, reason: str) -> None:
+    def _refuse(self, sock: socket.SocketType, reason: str) -> None:
+        """Say no in the protocol's own words, without waiting."""
         self._reports.refused(self._door, reason)
         try:
             sock.send(self._refusal, _DONT_WAIT)
@@ -223,43 +233,38 @@ class Server:
         else:
             self._linger.add(sock)
 
-    async def _guarded(
-        self,
-        sock: socket.socket,
-        peer: str,
-        task: Callable[[socket.socket, str, _T], Awaitable[None]],
-        subject: _T,
-    ) -> None:
+    def _admit(self, connection: Connection, handler: Handler, handlers: trio.Nursery) -> None:
+        """Start a task for a connection, or turn it away where a cap says so."""
+        reason = self._caps.admit(connection.peer)
+        if reason is None:
+            handlers.start_soon(self._guarded, connection, handler)
+        else:
+            self._refuse(connection.socket, reason)
+
+    async def _guarded(self, connection: Connection, handler: Handler) -> None:
         """Run a connection's task; its failure stays its own. Close as `net.linger` explains."""
         self._reports.connected(self._door, 1)
         finished = False
         try:
-            await task(sock, peer, subject)
+            await handler(connection)
             finished = True
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away; whether that matters is the protocol's business, and the handler's
         except Exception as error:  # noqa: BLE001 -- this is the guard
-            self._reports.error("connection_failed", door=self._door, peer=peer, exc=error)
+            self._reports.error("connection_failed", door=self._door, peer=connection.peer, exc=error)
         finally:
             self._reports.connected(self._door, -1)
-            self._caps.release(peer)
+            self._caps.release(connection.peer)
+            sock = connection.socket
             if sock.fileno() >= 0:
                 if finished:
                     self._linger.add(sock)
                 else:
                     sock.close()
 
-    async def _handle(self, sock: socket.socket, peer: str, arrival: Arrival) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        await self._handler(Connection(stream, peer, arrival.data, arrival.accepted))
-
-    async def _send(self, sock: socket.socket, _peer: str, rest: bytes) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        with trio.move_on_after(SEND_DEADLINE) as scope:
-            await stream.send_all(rest)
-        if scope.cancelled_caught:
+    async def _send_rest(self, connection: Connection) -> None:
+        if not await connection.send(connection.data, SEND_DEADLINE):
             self._reports.refused(self._door, "slow_reader")
-            sock.close()
 
     async def _out_of_resources(self, error: OSError) -> None:
         """Let those who hold descriptors finish, and say so at most once a second."""
