@@ -31,7 +31,8 @@ async def running(backend=None, *, stopping=None, **sections):
     table |= sections or {name: {"listen": [ANY]} for name in ("finger", "setter", "http")}
     config = Config.model_validate(table)
     addresses = {}
-    opened, stopping = trio.Event(), stopping or trio.Event()
+    opened = trio.Event()
+    stopping = trio.Event() if stopping is None else stopping
 
     def ready(found):
         addresses.update({name: places[0] for name, places in found.items()})
