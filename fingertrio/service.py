@@ -30,9 +30,10 @@ from fingertrio.backend import (
     SetsStatus,
     UserInfo,
 )
+from fingertrio.calls import BackendCalls
 from fingertrio.feeds import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
-from fingertrio.observe import Observer
+from fingertrio.observe import Observer, describe
 
 # A status is a few words or a plan file; past this size somebody stores files in it.
 STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
@@ -93,6 +94,7 @@ class FingerService:
         self._backend = backend
         self._policy = policy
         self._observer = observer
+        self._calls = BackendCalls(policy.deadline, observer)
         self._setter = backend if isinstance(backend, SetsStatus) else None
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._emitter = backend if isinstance(backend, EmitsChanges) else None
@@ -132,6 +134,7 @@ class FingerService:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
         answer = self._known.get(user) or self._unknown.get(user)
         if answer is not None and answer.expires > trio.current_time():
+            self._observer.cache_hits += 1
             return answer  # type: ignore[return-value]  # a name's answers hold a UserInfo or None
         return None if is_user_name(user) else _NOBODY
 
@@ -139,8 +142,13 @@ class FingerService:
         """The list of users if it is in memory and holds, without waiting."""
         answer = self._known.get(None)
         if answer is not None and answer.expires > trio.current_time():
+            self._observer.cache_hits += 1
             return answer  # type: ignore[return-value]  # the list is kept under None
         return None
+
+    def reused(self) -> None:
+        """A front end showed again what it had rendered of an answer that holds. That is a cache hit too."""
+        self._observer.cache_hits += 1
 
     async def get_user(self, user: str) -> UserInfo | None:
         """What is known of `user`; None: no such user, and so for whatever could not be a name.
@@ -189,7 +197,7 @@ class FingerService:
         if (setter := self._setter) is None:
             raise BackendError("Statuses cannot be set here")
         try:
-            return await self._call("set_user", lambda: setter.set_user(user, status, until=until))
+            return await self._calls.make("set_user", lambda: setter.set_user(user, status, until=until))
         finally:  # also after a failure: a call that timed out may have been carried out
             self._changed(Change(user))
 
@@ -200,6 +208,14 @@ class FingerService:
         """
         return self._hub.changes()
 
+    async def probe(self) -> None:
+        """If the last question to the backend failed, ask it anew, so that its recovery shows though nobody else asks.
+
+        Where there is a list of users, that is what is asked for: that one user's status cannot be read does not mean
+        that the backend fails.
+        """
+        await self._calls.probe(None if self._lister is None else self._lister.get_users)
+
     async def _ask(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         while True:
             answer = self._known.get(key) or self._unknown.get(key)
@@ -208,7 +224,9 @@ class FingerService:
                 return answer
             flight = self._flights.get(key)
             if flight is None:
+                self._observer.cache_misses += 1
                 return await self._lead(key, call)
+            self._observer.cache_joins += 1
             if flight.landed is None:
                 flight.landed = trio.Event()
             await flight.landed.wait()
@@ -220,7 +238,7 @@ class FingerService:
     async def _lead(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         flight = self._flights[key] = _Flight()
         try:
-            value = await self._call("get_users" if key is None else "get_user", call)
+            value = await self._calls.make("get_users" if key is None else "get_user", call)
             answer = flight.outcome = Answer(value, self._holds_until(value))
         except BackendError as error:
             flight.outcome = error
@@ -235,30 +253,6 @@ class FingerService:
         else:
             answer.expires = -inf  # a change overtook it: true when asked, but not to be kept
         return answer
-
-    async def _call(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        started = trio.current_time()
-        outcome = "error"
-        try:
-            with trio.fail_after(self._policy.deadline):
-                value = await call()
-            outcome = "ok"
-        except trio.Cancelled:
-            outcome = "cancelled"
-            raise
-        except BackendError as error:
-            self._observer.warning("backend_failed", operation=operation, reason=error.public_message, exc=error)
-            raise
-        except trio.TooSlowError as error:
-            outcome = "deadline"
-            self._observer.warning("backend_too_slow", operation=operation, deadline=self._policy.deadline)
-            raise BackendError from error
-        except Exception as error:
-            self._observer.error("backend_crashed", operation=operation, exc=error)
-            raise BackendError from error
-        finally:
-            self._observer.backend_call(operation, outcome, trio.current_time() - started)
-        return value
 
     def _holds_until(self, value: object) -> float:
         now = trio.current_time()
@@ -309,15 +303,16 @@ class FingerService:
                 async with emitter.changes() as feed:
                     self._live = True
                     self._changed(Change(None))
+                    self._observer.recovered("change_feed")
                     pause = first
                     if not announced:
                         announced = True
                         task_status.started()
                     async for change in feed:
                         self._changed(change)
-                self._observer.warning("change_feed_ended")
+                self._observer.degraded("change_feed", "the backend has ended it", essential=False)
             except Exception as error:  # noqa: BLE001 -- whatever a backend's feed dies of, the doors stay open
-                self._observer.warning("change_feed_broken", exc=error)
+                self._observer.degraded("change_feed", describe(error), essential=False)
             finally:
                 self._live = False
                 self._changed(Change(None))

@@ -97,6 +97,7 @@ class FingerAnswers:
         """The answer to what was received, if that is a whole query and the answer is in memory; None: `fetch` it."""
         kept = self._kept.get(received)
         if kept is not None and kept.source.expires > now and (kept.epoch is None or kept.epoch == self._service.epoch):
+            self._service.reused()
             return kept
         try:
             line = query_line(received)
