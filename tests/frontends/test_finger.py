@@ -1,6 +1,8 @@
 """The finger door, over real sockets: every query through both lanes, the policies, the clients people use."""
 
+import io
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -69,11 +71,12 @@ async def open_door(
     address: Address | None = None,
     read_deadline: float = 10.0,
     cache_ttl: float = 1000.0,
+    observer: Observer | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     sockets = bind(address or Address("127.0.0.1", 0))
     tune(sockets[0], defer_accept=True)
     try:
-        observer = Observer()
+        observer = observer or Observer()
         async with FingerService.open(backend or People(), ServicePolicy(cache_ttl=cache_ttl), observer) as service:
             door = FingerFrontend(
                 service=service,
@@ -243,6 +246,34 @@ async def test_partial_names_are_no_names_unless_the_administrator_says_so():
         assert b"Login: ada" in await both_lanes(place, b"LOVE\r\n")
         assert await both_lanes(place, b"moshez\r\n") == b"Happy and well\r\n"
         assert await both_lanes(place, b"zzz\r\n") == b"No such user\r\n"
+
+
+async def test_every_query_is_logged_escaped_in_both_lanes():
+    log = io.StringIO()
+    observer = Observer(log, human=False)
+    async with open_door(observer=observer) as place:
+        for line in (
+            b"moshez\r\n",
+            "søren\r\n".encode(),
+            b"\x1b[2J\r\n",
+            b"a\x07b\r\n",
+            b"\xff\r\n",
+            b"x" * 600 + b"\r\n",
+        ):
+            await both_lanes(place, line)
+    queries = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert len(queries) == 18  # three ways each
+    assert {(query["door"], query["peer"]) for query in queries} == {("finger", "127.0.0.1")}
+    assert [query["asked"] for query in queries[::3]] == [
+        "moshez",
+        "s\\xf8ren",
+        "\\x1b[2J",
+        "a\\x07b",
+        "\\xff",
+        "x" * 200 + "...",
+    ]
+    assert [query["outcome"] for query in queries[::3]] == ["ok", "ok", "bad", "bad", "bad", "bad"]
+    assert log.getvalue().isascii()
 
 
 # Forwarding: two doors of our own, one asking the other.
