@@ -40,12 +40,13 @@ _KEPT_QUERIES = 10_000
 _KEPT_BYTES = 16 * 1024 * 1024
 _KEPT_KEY = 100  # longer queries are not what is hot
 
+_LOGGED = 200  # characters of a query that the log keeps
+
 # Users in one answer. Past this a list is a directory, and a stranger's empty line should not render it.
 LIST_LIMIT = 2000
 MATCH_LIMIT = 10  # users that one ambiguous name shows
 
 TOO_MANY = to_wire("Too many questions from your address, please try again later")
-TOO_SLOW = to_wire("The query took too long")
 
 Forward = Callable[[str, Query], Awaitable[bytes]]
 
@@ -105,7 +106,7 @@ class FingerAnswers:
                 return None
             query = parse_query(line)
         except ProtocolError as error:
-            return self._refuse(received, error)
+            return self.refuse(received, str(error))
         return self._render_now(query, received)
 
     async def fetch(self, line: bytes) -> Rendered:
@@ -113,7 +114,7 @@ class FingerAnswers:
         try:
             return await self._fetch(parse_query(line), line)
         except ProtocolError as error:
-            return self._refuse(line, error)
+            return self.refuse(line, str(error))
         except BackendError as error:
             return Rendered(to_wire(error.public_message or INTERNAL_ERROR), "error", _text(line), _NEVER)
 
@@ -130,8 +131,9 @@ class FingerAnswers:
             return await self._fetch_matches(query, asked)
         return self._render_user(query, answer, asked)
 
-    def _refuse(self, received: bytes, error: ProtocolError) -> Rendered:
-        return Rendered(to_wire(str(error)), "bad", _text(received), _NEVER)
+    def refuse(self, received: bytes, reason: str) -> Rendered:
+        """The answer to what is no query."""
+        return Rendered(to_wire(reason), "bad", _text(received), _NEVER)
 
     def _render_now(self, query: Query, received: bytes) -> Rendered | None:
         """What needs no waiting: refusals, and what the service has in memory."""
@@ -215,8 +217,9 @@ class FingerAnswers:
 
 
 def _text(received: bytes) -> str:
-    """A query line for the log, which escapes it."""
-    return received.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
+    """A query line for the log, which escapes it; of an overlong one the beginning."""
+    line = received.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
+    return line if len(line) <= _LOGGED else f"{line[:_LOGGED]}..."
 
 
 def _begins(info: UserInfo, wanted: str) -> bool:
@@ -289,17 +292,16 @@ class FingerFrontend:
             with trio.fail_after(self._read_deadline):
                 return await _read_query(connection)
         except ProtocolError as error:
-            return Rendered(to_wire(str(error)), "bad", "", _NEVER)
+            return self._answers.refuse(connection.data, str(error))
         except trio.TooSlowError:
             self._observer.refused("finger", "deadline")
-            return Rendered(TOO_SLOW, "bad", "", _NEVER)
+            return self._answers.refuse(connection.data, "The query took too long")
 
 
 async def _read_query(connection: Connection) -> bytes | None:
-    received = bytearray(connection.data)
-    while (line := query_line(bytes(received))) is None:
+    while (line := query_line(connection.data)) is None:
         chunk = await connection.stream.receive_some(1024)
         if not chunk:
-            return query_line(bytes(received), ended=True) if received else None
-        received += chunk
+            return query_line(connection.data, ended=True) if connection.data else None
+        connection.data += chunk
     return line

@@ -263,6 +263,7 @@ async def test_every_query_is_logged_escaped_in_both_lanes():
             await both_lanes(place, line)
     queries = [json.loads(line) for line in log.getvalue().splitlines()]
     assert len(queries) == 18  # three ways each
+    assert [query["asked"] for query in queries[::3]] == [query["asked"] for query in queries[2::3]]
     assert {(query["door"], query["peer"]) for query in queries} == {("finger", "127.0.0.1")}
     assert [query["asked"] for query in queries[::3]] == [
         "moshez",
