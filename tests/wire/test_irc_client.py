@@ -241,6 +241,8 @@ def test_ctcp_is_never_answered_in_a_channel_nor_to_a_notice() -> None:
 texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=900)
 
 
+@example("x" * 2000, "fingerbot", "a")
+@example("x" * 2000, "x" * 64, "y" * 64)
 @given(texts, st.sampled_from(["b", "fingerbot", "x" * 64]), st.sampled_from(["a", "zoë", "y" * 64]))
 def test_what_we_say_reaches_its_target_whole(text: str, nick: str, target: str) -> None:
     """The server relays at most 512 bytes, with our source before them, and cuts what is over."""

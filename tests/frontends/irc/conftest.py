@@ -1,0 +1,76 @@
+"""A front end on a network in memory, on a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+
+from fingertrio.frontends.irc import IRCFrontend
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing.fakes import FakeReader
+from tests.frontends.irc.fakes import FakeNetwork, Log
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def observer(log: Log) -> Observer:
+    return Observer(log.stream, human=False)
+
+
+@pytest.fixture
+def backend() -> FakeReader:
+    return FakeReader({"moshez": "Happy and well", "plan": "one\n\ntwo\nthree"})
+
+
+@pytest.fixture
+async def service(backend: FakeReader, observer: Observer) -> AsyncIterator[FingerService]:
+    async with FingerService.open(backend, observer=observer) as service:
+        yield service
+
+
+@pytest.fixture
+def make(network: FakeNetwork, service: FingerService, observer: Observer) -> Callable[..., IRCFrontend]:
+    """Makes a front end that knows what is asked; by default its pauses are the longest they may be."""
+
+    def make(jitter: Callable[[float, float], float] = lambda _least, most: most) -> IRCFrontend:
+        return IRCFrontend(
+            service=service,
+            observer=observer,
+            host="irc.test",
+            port=6667,
+            nick="fingerbot",
+            connect=network.connect,
+            jitter=jitter,
+        )
+
+    return make
+
+
+@pytest.fixture
+def stopping() -> trio.Event:
+    return trio.Event()
+
+
+@pytest.fixture
+async def serving(nursery: trio.Nursery, make: Callable[..., IRCFrontend], stopping: trio.Event) -> trio.Event:
+    """The front end runs; the event is set when it has returned."""
+    returned = trio.Event()
+
+    async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
+        await make().serve(stopping, task_status=task_status)
+        returned.set()
+
+    assert await nursery.start(serve) == ["irc.test:6667 as fingerbot"]
+    return returned

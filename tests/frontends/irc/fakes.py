@@ -1,0 +1,142 @@
+"""An IRC server that does what a test tells it, over streams in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import trio
+from trio.testing import memory_stream_pair
+
+from fingertrio.wire.lines import LineBuffer
+
+
+class FakeServer:
+    """The server's end of one connection, line by line."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self._lines = LineBuffer(512)
+
+    async def line(self) -> str:
+        """The next line that the client sent; it must come within ten minutes of the clock."""
+        with trio.fail_after(600):
+            while (line := self._lines.take()) is None:
+                data = await self.stream.receive_some()
+                assert data, "the client has closed"
+                self._lines.feed(bytes(data))
+        return line.decode()
+
+    async def lines(self, number: int) -> list[str]:
+        return [await self.line() for _ in range(number)]
+
+    async def rest(self) -> list[str]:
+        """All lines until the client closes."""
+        lines = []
+        with trio.fail_after(600):
+            while data := await self.stream.receive_some():
+                self._lines.feed(bytes(data))
+        while (line := self._lines.take()) is not None:
+            lines.append(line.decode())
+        return lines
+
+    async def say(self, *lines: str) -> None:
+        await self.stream.send_all("".join(f"{line}\r\n" for line in lines).encode())
+
+    async def ask(self, text: str, *, nick: str = "alice", me: str = "fingerbot", host: str | None = None) -> None:
+        """A private message to the client."""
+        await self.say(f":{nick}!~{nick}@{host or nick + '.example'} PRIVMSG {me} :{text}")
+
+    async def welcome(self, nick: str = "fingerbot") -> None:
+        """Take the client's registration and give it what it wants."""
+        assert await self.line() == f"NICK {nick}"
+        assert (await self.line()).startswith("USER fingertrio 0 * :")
+        await self.say(f":irc.test 001 {nick} :Welcome")
+
+    async def settled(self) -> None:
+        """The client has read all that was said: it answered a PING after it."""
+        await self.say("PING :barrier")
+        assert await self.line() == "PONG barrier"
+
+
+class FakeNetwork:
+    """What the client connects with. Each connection is refused or comes to `accept`, at the test's choice.
+
+    Attributes:
+        attempts: the times of all attempts, on trio's clock.
+        streams: the client's ends of all connections.
+        failure: raised by each attempt while it is not None.
+        hang: whether attempts go on for ever.
+        wrap: what is done to the client's stream before the client gets it.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: list[float] = []
+        self.streams: list[trio.abc.Stream] = []
+        self.failure: Exception | None = None
+        self.hang = False
+        self.wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda stream: stream
+        self._send, self._receive = trio.open_memory_channel[FakeServer](100)
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        assert (host, port) == ("irc.test", 6667)
+        self.attempts.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.hang:
+            await trio.sleep_forever()
+        if self.failure is not None:
+            raise self.failure
+        client, server = memory_stream_pair()
+        self._send.send_nowait(FakeServer(server))
+        self.streams.append(client)
+        return self.wrap(client)
+
+    async def accept(self) -> FakeServer:
+        """The next connection; it must come within an hour of the clock."""
+        with trio.fail_after(3600):
+            return await self._receive.receive()
+
+
+class Slow(trio.abc.Stream):
+    """A stream whose other end takes its time, byte by byte; who sends meanwhile is found out."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._sending = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self._sending, "two tasks send at once"
+        self._sending = True
+        for byte in bytes(data):
+            await trio.sleep(0.01)
+            await self._stream.send_all(bytes([byte]))
+        self._sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Stuck(Slow):
+    """A stream whose other end takes nothing."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep_forever()
+
+
+class Log:
+    """A stream for an observer, and what was written to it as records."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def records(self, *events: str) -> list[dict[str, object]]:
+        """All records, or those of `events`."""
+        records = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [record for record in records if not events or record["event"] in events]

@@ -1,0 +1,317 @@
+"""One connection after the other: pauses, what the log says of them, stopping and cancellation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fingertrio.frontends.irc import IRCFrontend
+from fingertrio.observe import Observer
+from fingertrio.testing.fakes import FakeReader
+from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Stuck
+
+Make = Callable[..., IRCFrontend]
+
+
+def pauses(network: FakeNetwork) -> list[float]:
+    return [round(later - earlier, 6) for earlier, later in pairwise(network.attempts)]
+
+
+async def test_pauses_grow_to_five_minutes(
+    autojump_clock: MockClock, network: FakeNetwork, make: Make, nursery: trio.Nursery
+) -> None:
+    network.failure = ConnectionRefusedError("refused")
+    nursery.start_soon(make().serve, trio.Event())
+    await trio.sleep(2000)
+    assert pauses(network)[:10] == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+async def test_pauses_lie_between_one_second_and_the_longest(
+    autojump_clock: MockClock, network: FakeNetwork, make: Make, nursery: trio.Nursery
+) -> None:
+    asked = []
+
+    def jitter(least: float, most: float) -> float:
+        asked.append((least, most))
+        return least
+
+    network.failure = OSError("no route")
+    nursery.start_soon(make(jitter=jitter).serve, trio.Event())
+    await trio.sleep(9.5)
+    assert asked == [(1, 2), (1, 4), (1, 8), (1, 16), (1, 32), (1, 64), (1, 128), (1, 256), (1, 300), (1, 300)]
+    assert pauses(network) == [1] * 9
+
+
+async def test_the_log_warns_once_and_then_informs(
+    autojump_clock: MockClock, network: FakeNetwork, make: Make, nursery: trio.Nursery, log: Log
+) -> None:
+    network.failure = OSError("no route")
+    nursery.start_soon(make().serve, trio.Event())
+    await trio.sleep(20)
+    network.failure = None
+    server = await network.accept()
+    await server.welcome()
+    await server.settled()
+    network.failure = OSError("no route")
+    await server.stream.aclose()
+    await trio.sleep(100)
+    assert [(record["event"], record["level"]) for record in log.records()] == [
+        ("irc_unreachable", "warning"),
+        *[("irc_still_unreachable", "info")] * 3,
+        ("irc_registered", "info"),
+        ("irc_lost", "warning"),
+        *[("irc_still_unreachable", "info")] * 2,
+    ]
+    [first] = log.records("irc_unreachable")
+    [lost] = log.records("irc_lost")
+    assert first["reason"] == "OSError: no route"
+    assert (first["server"], first["pause"]) == ("irc.test:6667", 2)
+    assert lost["reason"] == "closed by the server"
+
+
+async def test_a_session_that_lasted_makes_the_pauses_short_again(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event
+) -> None:
+    async def session(seconds: float) -> None:
+        server = await network.accept()
+        await server.welcome()
+        for _ in range(int(seconds // 10)):
+            await trio.sleep(10)
+            await server.settled()
+        ended.append(trio.current_time())
+        await server.stream.aclose()
+
+    ended: list[float] = []
+    for seconds in (10, 10, 10, 100, 10):
+        await session(seconds)
+    await network.accept()
+    # A server that takes us in and throws us out is not asked any sooner than one that is down.
+    came_back = [later - earlier for earlier, later in zip(ended, network.attempts[1:], strict=True)]
+    assert came_back == [2, 4, 8, 2, 4]
+
+
+async def test_connecting_has_a_deadline(
+    autojump_clock: MockClock, network: FakeNetwork, make: Make, nursery: trio.Nursery, log: Log
+) -> None:
+    network.hang = True
+    nursery.start_soon(make().serve, trio.Event())
+    await trio.sleep(60)
+    assert network.attempts == [0, 32]
+    assert log.records("irc_unreachable")[0]["reason"] == "connect time-out"
+
+
+async def test_registration_has_a_deadline(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log
+) -> None:
+    server = await network.accept()
+    await server.lines(2)
+    for number in range(5):  # a server that says something all the time has no longer
+        await trio.sleep(10)
+        await server.say(f"NOTICE * :still thinking {number}")
+    assert await server.rest() == []
+    assert trio.current_time() == 60
+    await network.accept()
+    assert log.records("irc_unreachable")[0]["reason"] == "registration time-out"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("ERROR :Closing link: (K-lined\x1b)", "the server says: Closing link: (K-lined\\x1b)"),
+        ("x" * 9000, "line too long"),
+        ("\r\n".join([":s.x 433 * x :taken"] * 10), "the server says: no nick was accepted"),
+    ],
+)
+async def test_a_session_ends_for_a_reason(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log, line: str, reason: str
+) -> None:
+    server = await network.accept()
+    await server.lines(2)
+    await server.say(line)
+    await server.rest()
+    await network.accept()
+    assert log.records("irc_unreachable")[0]["reason"] == reason
+
+
+async def test_a_half_open_connection_is_found_and_left(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log, observer: Observer
+) -> None:
+    server = await network.accept()
+    await server.welcome()
+    await network.accept()
+    assert network.attempts == [0, 60 + 30 + 2]
+    assert log.records("irc_lost")[0]["reason"] == "ping time-out"
+    assert observer.connections["irc"] == 1
+
+
+async def test_stopping_sends_what_is_under_way_and_quits(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
+) -> None:
+    server = await registered(network)
+    backend.hold()
+    await server.ask("moshez")
+    await server.settled()
+    stopping.set()
+    await trio.sleep(1)
+    await server.ask("plan")  # too late
+    await server.settled()
+    backend.release()
+    assert await server.lines(2) == ["PRIVMSG alice :Status of moshez: Happy and well", "QUIT stopping"]
+    assert not serving.is_set()
+    await server.say("ERROR :Closing connection")
+    await serving.wait()
+    assert await server.rest() == []
+    assert trio.current_time() == 31
+    assert len(network.attempts) == 1
+
+
+async def test_stopping_without_questions_takes_no_time(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, log: Log
+) -> None:
+    server = await registered(network)
+    stopping.set()
+    assert await server.line() == "QUIT stopping"
+    await server.stream.aclose()
+    await serving.wait()
+    assert trio.current_time() == 30
+    assert log.records("irc_lost") == [], "to leave is not to lose"
+
+
+async def test_stopping_has_deadlines(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
+) -> None:
+    """Three seconds for a backend that hangs, one for a server that does not close; under the grace of five."""
+    server = await registered(network)
+    backend.hold()
+    await server.ask("moshez")
+    await server.settled()
+    stopping.set()
+    await serving.wait()
+    assert trio.current_time() == 34
+    assert await server.rest() == ["QUIT stopping"]
+
+
+async def test_stopping_over_a_server_that_breaks_off(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
+) -> None:
+    server = await registered(network)
+    backend.hold()
+    await server.ask("moshez")
+    await server.settled()
+    stopping.set()
+    await trio.sleep(1)
+    await server.stream.aclose()
+    await serving.wait()
+    assert trio.current_time() == 31
+
+
+async def registered(network: FakeNetwork) -> FakeServer:
+    server = await network.accept()
+    await server.welcome()
+    await server.settled()
+    await trio.sleep(30)
+    return server
+
+
+Start = Callable[[], Awaitable[None]]
+
+
+async def refused(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    network.failure = OSError("no")
+    await start()
+    await wait_all_tasks_blocked()
+    assert network.attempts == [0]
+
+
+async def connecting(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    network.hang = True
+    await start()
+    await wait_all_tasks_blocked()
+    assert network.attempts == [0]
+
+
+async def registering(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    await start()
+    await (await network.accept()).lines(2)
+
+
+async def idle(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    await start()
+    await registered(network)
+
+
+async def pinging(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    await start()
+    assert await (await registered(network)).line() == "PING fingertrio"
+
+
+async def asking(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    await start()
+    server = await registered(network)
+    backend.hold()
+    await server.ask("moshez")
+    await server.settled()
+    assert backend.calls["get_user"] == 1
+
+
+async def answering(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    """More lines wait than the flood rule lets through."""
+    await start()
+    server = await registered(network)
+    for number in range(8):
+        await server.ask("moshez", nick=f"nick{number}")
+    await server.lines(5)
+
+
+async def sending(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    """The server takes nothing."""
+    network.wrap = Stuck
+    await start()
+    await network.accept()
+    await wait_all_tasks_blocked()
+
+
+async def pausing(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
+    await start()
+    await (await registered(network)).stream.aclose()
+    await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [refused, connecting, registering, idle, pinging, asking, answering, sending, pausing],
+    ids=lambda stage: stage.__name__,
+)
+@pytest.mark.parametrize(("how", "within"), [("cancelled", 0), ("stopped", 4)])
+async def test_ends_at_every_stage(
+    autojump_clock: MockClock,
+    network: FakeNetwork,
+    make: Make,
+    observer: Observer,
+    backend: FakeReader,
+    stage: Callable[[Start, FakeNetwork, FakeReader], Awaitable[None]],
+    how: str,
+    within: float,
+) -> None:
+    """Cancelled it ends at once, stopped within the supervisor's grace; either way its stream is closed."""
+    stopping = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            await nursery.start(make().serve, stopping)
+
+        await stage(start, network, backend)
+        began = trio.current_time()
+        if how == "cancelled":
+            nursery.cancel_scope.cancel()
+        else:
+            stopping.set()
+    assert trio.current_time() - began <= within
+    for stream in network.streams:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+    assert observer.connections["irc"] == 0

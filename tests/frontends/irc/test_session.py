@@ -1,0 +1,368 @@
+"""One connection, from the server's side."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fingertrio.backend import BackendError, UserInfo
+from fingertrio.frontends.irc import IRCFrontend
+from fingertrio.observe import Observer
+from fingertrio.testing.fakes import FakeReader
+from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Slow, Stuck
+
+
+@pytest.fixture
+async def server(serving: trio.Event, network: FakeNetwork) -> FakeServer:
+    """A server that has taken the client in."""
+    server = await network.accept()
+    await server.welcome()
+    await server.settled()
+    await trio.sleep(30)  # by now the flood rule has forgotten the registration
+    return server
+
+
+async def test_answers_a_private_message(autojump_clock: MockClock, server: FakeServer) -> None:
+    await server.ask("moshez")
+    assert await server.line() == "PRIVMSG alice :Status of moshez: Happy and well"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("  moshez \t", "Status of moshez: Happy and well"),
+        ("nobody", "Status of nobody: No such user"),
+        ("two words", "Status of two words: No such user"),
+        ("../etc/passwd", "Status of ../etc/passwd: No such user"),
+        ("\x02mo\x1b[31mshez\u202e", "Status of mo[31mshez: No such user"),
+        ("x" * 400, f"Status of {'x' * 64}: No such user"),
+    ],
+)
+async def test_echoes_the_question_clean_and_short(
+    autojump_clock: MockClock, server: FakeServer, asked: str, answer: str
+) -> None:
+    await server.ask(asked)
+    assert await server.line() == f"PRIVMSG alice :{answer}"
+
+
+async def test_what_cannot_be_a_name_is_not_asked_for(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader
+) -> None:
+    await server.ask("-l; id")
+    assert (await server.line()).endswith("No such user")
+    assert backend.calls["get_user"] == 0
+
+
+async def test_lines_become_messages_without_blank_ones(autojump_clock: MockClock, server: FakeServer) -> None:
+    await server.ask("plan")
+    assert await server.lines(3) == [
+        "PRIVMSG alice :Status of plan: one",
+        "PRIVMSG alice two",
+        "PRIVMSG alice three",
+    ]
+
+
+async def test_five_messages_at_most_and_the_last_says_so(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader
+) -> None:
+    backend.users["five"] = UserInfo("five", "1\n2\n3\n4\n5")
+    backend.users["six"] = UserInfo("six", "1\n2\n3\n4\n5\n6")
+    await server.ask("five")
+    assert (await server.lines(5))[-1] == "PRIVMSG alice 5"
+    await server.ask("six")
+    assert (await server.lines(5))[-1] == "PRIVMSG alice :5 (more was cut)"
+    await server.settled()
+
+
+async def test_no_status_becomes_a_command(autojump_clock: MockClock, server: FakeServer, backend: FakeReader) -> None:
+    backend.users["evil"] = UserInfo("evil", "x\r\nQUIT :bye\rJOIN #a\0\x01DCC SEND\x01\u2028NICK z")
+    await server.ask("evil")
+    assert await server.lines(3) == [
+        "PRIVMSG alice :Status of evil: x",
+        "PRIVMSG alice :QUIT :bye",
+        "PRIVMSG alice :JOIN #aDCC SENDNICK z",
+    ]
+
+
+async def test_a_long_status_arrives_whole(autojump_clock: MockClock, server: FakeServer, backend: FakeReader) -> None:
+    status = " ".join(["grüße"] * 150)
+    backend.users["long"] = UserInfo("long", status)
+    await server.ask("long")
+    lines = await server.lines(3)
+    assert all(len(f":fingerbot!~fingertrio@{'h' * 63} {line}\r\n".encode()) <= 512 for line in lines)
+    texts = [line.removeprefix("PRIVMSG alice ").removeprefix(":") for line in lines]
+    assert "".join(texts) == f"Status of long: {status}"
+
+
+async def test_a_failing_backend_shows_its_public_face(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader
+) -> None:
+    backend.failure = BackendError("Try again later")
+    await server.ask("moshez")
+    assert await server.line() == "PRIVMSG alice :Status of moshez: Try again later"
+    backend.failure = RuntimeError("private")
+    await server.ask("moshez")
+    assert await server.line() == "PRIVMSG alice :Status of moshez: Internal error in server"
+
+
+async def test_a_slow_question_holds_up_nobody(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader
+) -> None:
+    await server.ask("moshez")
+    await server.line()
+    backend.hold()
+    await server.ask("plan")
+    await server.ask("moshez", nick="bob")  # in the service's memory for one more second
+    assert await server.line() == "PRIVMSG bob :Status of moshez: Happy and well"
+    backend.release()
+    assert await server.line() == "PRIVMSG alice :Status of plan: one"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ":alice!~a@h PRIVMSG #fingerbot :moshez",
+        ":alice!~a@h NOTICE fingerbot :moshez",
+        ":alice!~a@h NOTICE fingerbot :\x01VERSION\x01",
+        ":fingerbot!~a@h PRIVMSG fingerbot :moshez",
+        ":irc.test PRIVMSG fingerbot :moshez",
+        ":alice!~a@h PRIVMSG fingerbot :   ",
+        ":alice!~a@h PRIVMSG fingerbot :Status of moshez: Happy and well",
+        ":alice!~a@h PRIVMSG fingerbot :\x01ACTION waves\x01",
+        "PRIVMSG fingerbot :moshez",
+        ":alice!~a@h JOIN #chan",
+        ":",
+    ],
+)
+async def test_everything_else_has_no_answer(autojump_clock: MockClock, server: FakeServer, line: str) -> None:
+    await server.say(line)
+    await server.settled()
+    await trio.sleep(20)
+    await server.settled()
+
+
+async def test_ctcp_is_answered_by_notice_and_not_often(
+    autojump_clock: MockClock, server: FakeServer, observer: Observer
+) -> None:
+    for number in range(6):
+        await server.ask(f"\x01PING {number}\x01", nick=f"nick{number}")
+    assert await server.lines(3) == [f"NOTICE nick{number} :\x01PING {number}\x01" for number in range(3)]
+    await trio.sleep(10)
+    await server.ask("\x01VERSION\x01")
+    assert await server.line() == "NOTICE alice :\x01VERSION fingertrio\x01"
+    assert observer.refusals["irc", "ctcp"] == 3
+
+
+async def test_five_answers_at_once_then_one_every_two_seconds(autojump_clock: MockClock, server: FakeServer) -> None:
+    start = trio.current_time()
+    for number in range(8):
+        await server.ask("moshez", nick=f"nick{number}")
+    arrived = []
+    for _ in range(8):
+        assert (await server.line()).endswith(" :Status of moshez: Happy and well")
+        arrived.append(trio.current_time() - start)
+    assert arrived == [0, 0, 0, 0, 0, 2, 4, 6]
+
+
+async def test_pong_waits_for_no_answer(autojump_clock: MockClock, server: FakeServer) -> None:
+    start = trio.current_time()
+    for number in range(8):
+        await server.ask("moshez", nick=f"nick{number}")
+    await server.lines(5)
+    await server.settled()
+    assert trio.current_time() == start
+
+
+async def test_pongs_count_as_lines(autojump_clock: MockClock, server: FakeServer) -> None:
+    """They do with the server: eight at once are sixteen seconds, ten of which it lets us have in advance."""
+    start = trio.current_time()
+    for _ in range(8):
+        await server.settled()
+    await server.ask("moshez")
+    await server.line()
+    assert trio.current_time() - start == 8
+
+
+async def test_lines_never_mix(autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event) -> None:
+    """Answers and PONGs come from different tasks, and a slow stream takes one piece at a time."""
+    await (await network.accept()).stream.aclose()
+    network.wrap = Slow
+    server = await network.accept()
+    await server.welcome()
+    for number in range(6):
+        await server.ask("moshez", nick=f"nick{number}")
+        await server.say(f"PING {number}")
+    lines = await server.lines(12)
+    assert [line for line in lines if line.startswith("PONG")] == [f"PONG {number}" for number in range(6)]
+    assert sum(line.endswith(" :Status of moshez: Happy and well") for line in lines) == 6
+
+
+async def test_who_floods_is_dropped_and_the_others_are_answered(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
+) -> None:
+    backend.hold()
+    for _ in range(50):
+        await server.ask("plan")
+    await server.ask("moshez", nick="bob")
+    await server.settled()
+    assert observer.refusals["irc", "flood"] == 47
+    backend.release()
+    lines = await server.lines(10)  # three answers of three lines to alice, and one to bob, who has the second turn
+    assert "PRIVMSG bob :Status of moshez: Happy and well" in lines[:3]
+
+
+async def test_another_nick_is_no_other_asker(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
+) -> None:
+    backend.hold()
+    for number in range(5):
+        await server.say(f":nick{number}!~al@host.example PRIVMSG fingerbot moshez")
+    await server.settled()
+    assert observer.refusals["irc", "flood"] == 2
+    backend.release()
+
+
+async def test_sixteen_questions_are_under_way_at_most(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
+) -> None:
+    backend.hold()
+    for number in range(20):
+        await server.ask(f"user{number}", nick=f"nick{number}")
+    await server.settled()
+    assert backend.calls["get_user"] == 16
+    assert observer.refusals["irc", "busy"] == 4
+    backend.release()
+    await server.lines(16)
+    await server.ask("moshez")
+    assert await server.line() == "PRIVMSG alice :Status of moshez: Happy and well"
+
+
+async def test_every_question_is_logged_with_what_became_of_it(
+    autojump_clock: MockClock, server: FakeServer, log: Log, backend: FakeReader
+) -> None:
+    await server.ask("moshez")
+    await server.ask("no\x1b one", nick='a\\"é')
+    await server.lines(2)
+    backend.failure = BackendError("gone")
+    await server.ask("plan")
+    await server.line()
+    await server.settled()
+    first, second, third = log.records("query")
+    size = len("PRIVMSG alice :Status of moshez: Happy and well\r\n")
+    assert first | {"timestamp": ""} == {
+        "event": "query",
+        "door": "irc",
+        "peer": "alice!~alice@alice.example",
+        "asked": "moshez",
+        "outcome": "ok",
+        "ms": 0.0,
+        "bytes": size,
+        "level": "info",
+        "timestamp": "",
+    }
+    assert (second["asked"], second["outcome"]) == ("no\\x1b one", "unknown")
+    assert second["peer"] == "a%5C%22%C3%A9!~a%5C%22%C3%A9@a%5C%22%C3%A9.example"
+    assert third["outcome"] == "error"
+
+
+async def test_a_question_without_an_answer_is_logged_too(
+    autojump_clock: MockClock, server: FakeServer, log: Log, backend: FakeReader, network: FakeNetwork
+) -> None:
+    backend.hold()
+    await server.ask("moshez")
+    await server.settled()
+    await server.stream.aclose()
+    await network.accept()
+    [record] = log.records("query")
+    assert (record["asked"], record["outcome"], record["bytes"]) == ("moshez", "error", 0)
+
+
+async def test_follows_its_nick(autojump_clock: MockClock, server: FakeServer) -> None:
+    await server.say(":fingerbot!~f@h NICK Guest77")
+    await server.ask("moshez")
+    await server.ask("moshez", me="guest77")
+    assert await server.line() == "PRIVMSG alice :Status of moshez: Happy and well"
+    await server.settled()
+
+
+async def test_asks_a_silent_server_whether_it_lives(
+    autojump_clock: MockClock, server: FakeServer, network: FakeNetwork
+) -> None:
+    start = trio.current_time()
+    await server.say(":x.y NOTICE fingerbot :the last word")
+    assert await server.line() == "PING fingertrio"
+    assert trio.current_time() - start == 60
+    await trio.sleep(29)
+    await server.say(":irc.test PONG irc.test :fingertrio")
+    assert await server.line() == "PING fingertrio"
+    assert trio.current_time() - start == 60 + 29 + 60
+    assert await server.rest() == []
+    assert trio.current_time() - start == 60 + 29 + 60 + 30
+    assert len(network.attempts) == 1
+
+
+async def test_a_talking_server_is_not_asked(autojump_clock: MockClock, server: FakeServer) -> None:
+    for _ in range(10):
+        await server.settled()
+        await trio.sleep(59)
+
+
+async def test_asks_for_its_nick_again_when_idle(
+    autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork
+) -> None:
+    server = await network.accept()
+    await server.lines(2)
+    await server.say(":irc.test 433 * fingerbot :Nickname is already in use")
+    assert await server.line() == "NICK fingerbo1"
+    await server.say(":irc.test 001 fingerbo1 :Welcome")
+    assert await server.lines(2) == ["PING fingertrio", "NICK fingerbot"]
+    await server.say(":fingerbo1!~f@h NICK :fingerbot")
+    await server.ask("moshez")
+    assert (await server.line()).startswith("PRIVMSG alice ")
+
+
+async def test_answers_ping_during_registration(
+    autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork
+) -> None:
+    server = await network.accept()
+    await server.say("NOTICE * :*** Checking ident", "PING :84C1D2")
+    assert (await server.lines(3))[2] == "PONG 84C1D2"
+    await server.say(":irc.test 001 fingerbot :Welcome")
+    await server.ask("moshez")
+    assert (await server.line()).startswith("PRIVMSG alice ")
+
+
+async def test_a_server_that_does_not_read_is_left(
+    autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork, log: Log
+) -> None:
+    """Its questions and PINGs are not read on meanwhile, so nothing grows."""
+    first = await network.accept()
+    await first.welcome()
+    network.wrap = Stuck
+    await first.stream.aclose()
+    second = await network.accept()
+    start = trio.current_time()
+    with trio.fail_after(100):
+        assert await second.stream.receive_some() == b""
+    assert trio.current_time() - start == 30
+    await network.accept()
+    assert log.records("irc_still_unreachable")[-1]["reason"] == "send time-out"
+
+
+def test_refuses_at_once_what_no_server_could_be_sent() -> None:
+    """A wrong configuration fails when it is read, not with every connection."""
+
+    class Service:
+        pass
+
+    with pytest.raises(ValueError):
+        IRCFrontend(
+            service=Service(),  # type: ignore[arg-type]  # never asked
+            observer=Observer(io.StringIO()),
+            host="irc.test",
+            port=6667,
+            nick="finger bot",
+        )
