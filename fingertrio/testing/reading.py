@@ -108,8 +108,8 @@ async def a_cancelled_question_harms_nothing(subject: Subject, backend: Backend)
     user, status = next(iter(people.items()))
 
     async def afterwards(_attempt: Attempt) -> None:
+        await expect(backend, new_name(), None)  # first, because what was cancelled must not be answered now
         await expect(backend, user, status)
-        await expect(backend, new_name(), None)
 
     await cancel_everywhere(lambda: expect(backend, user, status), afterwards)
 

@@ -54,7 +54,6 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 async def what_is_set_is_answered(_subject: Subject, backend: Setter) -> None:
     """After set_user of a new user, get_user gives the status and get_users the name, once."""
     user = new_name()
-    await expect(backend, user, None)
     for status in ("Happy and well", "In the garden"):
         await set_status(backend, user, status)
         await expect(backend, user, status)

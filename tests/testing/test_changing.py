@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from math import inf
@@ -139,57 +139,81 @@ class TellsFirst(MemoryBackend):
         return info
 
 
-BROKEN: list[tuple[str, type]] = [
-    ("a_set_is_told", Silent),
-    ("a_set_is_told", EndsAtOnce),
-    ("a_set_is_told", TellsOfSomebodyElse),
-    ("a_set_is_told", TellsNames),
-    ("the_past_is_not_told", TellsThePast),
-    ("every_reader_is_told", TellsOne),
-    ("every_reader_is_told", OneLeavesAllLeave),
-    ("the_answer_is_new_when_told", TellsFirst),
-    ("a_slow_reader_holds_nobody_up", Channels),
-    ("a_slow_reader_holds_nobody_up", Buffered),
-    ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch),
-    ("an_expiry_is_told", MemoryBackend),  # whose `run`, which tells, nobody runs here
+BROKEN: list[tuple[str, type, str]] = [
+    ("a_set_is_told", Silent, "changes() gave nothing within"),
+    ("a_set_is_told", EndsAtOnce, "changes() ended, after nothing, before it told of 'kit-"),
+    ("a_set_is_told", TellsOfSomebodyElse, "changes() gave {'moshez'} within"),
+    ("a_set_is_told", TellsNames, "which is no Change"),
+    ("the_past_is_not_told", TellsThePast, "which was set before its context was entered"),
+    ("every_reader_is_told", TellsOne, "changes() gave nothing within"),
+    ("every_reader_is_told", OneLeavesAllLeave, "changes() gave nothing within"),
+    ("the_answer_is_new_when_told", TellsFirst, "gave nothing instead of 'Status 0'"),
+    ("a_slow_reader_holds_nobody_up", Channels, "with a reader that did not read, did not end"),
+    ("a_slow_reader_holds_nobody_up", Buffered, "with a reader that did not read, did not end"),
+    ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch, "or None"),
+    ("an_expiry_is_told", MemoryBackend, "changes() gave nothing within"),  # nobody runs its `run`, which tells
 ]
 
 
-@pytest.mark.parametrize(("clause", "broken"), BROKEN)
-def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type) -> None:
-    notice(clause, broken)
+@pytest.mark.parametrize(("clause", "broken", "seen"), BROKEN)
+def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type, seen: str) -> None:
+    assert seen in notice(clause, broken)
 
 
 class Source(MemoryBackend):
-    """A backend whose source a test may change; `tell` and `store` are what a broken one leaves out."""
+    """What others change in it is stored, listed and told, and nothing else is touched."""
 
-    def alter(self, user: str, status: str, *, tell: bool, store: bool) -> None:
-        if store:
-            self._lasting[user] = UserInfo(user, status)
-        if tell:
-            self._hub.emit(Change(user))
+    def alter(self, user: str, status: str) -> None:
+        self._lasting[user] = UserInfo(user, status)
+        self._hub.emit(Change(user))
+
+
+class TellsNothing(Source):
+    def alter(self, user: str, status: str) -> None:
+        self._lasting[user] = UserInfo(user, status)
+
+
+class TellsOnly(Source):
+    def alter(self, user: str, status: str) -> None:
+        self._hub.emit(Change(user))
+
+
+class ListsOnlyItsOwn(Source):
+    async def get_users(self) -> Sequence[str]:
+        return ["moshez"]
+
+
+class LosesItsOwn(Source):
+    def alter(self, user: str, status: str) -> None:
+        super().alter(user, status)
+        self._lasting.pop("moshez", None)
 
 
 @pytest.mark.parametrize(
-    ("tell", "store", "seen"),
-    [(False, True, "changes() gave nothing"), (True, False, "gave nothing instead of 'Happy")],
+    ("broken", "seen"),
+    [
+        (TellsNothing, "changes() gave nothing"),
+        (TellsOnly, "was told, get_user gave nothing instead of 'Happy and well'"),
+        (ListsOnlyItsOwn, "0 times"),
+        (LosesItsOwn, "get_user('moshez') gave nothing instead of 'Happy and well'"),
+    ],
 )
-def test_the_kit_notices_what_others_changed(notice: Callable[..., str], tell: bool, store: bool, seen: str) -> None:
+def test_the_kit_notices_what_others_changed(notice: Callable[..., str], broken: type[Source], seen: str) -> None:
     backend: Source | None = None
 
     @asynccontextmanager
     async def open_source() -> AsyncIterator[Source]:
         nonlocal backend
-        backend = Source({"moshez": "Happy and well"})
+        backend = broken({"moshez": "Happy and well", "alice": "In the garden"})
         yield backend
 
     async def alter(user: str, status: str) -> None:
         assert backend is not None
-        backend.alter(user, status, tell=tell, store=store)
+        backend.alter(user, status)
 
     assert seen in notice("what_others_change_is_told", open_backend=open_source, alter=alter)
 
 
 def test_every_clause_has_a_backend_that_breaks_it() -> None:
-    names = {clause for clause, _ in BROKEN} | {"what_others_change_is_told"}
+    names = {clause for clause, _, _ in BROKEN} | {"what_others_change_is_told"}
     assert names == {clause.name for clause in changing.chapter.clauses}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,14 @@ class WithoutTimes(Historian):
         return [UserInfo(info.user, info.status) for info in await super().get_history(user, limit, before)]
 
 
+class WithNaiveTimes(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return [
+            replace(info, since=info.since and info.since.replace(tzinfo=None))
+            for info in await super().get_history(user, limit, before)
+        ]
+
+
 class Unlimited(Historian):
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
         return await super().get_history(user, limit + 1, before)
@@ -75,25 +84,26 @@ class Everybodys(Historian):
         return [UserInfo(user, info.status, since=info.since) for info in self.past][:limit]
 
 
-BROKEN: list[tuple[str, type]] = [
-    ("history_is_newest_first", OldestFirst),
-    ("history_is_newest_first", WithoutThePresent),
-    ("history_is_newest_first", WithoutTimes),
-    ("history_has_a_limit", Unlimited),
-    ("history_has_a_limit", LimitedFromTheOldest),
-    ("history_goes_back", IgnoresBefore),
-    ("history_goes_back", CountsBeforeFiltering),
-    ("history_is_of_one_user", Everybodys),
+BROKEN: list[tuple[str, type, str]] = [
+    ("history_is_newest_first", OldestFirst, "get_history gave statuses of ['"),
+    ("history_is_newest_first", WithoutThePresent, "gave ['three', 'two', 'one']"),
+    ("history_is_newest_first", WithoutTimes, "gave 'four' without its `since`"),
+    ("history_is_newest_first", WithNaiveTimes, "is no aware datetime"),
+    ("history_has_a_limit", Unlimited, "limit=1, gave ['four', 'three']"),
+    ("history_has_a_limit", LimitedFromTheOldest, "limit=1, gave ['one']"),
+    ("history_goes_back", IgnoresBefore, "gave ['four', 'three'] instead of ['three', 'two']"),
+    ("history_goes_back", CountsBeforeFiltering, "gave ['three'] instead of ['three', 'two']"),
+    ("history_is_of_one_user", Everybodys, "get_history of an unknown user gave ['four'"),
 ]
 
 
-@pytest.mark.parametrize(("clause", "broken"), BROKEN)
-def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type) -> None:
-    notice(clause, broken)
+@pytest.mark.parametrize(("clause", "broken", "seen"), BROKEN)
+def test_the_kit_notices(notice: Callable[..., str], clause: str, broken: type, seen: str) -> None:
+    assert seen in notice(clause, broken)
 
 
 def test_every_clause_has_a_backend_that_breaks_it() -> None:
-    assert {clause for clause, _ in BROKEN} == {clause.name for clause in history.chapter.clauses}
+    assert {clause for clause, _, _ in BROKEN} == {clause.name for clause in history.chapter.clauses}
 
 
 async def test_what_is_right_holds(opening: Callable[[type], Open]) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ from fingertrio.testing import check_backend, lifetime
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 
 USERS = {"moshez": "Happy and well", "alice": "In the garden"}
+
+
+class SetsNothing(MemoryBackend):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        return UserInfo(user, status, until=until)
 
 
 class Leaks:
@@ -51,6 +57,11 @@ class Leaks:
     async def forgets_when_opened_again(self) -> AsyncIterator[MemoryBackend]:
         self.leak_descriptor()
         yield MemoryBackend(USERS if len(self.descriptors) == 1 else {})
+
+    @asynccontextmanager
+    async def is_read_only_when_opened_again(self) -> AsyncIterator[MemoryBackend]:
+        self.leak_descriptor()
+        yield (MemoryBackend if len(self.descriptors) == 1 else SetsNothing)(USERS)
 
     @asynccontextmanager
     async def leaves_a_descriptor(self) -> AsyncIterator[MemoryBackend]:
@@ -121,6 +132,7 @@ class Leaks:
 BROKEN: list[tuple[str, str, str]] = [
     ("it_opens_again", "opens_once", "RuntimeError: already open"),
     ("it_opens_again", "forgets_when_opened_again", "get_user('moshez') gave nothing"),
+    ("it_opens_again", "is_read_only_when_opened_again", "gave nothing instead of 'Happy and well'"),
     ("nothing_is_left", "leaves_a_descriptor", "open on /dev/null"),
     ("nothing_is_left", "leaves_a_task", "a task of heartbeat"),
     ("nothing_is_left", "leaves_a_process", "process "),
