@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from urllib.parse import quote
 
 import trio
 
@@ -285,7 +284,7 @@ class Session:
         if isinstance(answer, _Query):
             self._observer.query(
                 "irc",
-                _peer(answer.source),
+                str(answer.source),
                 answer.asked,
                 answer.outcome,
                 trio.current_time() - answer.heard_at,
@@ -299,8 +298,3 @@ class Session:
 def _asker(source: Source) -> str:
     """Who shares one limit. Not a nick, which one changes as one likes, unless there is nothing else."""
     return fold(source.nick) if source.host is None else f"{source.user}@{source.host}"
-
-
-def _peer(source: Source) -> str:
-    """`source` in printable ASCII without a quote or a backslash, as the observer wants a peer to be."""
-    return quote(str(source), safe="!@~^`{|}[]-_.+:/=*")
