@@ -21,7 +21,7 @@ def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend
         return
     for door, places in addresses.items():
         for place in places:
-            observer.info("listening", door=door, address=place)
+            observer.info("connecting" if door == "irc" else "listening", door=door, address=place)
     observer.info("ready", backend=backend, version=version)
 
 
