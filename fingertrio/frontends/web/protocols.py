@@ -1,0 +1,172 @@
+"""Hypercorn's two protocols, HTTP/1.1 and HTTP/2, made strict about what they take and exact about how they end.
+
+Neither touches a socket: bytes come in by `handle`, answers leave by the `send` that they are given, and requests are
+run in the connection's task group. What Hypercorn 0.18 leaves open is closed here, at the edge where a request becomes
+visible, so that nothing behind it has to think of it:
+
+- Requests that proxies and servers understand differently are refused: CONNECT, Content-Length together with
+  Transfer-Encoding (RFC 9112 section 6.3), Transfer-Encoding in HTTP/1.0 (6.1), targets that are neither in origin nor
+  in absolute form (3.2).
+- Upgrades are ignored, as RFC 9110 section 7.8 lets a server do: the request is answered as if it had not asked. h2c
+  was deprecated by RFC 9113 section 3.1, and no route of ours is a WebSocket. Whoever adds one lets its path through
+  `vet`, without Sec-WebSocket-Extensions: Hypercorn accepts permessage-deflate, and with it bombs.
+- PRIORITY frames are ignored (deprecated by RFC 9113 section 5.3): they cost memory before any request.
+- One bad HTTP/2 request ends its stream and not its connection, and a late DATA frame ends nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import h2.events
+import h2.exceptions
+import h11
+import trio
+from h2.connection import ConnectionState
+from h2.errors import ErrorCodes
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+
+# How an HTTP/2 client opens a connection, with or without TLS (RFC 9113 section 3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+_UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+
+
+def vet(request: h11.Request) -> h11.Request:
+    """The request as the application may see it: its target in origin form, and without wishes for an upgrade.
+
+    Raises:
+        h11.RemoteProtocolError: it must not be answered otherwise than by the status in `error_status_hint`.
+    """
+    names = {name for name, _ in request.headers}
+    if request.http_version not in {b"1.1", b"1.0"}:
+        raise h11.RemoteProtocolError("not a version of HTTP/1", error_status_hint=505)
+    if request.method == b"CONNECT":
+        raise h11.RemoteProtocolError("this is no proxy", error_status_hint=501)
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+        raise h11.RemoteProtocolError("the length of the body is ambiguous")
+    target = _origin_form(request)
+    if target == request.target and not names & _UPGRADE:
+        return request
+    headers = [(name, value) for name, value in request.headers if name not in _UPGRADE]
+    return h11.Request(method=request.method, target=target, headers=headers, http_version=request.http_version)
+
+
+def _origin_form(request: h11.Request) -> bytes:
+    target = request.target
+    if target.startswith(b"/"):
+        return target
+    if target == b"*" and request.method == b"OPTIONS":
+        return b"/"
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in {b"http", b"https"}:
+        raise h11.RemoteProtocolError("the target is not a path")
+    path = b"/".join(rest.partition(b"/")[2:])
+    return b"/" + path
+
+
+class _StrictConnection(h11.Connection):
+    """An h11 connection that hands on vetted requests only."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        event = super().next_event()
+        return vet(event) if isinstance(event, h11.Request) else event
+
+
+class Http1(H11Protocol):
+    """HTTP/1.1 and 1.0."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connection = _StrictConnection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a request has been taken and its answer is not finished."""
+        return self.stream is not None
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and self.context.terminated.is_set():  # say that this answer is the last
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
+
+
+class Http2(H2Protocol):
+    """HTTP/2."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._endings: dict[int, trio.Event] = {}
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        if isinstance(event, Closed):
+            # Whoever waits for the peer's window waits for nothing now, and is past hearing of a disconnect (`gate`).
+            for buffer in self.stream_buffers.values():
+                await buffer.close()
+            for ending in self._endings.values():
+                ending.set()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, StreamClosed):
+            self._reset_unfinished(event.stream_id)
+        await super().stream_send(event)
+        if isinstance(event, EndBody) and not self.closed and event.stream_id in self.stream_buffers:
+            # Its last bytes have been taken, but END_STREAM has not been sent; a GOAWAY now would forbid it for ever.
+            self._endings[event.stream_id] = trio.Event()
+            await self._endings[event.stream_id].wait()
+
+    async def say_goodbye(self) -> None:
+        """Tell the peer that we close (RFC 9113 section 6.8), unless one of us has said so."""
+        if self.connection.state_machine.state is not ConnectionState.CLOSED:
+            self.connection.close_connection()
+            await self._flush()
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            if not self._disposes_of(event):
+                await super()._handle_events([event])
+        await self._flush()
+
+    def _disposes_of(self, event: h2.events.Event) -> bool:
+        """Deal with what Hypercorn must not see; False: it is Hypercorn's."""
+        if isinstance(event, h2.events.RequestReceived):
+            if self.context.terminated.is_set():
+                self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked elsewhere
+                return True
+            if not is_proper(event.headers):
+                self.connection.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+                return True
+            return False
+        if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+            # Answered before its body had come: let it go by, without letting the connection's window run dry.
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            return True
+        return isinstance(event, h2.events.PriorityUpdated)
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if stream_id not in self.stream_buffers and stream_id in self._endings:
+            self._endings.pop(stream_id).set()
+
+    def _reset_unfinished(self, stream_id: int) -> None:
+        """An answer that was given up must not look like one that is still coming."""
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is None or buffer.complete:
+            return
+        try:
+            self.connection.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+        except h2.exceptions.ProtocolError:  # it is closed already
+            return
+
+
+def is_proper(headers: list[Any]) -> bool:
+    """Whether an HTTP/2 request has a method other than CONNECT and a path, both ASCII."""
+    pseudo = {name: value for name, value in headers if name in {b":method", b":path"}}
+    method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+    return method not in {b"", b"CONNECT"} and path.startswith(b"/") and (method + path).isascii()

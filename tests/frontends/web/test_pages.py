@@ -1,0 +1,219 @@
+"""The pages: what a person, a browser and lynx get to see."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx2
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fingertrio.backend import UserInfo
+from fingertrio.frontends.web.app import create_app
+from fingertrio.frontends.web.pages import href
+from fingertrio.names import is_user_name
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeReader
+from tests.frontends.web.kit import USERS, serving
+
+VOID = {"meta", "link", "br"}
+
+
+class Everybody(FakeReader):
+    """Lists too."""
+
+    async def get_users(self) -> Sequence[str]:
+        return list(self.users)
+
+
+class Page(HTMLParser):
+    """A page that was read to its end: every element closed, in order; its texts and links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if name.startswith("on") or name == "style"]
+        self.links += [value or "" for name, value in attrs if name in {"href", "src"}]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@asynccontextmanager
+async def client(*infos: UserInfo, lists: bool = True) -> AsyncIterator[Any]:
+    backend = (Everybody if lists else FakeReader)({})
+    backend.users = {info.user: info for info in infos}
+    observer = Observer()
+    async with FingerService.open(backend, observer=observer) as service:
+        yield create_app(service, observer).test_client()
+
+
+async def page(browser: Any, path: str, status: int = 200) -> tuple[str, Page]:
+    response = await browser.get(path)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    html = await response.get_data(as_text=True)
+    assert html.startswith('<!doctype html>\n<html lang="en">')
+    read = Page(html)
+    assert read.seen.count("title") == read.seen.count("h1") == read.seen.count("main") == 1
+    assert "script" not in read.seen
+    for link in read.links:
+        assert not link.startswith(("/", "//"))
+    return html, read
+
+
+async def test_the_list() -> None:
+    async with client(UserInfo("moshez", "x"), UserInfo("shawn", "y")) as browser:
+        html, _ = await page(browser, "/")
+        assert '<ul><li><a href="moshez">moshez</a></li><li><a href="shawn">shawn</a></li></ul>' in html
+
+
+async def test_nobody() -> None:
+    async with client() as browser:
+        html, read = await page(browser, "/")
+        assert "Nobody yet" in read.text
+        assert "<ul>" not in html
+
+
+async def test_a_backend_without_a_list_says_how_to_find_somebody_all_the_same() -> None:
+    async with client(UserInfo("moshez", "x"), lists=False) as browser:
+        html, read = await page(browser, "/")
+        assert "No list of users is kept here" in read.text
+        assert "api/users" not in html
+        await page(browser, "/moshez")
+
+
+async def test_a_user() -> None:
+    async with client(UserInfo("moshez", "Happy and well")) as browser:
+        html, _ = await page(browser, "/moshez")
+        assert "<h1>moshez</h1>" in html
+        assert "<p>Happy and well</p>" in html
+        assert "<title>moshez</title>" in html
+        assert "<dl>" not in html
+
+
+async def test_all_that_is_known_of_a_user() -> None:
+    ada = UserInfo(
+        "ada",
+        "On leave.\r\n\r\n  Plan:\n\x1b[31mnotes\u202e\n",
+        name="Ada\nLovelace",
+        since=datetime(2026, 11, 2, 8, 5, 59, tzinfo=UTC),
+        until=datetime(2999, 11, 24, tzinfo=UTC),
+        details={"project": "The Engine", "home": "https://example.net/?a=1&b=2", "pubkey": "ssh-rsa A\nssh-rsa B"},
+    )
+    async with client(ada) as browser:
+        html, read = await page(browser, "/ada")
+        assert "<p>On leave.<br><br>  Plan:<br>[31mnotes</p>" in html
+        assert "Ada Lovelace" in read.text
+        assert '<time datetime="2026-11-02T08:05:59Z">2 November 2026, 08:05 UTC</time>' in html
+        assert '<time datetime="2999-11-24T00:00:00Z">24 November 2999, 00:00 UTC</time>' in html
+        assert "<dt>Project</dt>" in html
+        assert "ssh-rsa A<br>ssh-rsa B" in html
+        assert "https://example.net/?a=1&b=2" in read.links
+
+
+HOSTILE = "\"><script>alert(1)</script><a href='javascript:x' onclick=y>{{ 7 * 7 }}&lt;"
+
+
+async def test_whatever_a_user_says_is_text() -> None:
+    info = UserInfo(
+        "moshez", HOSTILE, name=HOSTILE, details={HOSTILE: HOSTILE, "home": "javascript:alert(1)", "x": "http://a b"}
+    )
+    async with client(info) as browser:
+        _, read = await page(browser, "/moshez")
+        assert read.text.count("{{ 7 * 7 }}&lt;") == 4
+        assert not [link for link in read.links if "javascript" in link or link.startswith("http")]
+
+
+async def test_whatever_was_asked_is_text() -> None:
+    async with client() as browser:
+        _, read = await page(browser, "/%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%1B%0A", 404)
+        assert '"><script>alert(1)</script>' in read.text
+        assert "\x1b" not in read.text
+
+
+async def test_an_unknown_user_is_a_404() -> None:
+    async with client() as browser:
+        html, _ = await page(browser, "/nobody", 404)
+        assert "<p>No such user</p>" in html
+
+
+@pytest.mark.parametrize("name", ["api", "static", "favicon.ico", "style.css", "index", "users", "_", "日本", "a+b$c"])
+async def test_no_route_takes_a_users_name(name: str) -> None:
+    async with client(UserInfo(name, "Happy and well")) as browser:
+        _, read = await page(browser, "/")
+        html, _ = await page(browser, "/" + read.links[2])
+        assert f"<h1>{name}</h1>" in html
+
+
+@pytest.mark.parametrize("path", ["/", "/moshez", "/nobody", "/a/b/c", "/-/", "/moshez/"])
+async def test_the_links_of_every_page_lead_somewhere(path: str) -> None:
+    async with client(UserInfo("moshez", "x")) as browser:
+        html = await (await browser.get(path)).get_data(as_text=True)
+        links = Page(html).links
+        assert len(links) >= 3
+        for link in links:
+            response = await browser.get(urljoin(f"http://test{path}", link).removeprefix("http://test"))
+            assert response.status_code == 200, link
+
+
+async def test_what_the_pages_are_made_of() -> None:
+    async with client() as browser:
+        style = await browser.get("/-/style.css")
+        assert style.mimetype == "text/css"
+        assert style.headers["Cache-Control"] == "public, max-age=3600"
+        assert "url(" not in await style.get_data(as_text=True)
+        assert (await browser.get("/-/icon.svg")).mimetype == "image/svg+xml"
+
+
+@given(st.text(min_size=1, max_size=64).filter(is_user_name))
+@settings(deadline=None)
+def test_a_link_to_a_user_leads_to_that_user(name: str) -> None:
+    url = httpx2.URL(urljoin("http://test/", href(name)))
+    assert (url.host, url.path, url.query) == ("test", f"/{name}", b"")
+
+
+async def test_lynx_shows_the_lines_of_a_status() -> None:
+    if shutil.which("lynx") is None:
+        pytest.skip("needs lynx (Debian package lynx)")
+    async with serving({"ada": "On leave.\nBack on Monday."}) as site:
+        shown = await trio.run_process(
+            ["lynx", "-dump", "-nolist", "-display_charset=utf-8", f"{site.url}/ada"],
+            capture_stdout=True,
+            env={"HOME": "/nonexistent"},
+        )
+    lines = [line.strip() for line in shown.stdout.decode().splitlines()]
+    assert lines.index("Back on Monday.") == lines.index("On leave.") + 1
+
+
+async def test_over_http() -> None:
+    async with serving(USERS) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+        assert '<a href="moshez">moshez</a>' in (await browser.get("/")).text
+        assert "<p>Happy and well</p>" in (await browser.get("/moshez")).text
+        assert (await browser.get("/nobody")).status_code == 404
+    assert site.observer.queries == {("http", "list"): 1, ("http", "ok"): 1, ("http", "unknown"): 1}
