@@ -48,7 +48,7 @@ def serve(path: Path | None = None) -> None:
     """Open every door that the configuration names."""
     config = _load(path)
     human = {"auto": None, "text": True, "json": False}[config.log.format]
-    observer = stderr_observer(human=human, level=config.log.level)
+    observer = stderr_observer(human=human, level=config.log.level, anonymize=config.log.anonymize_addresses)
     from fingertrio.app import run  # noqa: PLC0415 -- so that --help and mistakes in the file answer at once
 
     def ready(addresses: Mapping[str, Sequence[str]]) -> None:

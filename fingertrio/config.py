@@ -75,6 +75,7 @@ class LogSection(_Section):
     format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal, JSON lines otherwise"
     )
+    anonymize_addresses: bool = Field(False, description="cut peers' addresses: IPv4 to /24, IPv6 to /48")
 
 
 class ProcessSection(_Section):
@@ -189,6 +190,24 @@ class IrcSection(_Section):
         return address
 
 
+class AdminSection(ListeningSection):
+    """[admin]: /metrics, /healthz and /readyz, for who runs the server. They tell who asks how much, and what fails."""
+
+    listen: Listen = Field((Address("127.0.0.1", 9079),), description="addresses of its own")
+    max_connections: int = Field(64, ge=1, description="connections open at once")
+    allow_public: bool = Field(False, description="listen where other machines can reach it, too")
+
+    @model_validator(mode="after")
+    def _never_public_by_accident(self) -> AdminSection:
+        for address in self.listen:
+            if not address.is_local and not self.allow_public:
+                raise ValueError(
+                    f'listen = "{address}" may be reached by strangers: use a loopback address or "unix:/path", '
+                    "or say allow_public = true where something else keeps them out"
+                )
+        return self
+
+
 class Config(_Section):
     """The whole configuration."""
 
@@ -201,6 +220,7 @@ class Config(_Section):
     setter: SetterSection | None = None
     http: HttpSection | None = None
     irc: IrcSection | None = None
+    admin: AdminSection | None = None
 
 
 # What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.

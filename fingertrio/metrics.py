@@ -76,6 +76,11 @@ class Metrics:
         self.lines_lost = 0  # lines of the log that could not be written
         self.conditions: dict[str, Condition] = {}  # by what is in it
 
+    @property
+    def ready(self) -> bool:
+        """Whether questions are answered, as far as is known."""
+        return not any(condition.essential for condition in self.conditions.values())
+
     def connected(self, door: str, change: int) -> None:
         """One connection more (1) or less (-1) is open."""
         self.connections[door] += change

@@ -53,11 +53,25 @@ def test_what_the_default_file_has_commented_out_is_a_valid_configuration(write)
     assert config.irc is not None
     assert config.service == load_config(None, {}).service
     assert config.finger == load_config(None, {}).finger
+    assert config.log == load_config(None, {}).log
+    assert config.admin == load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).admin
 
 
 def test_a_section_that_is_absent_starts_nothing(write):
     config = load_config(write('[backend]\nuse = "memory"\n'), {})
-    assert (config.finger, config.setter, config.http, config.irc) == (None, None, None, None)
+    assert (config.finger, config.setter, config.http, config.irc, config.admin) == (None, None, None, None, None)
+
+
+def test_the_admin_door_listens_on_loopback_unless_it_is_told_otherwise(write):
+    admin = load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).admin
+    assert admin is not None
+    assert [str(address) for address in admin.listen] == ["127.0.0.1:9079"]
+
+
+def test_the_admin_door_is_public_only_where_the_operator_says_so(write):
+    config = load_config(write('[backend]\nuse = "memory"\n[admin]\nlisten = ["0.0.0.0:0"]\nallow_public = true\n'), {})
+    assert config.admin is not None
+    assert not config.admin.listen[0].is_local
 
 
 def test_the_backends_own_options_are_handed_on_unread(write):
@@ -127,6 +141,10 @@ def test_the_environment_overrides_the_file(write):
             ["[finger] forward_to", '"a b"'],
         ),
         ('backend = "memory"\n', ["[backend]", "dictionary"]),
+        (
+            '[backend]\nuse = "memory"\n[admin]\nlisten = ["127.0.0.1:0", "192.0.2.1:9079"]\n',
+            ["[admin]", '"192.0.2.1:9079"', "loopback", "allow_public = true"],
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_file_its_key_and_what_was_expected(write, text, parts):

@@ -117,6 +117,7 @@ class IRCFrontend:
             event = "irc_lost" if was_registered else "irc_unreachable"
         tell(event, server=self.server, reason=reason, pause=round(pause, 1))
         self._warned = True
+        self._observer.degraded("irc_connection", reason, essential=False, quiet=True)
 
     async def _connect_once(self) -> tuple[float | None, str]:
         """One connection, to its end: when it was registered (None: never), and why it ended."""
@@ -142,4 +143,5 @@ class IRCFrontend:
         return session.registered_at, session.reason
 
     def _on_registered(self, nick: str) -> None:
+        self._observer.recovered("irc_connection")
         self._observer.info("irc_registered", server=self.server, nick=nick)

@@ -148,6 +148,20 @@ async def test_a_half_open_connection_is_found_and_left(
     assert observer.connections["irc"] == 1
 
 
+async def test_while_it_is_not_there_the_program_is_degraded_and_ready_all_the_same(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, observer: Observer
+) -> None:
+    server = await registered(network)
+    assert not observer.conditions
+    await server.stream.aclose()
+    server = await network.accept()
+    assert observer.conditions["irc_connection"].reason == "closed by the server"
+    assert observer.ready
+    await server.welcome()
+    await server.settled()
+    assert not observer.conditions
+
+
 async def test_stopping_sends_what_is_under_way_and_quits(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
 ) -> None:
