@@ -10,12 +10,14 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import trio
 
 from fingertrio.backend import Backend, BackendError
 from fingertrio.config import Config, ConfigError, ListeningSection
 from fingertrio.doors import CLIENT_SPEAKS_FIRST, FRONTENDS
+from fingertrio.heartbeat import beat
 from fingertrio.net.listen import BindError, bind, close_all, tune
 from fingertrio.observe import Observer
 from fingertrio.plugins import BackendPlugin, find_backend
@@ -72,7 +74,7 @@ async def run(
                         grace=config.service.grace,
                         ready=all_ready,
                         stopping=stopping,
-                        attendants=[manager.feed_watchdog],
+                        attendants=[manager.feed_watchdog, partial(beat, observer)],
                         on_stopping=manager.stopping,
                     )
     except BaseExceptionGroup as group:  # from the backend's or the service's own nursery

@@ -54,6 +54,8 @@ def _to_try(door: str, place: str) -> str:
             return f"{place}/ in a browser, or curl {place}/api/users"
         case "irc":
             return "/msg " + place.rpartition(" ")[2] + " moshez"
+        case "admin":
+            return f"curl {place}/readyz, or /metrics"
     return ""
 
 

@@ -79,7 +79,7 @@ def _load_setter() -> Make:
 
 
 def _load_http() -> Make:
-    from fingertrio.frontends.web.hypercorn import WebFrontend  # noqa: PLC0415 -- see above
+    from fingertrio.frontends.web.frontend import WebFrontend  # noqa: PLC0415 -- see above
 
     def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
         section = _there(config.http)
@@ -113,6 +113,20 @@ def _load_irc() -> Make:
     return make
 
 
+def _load_admin() -> Make:
+    from fingertrio.frontends.admin import AdminApp  # noqa: PLC0415 -- see above
+    from fingertrio.frontends.web.hypercorn import HttpFrontend  # noqa: PLC0415 -- see above
+
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+        section = _there(config.admin)
+        app = AdminApp(observer, probe=service.probe, version=version)
+        return HttpFrontend(
+            lambda: app, door="admin", observer=observer, listeners=listeners, caps=_caps(section)
+        ).serve
+
+    return make
+
+
 def _there(section: _S | None) -> _S:
     if section is None:
         raise AssertionError("a front end is only made for a section that is there")
@@ -125,4 +139,5 @@ FRONTENDS: Mapping[str, Callable[[], Make]] = {
     "setter": _load_setter,
     "http": _load_http,
     "irc": _load_irc,
+    "admin": _load_admin,
 }

@@ -59,9 +59,10 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 class Traffic:
     """What the connections of one door have in common."""
 
-    def __init__(self, app: AppWrapper, config: Config, observer: Observer) -> None:
+    def __init__(self, app: AppWrapper, config: Config, door: str, observer: Observer) -> None:
         self.app = app
         self.config = config
+        self.door = door
         self.observer = observer
         self.context = WorkerContext(None)
         self.connections: set[HttpConnection] = set()
@@ -239,7 +240,7 @@ class HttpConnection(TCPServer):
                     except _GONE:
                         self._lose()
         if scope.cancelled_caught:
-            traffic.observer.refused("http", "slow_reader")
+            traffic.observer.refused(traffic.door, "slow_reader")
             self._lose()
 
     def _lose(self) -> None:

@@ -1,4 +1,4 @@
-"""The web door: our accept loop in front, Hypercorn's protocols in the middle, a Quart application behind.
+"""An HTTP door: our accept loop in front, Hypercorn's protocols in the middle, any ASGI application behind.
 
 Stock Hypercorn wants to own the listening sockets, the signals and the nursery. Here it owns none of them: the door is
 a `net.server.Server` like every other, with its caps and its lingering close, and hands each connection to
@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +20,12 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.trio.lifespan import Lifespan
+from hypercorn.typing import ASGIFramework
 
-from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.connection import HttpConnection, Stream, Traffic
-from fingertrio.frontends.web.gate import Gate
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe import Observer
-from fingertrio.service import FingerService
 
 KEEP_ALIVE = 5.0  # seconds that an idle connection is kept, and the most that a request's headers may take
 
@@ -43,12 +41,13 @@ _STREAMS = 32
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
 
-class WebFrontend:
-    """Serves pages, JSON and XML-RPC on bound sockets.
+class HttpFrontend:
+    """Serves an ASGI application on bound sockets.
 
     Args:
-        service: what is asked.
-        observer: told of every request.
+        make_app: makes the application, at each start a fresh one: Quart's cannot be served twice.
+        door: the name under which it reports.
+        observer: told of connections and of what fails; of requests, the application has to tell.
         listeners: bound, listening, non-blocking.
         caps: how many connections may be open at once.
         certfile: PEM file with the certificate chain; makes it https, and HTTP/2 where the client likes.
@@ -61,8 +60,9 @@ class WebFrontend:
 
     def __init__(
         self,
+        make_app: Callable[[], ASGIFramework],
         *,
-        service: FingerService,
+        door: str,
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
@@ -70,7 +70,8 @@ class WebFrontend:
         keyfile: Path | None = None,
         keep_alive: float = KEEP_ALIVE,
     ) -> None:
-        self._service = service
+        self._make_app = make_app
+        self._door = door
         self._observer = observer
         self._listeners = listeners
         self._caps = caps
@@ -85,10 +86,9 @@ class WebFrontend:
         `task_status.started` is called with the URLs once requests are answered. Cancelled, it ends within a second,
         whatever the clients do.
         """
-        # A fresh application at each start: Quart cannot be served twice.
-        app = ASGIWrapper(Gate(create_app(self._service, self._observer), self._observer))
+        app = ASGIWrapper(self._make_app())
         lifespan = Lifespan(app, self._config, {})
-        traffic = Traffic(app, self._config, self._observer)
+        traffic = Traffic(app, self._config, self._door, self._observer)
 
         async def handle(connection: Connection) -> None:
             stream: Stream = connection.stream
@@ -101,7 +101,7 @@ class WebFrontend:
             await traffic.retire()
 
         scheme, refusal = ("http", _TOO_MANY) if self._tls is None else ("https", b"")
-        server = Server("http", self._listeners, handle, reports=self._observer, caps=self._caps, refusal=refusal)
+        server = Server(self._door, self._listeners, handle, reports=self._observer, caps=self._caps, refusal=refusal)
         async with trio.open_nursery() as nursery:
             await nursery.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()

@@ -16,7 +16,7 @@ import trio
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from fingertrio.backend import Backend
-from fingertrio.frontends.web.hypercorn import WebFrontend
+from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.frontends.web.protocols import PREFACE
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps

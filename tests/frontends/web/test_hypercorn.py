@@ -16,7 +16,7 @@ import trustme
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 from trio.testing import MockClock
 
-from fingertrio.frontends.web.hypercorn import WebFrontend
+from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.frontends.web.protocols import PREFACE
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
