@@ -86,7 +86,8 @@ class SetsStatus(Protocol):
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Store `status` and return what `get_user` answers from now on. When this returns, it is stored.
 
-        `user` has passed `names.check_user_name`; it need not exist yet. Cancelled or failed, the old status stays.
+        `user` has passed `names.check_user_name`; it need not exist yet. Cancelled or failed, the old status or the
+        new one is there, whole; a remote backend cannot promise which.
         """
         ...
 
