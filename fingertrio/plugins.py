@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -45,16 +46,21 @@ class BackendPlugin:
     options_type: type[Any]
     package: str
 
-    def check_options(self, table: Mapping[str, Any], source: str) -> object:
+    def check_options(self, table: Mapping[str, Any], source: str, section: str = "backend") -> object:
         """The options as the backend takes them.
 
+        Args:
+            table: what is written, without what says which backend it is.
+            source: of the table, as messages begin: the name of the file.
+            section: in which the table stands.
+
         Raises:
-            ConfigError: one message with all mistakes; `source` names the file.
+            ConfigError: one message with all mistakes.
         """
         try:
             return self._adapter().validate_python(dict(table))
         except ValidationError as error:
-            mistakes = explain("backend", error, [option.name for option in self.options()])
+            mistakes = explain(section, error, [option.name for option in self.options()])
             raise ConfigError(f"{source}: the {self.name} backend: " + "; ".join(mistakes)) from None
 
     def summary(self) -> str:
@@ -103,15 +109,16 @@ def backend_names() -> list[str]:
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
-def find_backend(name: str, source: str = "configuration") -> BackendPlugin:
-    """Import the backend of this name.
+def find_backend(name: str, source: str = "configuration", section: str = "backend") -> BackendPlugin:
+    """Import the backend of this name, which is written in `section` of `source`.
 
     Raises:
         ConfigError: there is none, or it cannot be imported, or it is not made as the contract says.
     """
     points = list(entry_points(group=GROUP, name=name))
     if not points:
-        raise ConfigError(f'{source}: [backend] use: no backend "{name}"; installed are: {", ".join(backend_names())}')
+        installed = ", ".join(backend_names())
+        raise ConfigError(f'{source}: [{section}] use: no backend "{name}"; installed are: {installed}')
     return _load(points[0], source)
 
 
@@ -154,9 +161,7 @@ def _load(point: EntryPoint, source: str) -> BackendPlugin:
 
 def _kind(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
-    for noise in ("typing.", "collections.abc.", "pathlib.", "datetime."):
-        text = text.replace(noise, "")
-    return text
+    return re.sub(r"\b(?:[a-z_]\w*\.)+", "", text)  # which module a type is from does not help who writes TOML
 
 
 def _default(value: object) -> str:

@@ -1,0 +1,363 @@
+"""Layers that are open: who is asked, who may fail, who is written to, and what is told of changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fingertrio.backend import (
+    Backend,
+    BackendError,
+    Change,
+    EmitsChanges,
+    KeepsHistory,
+    ListsUsers,
+    SetsStatus,
+    UserInfo,
+)
+from fingertrio.backends.layers.pile import LayeredBackend, Opened, TellingBackend, pile
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend, FakeReader
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+CAPABILITIES: tuple[type, ...] = (ListsUsers, SetsStatus, EmitsChanges, KeepsHistory)
+
+
+def over(*backends: Backend, skip_after: float | None = None) -> LayeredBackend:
+    """The backends as layers, all of which may be skipped or none."""
+    return pile([Opened(f"layer {number}", backend, skip_after) for number, backend in enumerate(backends, 1)])
+
+
+async def status_of(backend: Backend | FingerService, user: str) -> str | None:
+    info = await backend.get_user(user)
+    return None if info is None else info.status
+
+
+class Historian(FakeReader):
+    """Remembers statuses, newest first; the first of them is the present one unless `forgotten`."""
+
+    def __init__(self, *infos: UserInfo, forgotten: bool = False) -> None:
+        super().__init__({})
+        self.users = {} if forgotten else {info.user: info for info in reversed(infos)}
+        self.infos = infos
+
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        await self._turn("get_history")
+        return [info for info in self.infos if before is None or (info.since and info.since < before)][:limit]
+
+
+class TestCapabilities:
+    @pytest.mark.parametrize(
+        ("backends", "capabilities"),
+        [
+            ([FakeReader({})], set()),
+            ([MemoryBackend({})], {ListsUsers, SetsStatus, EmitsChanges}),
+            ([MemoryBackend({}), MemoryBackend({})], {ListsUsers, SetsStatus, EmitsChanges}),
+            ([MemoryBackend({}), FakeReader({})], {ListsUsers, SetsStatus}),
+            ([FakeReader({}), MemoryBackend({})], {ListsUsers, SetsStatus}),
+            ([FakeReader({}), Historian()], {KeepsHistory}),
+            ([MemoryBackend({}), Historian()], {ListsUsers, SetsStatus, KeepsHistory}),
+        ],
+    )
+    def test_are_those_of_any_layer_but_changes_only_where_every_layer_tells(
+        self, backends: list[Backend], capabilities: set[type]
+    ) -> None:
+        backend: object = over(*backends)
+        assert isinstance(backend, Backend)
+        assert {kind for kind in CAPABILITIES if isinstance(backend, kind)} == capabilities
+
+
+class TestReading:
+    async def test_the_first_layer_that_knows_the_user_answers(self) -> None:
+        upper, lower = FakeReader({"moshez": "above"}), FakeReader({"moshez": "below", "alice": "below"})
+        backend = over(upper, lower)
+        assert await status_of(backend, "moshez") == "above"
+        assert lower.calls["get_user"] == 0
+        assert await status_of(backend, "alice") == "below"
+        assert await status_of(backend, "nobody") is None
+
+    async def test_a_status_that_ends_above_uncovers_the_one_below(self) -> None:
+        now = NOON
+        upper = MemoryBackend({}, now=lambda: now)
+        backend = over(upper, FakeReader({"moshez": "No Plan."}))
+        await upper.set_user("moshez", "At lunch", until=NOON + HOUR)
+        assert await status_of(backend, "moshez") == "At lunch"
+        now += HOUR
+        assert await status_of(backend, "moshez") == "No Plan."
+
+    async def test_the_list_has_everybody_once_in_the_order_of_the_layers(self) -> None:
+        backend = over(
+            MemoryBackend({"moshez": "a", "alice": "b"}),
+            FakeReader({"x": ""}),
+            MemoryBackend({"bob": "c", "moshez": "d"}),
+        )
+        assert isinstance(backend, ListsUsers)
+        assert await backend.get_users() == ["moshez", "alice", "bob"]
+
+
+class TestFailing:
+    async def test_is_fatal_for_the_question_where_it_may_not_be_skipped(self) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
+        backend = over(upper, lower)
+        assert isinstance(backend, ListsUsers)
+        upper.failure = BackendError("Gone fishing")
+        with pytest.raises(BackendError, match="Gone fishing"):
+            await backend.get_user("moshez")
+        with pytest.raises(BackendError, match="Gone fishing"):
+            await backend.get_users()
+        assert not lower.calls
+
+    async def test_below_the_layer_that_answers_is_not_noticed(self) -> None:
+        upper, lower = FakeReader({"moshez": "above"}), FakeReader({})
+        lower.failure = BackendError()
+        assert await status_of(over(upper, lower), "moshez") == "above"
+
+    @pytest.mark.parametrize("failure", [BackendError("Gone fishing"), OSError("private")])
+    async def test_leaves_a_layer_out_where_that_may_be(self, failure: Exception) -> None:
+        upper, lower = FakeBackend({"moshez": "above", "ada": "above"}), FakeBackend({"moshez": "below"})
+        backend = over(upper, lower, skip_after=1.0)
+        assert isinstance(backend, ListsUsers)
+        upper.failure = failure
+        assert await status_of(backend, "moshez") == "below"
+        assert await status_of(backend, "ada") is None
+        assert await backend.get_users() == ["moshez"]
+        upper.failure = None
+        assert await status_of(backend, "moshez") == "above"
+
+    async def test_by_not_answering_counts_after_a_while(self, autojump_clock: MockClock) -> None:
+        upper, lower = FakeBackend({"moshez": "above"}), FakeBackend({"moshez": "below"})
+        backend = over(upper, lower, skip_after=1.0)
+        upper.hold()
+        started = trio.current_time()
+        assert await status_of(backend, "moshez") == "below"
+        assert trio.current_time() - started == pytest.approx(1.0)
+
+    async def test_of_every_layer_answers_as_if_they_knew_nobody(self) -> None:
+        upper, lower = FakeReader({"moshez": "above"}), FakeReader({"moshez": "below"})
+        upper.failure = lower.failure = BackendError()
+        assert await over(upper, lower, skip_after=1.0).get_user("moshez") is None
+
+    async def test_does_not_swallow_a_cancellation(self) -> None:
+        upper = FakeReader({})
+        upper.hold()
+        backend = over(upper, skip_after=10.0)
+        with trio.move_on_after(0) as scope:
+            await backend.get_user("moshez")
+        assert scope.cancelled_caught
+
+    async def test_is_told_once_and_so_is_its_end(
+        self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    ) -> None:
+        upper = FakeReader({})
+        backend = over(upper, FakeReader({}), skip_after=0.5)
+        upper.failure = BackendError("Gone fishing")
+        for _ in range(3):
+            await backend.get_user("moshez")
+        upper.failure = None
+        for _ in range(3):
+            await backend.get_user("moshez")
+        upper.hold()
+        await backend.get_user("moshez")
+        assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+            (logging.WARNING, "layer 1 fails and is left out"),
+            (logging.WARNING, "layer 1 answers again"),
+            (logging.WARNING, "layer 1 is left out: no answer within 0.5 seconds"),
+        ]
+        assert "Gone fishing" in caplog.text
+
+    async def test_of_an_unforeseen_kind_is_told_as_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        upper = FakeReader({})
+        upper.failure = LookupError("a mistake")
+        await over(upper, skip_after=1.0).get_user("moshez")
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+class TestSetting:
+    async def test_goes_to_the_first_layer_that_can(self) -> None:
+        reader, first, second = FakeReader({}), FakeBackend({}), FakeBackend({"moshez": "below"})
+        backend = over(reader, first, second)
+        assert isinstance(backend, SetsStatus)
+        info = await backend.set_user("moshez", "In the garden", until=datetime.now(UTC) + HOUR)
+        assert await backend.get_user("moshez") == info
+        assert await status_of(first, "moshez") == "In the garden"
+        assert second.calls["set_user"] == 0
+
+    async def test_is_refused_where_a_layer_above_would_hide_it(self) -> None:
+        upper, lower = FakeReader({"moshez": "above"}), FakeBackend({})
+        backend = over(upper, lower)
+        assert isinstance(backend, SetsStatus)
+        with pytest.raises(BackendError, match="kept where it cannot be set"):
+            await backend.set_user("moshez", "In the garden")
+        assert await status_of(lower, "moshez") is None
+        await backend.set_user("alice", "In the garden")
+        assert await status_of(backend, "alice") == "In the garden"
+
+    @pytest.mark.parametrize("skip_after", [None, 1.0])
+    async def test_is_never_passed_on_to_a_lower_layer(self, skip_after: float | None) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({})
+        backend = over(upper, lower, skip_after=skip_after)
+        assert isinstance(backend, SetsStatus)
+        upper.failure = BackendError("The disk is full")
+        with pytest.raises(BackendError, match="The disk is full"):
+            await backend.set_user("moshez", "In the garden")
+        assert lower.calls["set_user"] == 0
+
+    async def test_asks_a_failing_layer_above_only_where_that_is_fatal(self) -> None:
+        upper, lower = FakeReader({}), FakeBackend({})
+        upper.failure = BackendError("Gone fishing")
+        strict, lenient = over(upper, lower), over(upper, lower, skip_after=1.0)
+        assert isinstance(strict, SetsStatus)
+        assert isinstance(lenient, SetsStatus)
+        with pytest.raises(BackendError, match="Gone fishing"):
+            await strict.set_user("moshez", "In the garden")
+        await lenient.set_user("moshez", "In the garden")
+        assert await status_of(lower, "moshez") == "In the garden"
+
+
+class TestHistory:
+    NEW = UserInfo("moshez", "new", since=NOON)
+    OLD = UserInfo("moshez", "old", since=NOON - HOUR)
+
+    async def history(self, *layers: Backend, before: datetime | None = None, limit: int = 10) -> list[str]:
+        backend = over(*layers, skip_after=1.0)
+        assert isinstance(backend, KeepsHistory)
+        return [info.status for info in await backend.get_history("moshez", limit, before)]
+
+    async def test_is_that_of_the_layer_that_answers(self) -> None:
+        upper, lower = Historian(self.NEW, self.OLD), Historian(UserInfo("moshez", "below", since=NOON))
+        assert await self.history(FakeReader({}), upper, lower) == ["new", "old"]
+        assert await self.history(upper, before=NOON) == ["old"]
+        assert await self.history(upper, limit=1) == ["new"]
+
+    async def test_of_a_layer_that_keeps_none_is_the_present(self) -> None:
+        present = FakeReader({})
+        present.users["moshez"] = self.NEW
+        layers = present, Historian(self.OLD)
+        assert await self.history(*layers) == ["new"]
+        assert await self.history(*layers, before=NOON) == []
+        assert await self.history(*layers, limit=0) == []
+        present.users["moshez"] = UserInfo("moshez", "set nobody knows when")
+        assert await self.history(*layers) == []
+
+    async def test_of_who_has_no_status_now_is_that_of_the_first_layer_that_remembers_one(self) -> None:
+        empty, remembers = Historian(), Historian(self.OLD, forgotten=True)
+        assert await self.history(empty, remembers) == ["old"]
+        assert await self.history(empty) == []
+
+    async def test_of_a_failing_layer_is_left_out(self) -> None:
+        upper, lower = Historian(self.NEW, forgotten=True), Historian(self.OLD, forgotten=True)
+        upper.failure = BackendError()
+        assert await self.history(upper, lower) == ["old"]
+
+
+class Feeding(FakeReader):
+    """Its feed says, ends and breaks as a test wants."""
+
+    def __init__(self, users: dict[str, str]) -> None:
+        super().__init__(users)
+        self.send, self._receive = trio.open_memory_channel[Change](0)
+        self.broken: Exception | None = None
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        if self.broken is not None:
+            raise self.broken
+        yield self._receive
+
+
+@asynccontextmanager
+async def running(backend: LayeredBackend) -> AsyncIterator[TellingBackend]:
+    assert isinstance(backend, TellingBackend)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(backend.run)
+        yield backend
+        nursery.cancel_scope.cancel()
+
+
+class TestChanges:
+    async def test_of_every_layer_are_told(self) -> None:
+        upper, lower = MemoryBackend({}), MemoryBackend({})
+        async with running(over(upper, lower)) as backend, backend.changes() as feed:
+            await lower.set_user("alice", "below")
+            assert await anext(feed) == Change("alice")
+            await upper.set_user("moshez", "above")
+            assert await anext(feed) == Change("moshez")
+
+    async def test_break_where_those_of_a_layer_cannot_be_had(self) -> None:
+        lower = Feeding({})
+        lower.broken = BackendError("Gone fishing")
+        async with running(over(MemoryBackend({}), lower)) as backend:
+            with pytest.RaisesGroup(BackendError, flatten_subgroups=True):
+                async with backend.changes():
+                    pytest.fail("entered without the lower layer's")
+
+    async def test_break_when_those_of_a_layer_end(self) -> None:
+        lower = Feeding({})
+        async with running(over(MemoryBackend({}), lower)) as backend:
+            with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="the changes of layer 2 ended")):
+                async with backend.changes() as feed:
+                    await lower.send.send(Change("moshez"))
+                    assert await anext(feed) == Change("moshez")
+                    await lower.send.aclose()
+                    await anext(feed)
+
+    async def test_of_who_was_answered_without_a_layer_are_told_soon_afterwards(
+        self, autojump_clock: MockClock
+    ) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
+        async with running(over(upper, lower, skip_after=1.0)) as backend, backend.changes() as feed:
+            upper.failure = BackendError()
+            await backend.get_user("moshez")
+            started = trio.current_time()
+            assert await anext(feed) == Change("moshez")
+            assert 0 < trio.current_time() - started <= 1.0
+            assert isinstance(backend, ListsUsers)
+            await backend.get_users()
+            assert await anext(feed) == Change(None)
+
+    async def test_of_who_was_answered_by_all_layers_are_not_told(self, autojump_clock: MockClock) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
+        async with running(over(upper, lower, skip_after=1.0)) as backend, backend.changes() as feed:
+            await backend.get_user("moshez")
+            with trio.move_on_after(60) as silence:
+                await anext(feed)
+            assert silence.cancelled_caught
+
+
+class TestNothingStaleIsServedForEver:
+    async def test_while_a_layer_is_left_out(self, autojump_clock: MockClock) -> None:
+        """Every layer tells, so the service keeps answers for ever; and yet not one that lacks a layer."""
+        upper, lower = FakeBackend({"moshez": "above"}), FakeBackend({"moshez": "below"})
+        async with running(over(upper, lower, skip_after=1.0)) as backend, FingerService.open(backend) as service:
+            upper.failure = BackendError()
+            assert await status_of(service, "moshez") == "below"
+            upper.failure = None
+            await trio.sleep(1.5)
+            assert await status_of(service, "moshez") == "above"
+            await trio.sleep(3600)
+            assert service.peek("moshez") is not None
+
+    async def test_where_a_layer_tells_of_no_changes(self, autojump_clock: MockClock) -> None:
+        upper, lower = FakeBackend({}), FakeReader({"moshez": "below"})
+        async with FingerService.open(over(upper, lower)) as service:
+            assert await status_of(service, "moshez") == "below"
+            lower.users["moshez"] = UserInfo("moshez", "changed")
+            await trio.sleep(1.5)
+            assert await status_of(service, "moshez") == "changed"
+
+    async def test_when_a_layer_comes_to_know_who_was_answered_below(self, autojump_clock: MockClock) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
+        async with running(over(upper, lower)) as backend, FingerService.open(backend) as service:
+            assert await status_of(service, "moshez") == "below"
+            await upper.set_user("moshez", "above")
+            await wait_all_tasks_blocked()
+            assert await status_of(service, "moshez") == "above"
