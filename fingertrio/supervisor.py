@@ -104,7 +104,7 @@ async def supervise(
         KeepsFailingError: a task kept failing.
         Exception: whatever a task raised before its first start.
     """
-    stopping = stopping or trio.Event()
+    stopping = trio.Event() if stopping is None else stopping
     try:
         async with trio.open_nursery() as outer:
             await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
@@ -114,12 +114,15 @@ async def supervise(
                 outer.start_soon(_limit_grace, stopping, nursery.cancel_scope, grace, reports, on_stopping)
                 addresses = {}
                 for task in tasks:
-                    keeper = _Keeper(task, policy or RestartPolicy(), reports, stopping)
-                    addresses[task.name] = await nursery.start(keeper.run)
-                ready(addresses)
+                    if not stopping.is_set():
+                        keeper = _Keeper(task, policy or RestartPolicy(), reports, stopping)
+                        addresses[task.name] = await nursery.start(keeper.run)
+                if not stopping.is_set():
+                    ready(addresses)
             outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise only_failure(group) from None
+        failure = only_failure(group)
+        raise failure from failure.__cause__
 
 
 class _Keeper:
@@ -132,29 +135,30 @@ class _Keeper:
         self._stopping = stopping
 
     async def run(self, *, task_status: trio.TaskStatus[list[str]]) -> None:
+        first = _FirstStart(task_status)
         failures = 0
-        first: _FirstStart | None = _FirstStart(task_status)
         while True:
             begun = trio.current_time()
+            failure: Exception | None = None
             try:
-                await self._task.serve(self._stopping, task_status=first or trio.TASK_STATUS_IGNORED)
-            except Exception as error:
-                if first is not None and not first.happened:
-                    raise
+                await self._task.serve(self._stopping, task_status=first)
+            except Exception as error:  # noqa: BLE001 -- whatever it failed of, it is started again
                 failure = error
-            else:
-                failure = _ReturnedError(f"the {self._task.name} front end returned")
-                if self._stopping.is_set() and first is not None and not first.happened:
-                    first.started()
             if self._stopping.is_set():
-                if not isinstance(failure, _ReturnedError):
+                if failure is not None:
                     self._reports.error("failed_while_stopping", task=self._task.name, exc=failure)
-                return
+                break
+            failure = failure or _ReturnedError(f"the {self._task.name} front end returned")
+            if not first.happened:
+                raise failure
             failures = 1 if trio.current_time() - begun >= self._policy.healthy else failures + 1
             if failures >= self._policy.attempts:
                 raise KeepsFailingError(self._task.name, failures) from failure
             await self._pause(failures, failure)
-            first = None
+            if self._stopping.is_set():
+                break
+        if not first.happened:  # or whoever starts us would wait for ever
+            first.started()
 
     async def _pause(self, failures: int, error: Exception) -> None:
         longest = min(self._policy.first * 2 ** (failures - 1), self._policy.longest)
@@ -166,15 +170,16 @@ class _Keeper:
 
 
 class _FirstStart:
-    """Hands the first `started` on, and remembers that it happened."""
+    """Hands the first `started` on, keeps those of later runs to itself, and remembers that it happened."""
 
     def __init__(self, task_status: trio.TaskStatus[list[str]]) -> None:
         self._task_status = task_status
         self.happened = False
 
     def started(self, value: list[str] | None = None) -> None:
-        self.happened = True
-        self._task_status.started(value or [])
+        if not self.happened:
+            self.happened = True
+            self._task_status.started(value or [])
 
 
 async def _obey_signals(
@@ -209,5 +214,6 @@ async def _limit_grace(
 
 def only_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Unwrap: the first real failure; the nurseries' packaging says nothing that its traceback does not."""
-    first = group.exceptions[0]
+    _, failures = group.split(trio.Cancelled)
+    first = (failures or group).exceptions[0]
     return only_failure(first) if isinstance(first, BaseExceptionGroup) else first
