@@ -95,6 +95,10 @@ def _to_network(value: object) -> object:
         raise ValueError(f'"{value}" is no network: expected "192.0.2.0/24", "2001:db8::/32" or one address') from None
 
 
+def _to_proxy(value: object) -> object:
+    return value if value == "unix" else _to_network(value)
+
+
 Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_network)], ...]
 
 
@@ -163,6 +167,9 @@ class HttpSection(ListeningSection):
 
     certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
     keyfile: Path | None = Field(None, description="PEM file with the private key")
+    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
+        Field((), description='networks whose X-Forwarded headers are believed, "unix" for whoever uses a unix socket')
+    )
     keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
 
     @model_validator(mode="after")

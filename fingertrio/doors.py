@@ -88,6 +88,8 @@ def _load_http() -> Make:
             observer=observer,
             listeners=listeners,
             caps=_caps(section),
+            rate=_query_rate(config),
+            trusted_proxies=section.trusted_proxies,
             certfile=section.certfile,
             keyfile=section.keyfile,
             keep_alive=section.keep_alive,

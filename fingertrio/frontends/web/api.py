@@ -69,20 +69,27 @@ def describe(info: UserInfo) -> dict[str, object]:
 
 
 def problem(status: int, title: str, detail: str) -> Response:
-    """An error as RFC 9457 describes it; "about:blank" says that the status code is all there is to its type."""
+    """An error as RFC 9457 describes it."""
+    return Response(
+        problem_body(status, title, detail, quote(request.path)), status, mimetype="application/problem+json"
+    )
+
+
+def problem_body(status: int, title: str, detail: str, instance: str) -> bytes:
+    """The document of such an error; "about:blank" says that the status code is all there is to its type."""
     document = {
         "type": "about:blank",
         "title": title,
         "status": status,
         "detail": clean_line(detail),
-        "instance": quote(request.path),
+        "instance": instance,
     }
-    return _json(document, status, "application/problem+json")
+    return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
 
 
 def _timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _json(document: Mapping[str, object], status: int = 200, mimetype: str = "application/json") -> Response:
-    return Response(json.dumps(document, ensure_ascii=False) + "\n", status, mimetype=mimetype)
+def _json(document: Mapping[str, object]) -> Response:
+    return Response(json.dumps(document, ensure_ascii=False) + "\n", mimetype="application/json")

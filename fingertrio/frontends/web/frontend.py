@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+from hypercorn.typing import ASGIFramework
 
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.hypercorn import KEEP_ALIVE, HttpFrontend
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.frontends.web.peers import RateLimit, TrustedProxies
+from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
 
@@ -20,6 +23,8 @@ class WebFrontend(HttpFrontend):
     Args:
         service: what is asked.
         observer: told of every request.
+        rate: how often one address may ask.
+        trusted_proxies: whose X-Forwarded headers are believed; see `peers`.
         listeners, caps, certfile, keyfile, keep_alive: see `HttpFrontend`, whose errors it raises too.
     """
 
@@ -30,12 +35,21 @@ class WebFrontend(HttpFrontend):
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
+        rate: RateLimiter | None = None,
+        trusted_proxies: Collection[Network | str] = (),
         certfile: Path | None = None,
         keyfile: Path | None = None,
         keep_alive: float = KEEP_ALIVE,
     ) -> None:
+        def make_app() -> ASGIFramework:
+            app: ASGIFramework = create_app(service, observer)
+            if rate is not None:
+                app = RateLimit(app, rate, observer)
+            app = Gate(app, observer)
+            return TrustedProxies(app, trusted_proxies) if trusted_proxies else app
+
         super().__init__(
-            lambda: Gate(create_app(service, observer), observer),
+            make_app,
             door="http",
             observer=observer,
             listeners=listeners,

@@ -1,0 +1,115 @@
+"""Who asks, and how often: forwarded headers are believed of listed proxies only, and limits speak each protocol."""
+
+import json
+import xmlrpc.client
+from ipaddress import ip_network
+
+import httpx2
+import pytest
+import trio
+
+from fingertrio.frontends.web.frontend import WebFrontend
+from fingertrio.frontends.web.peers import TrustedProxies
+from fingertrio.net.address import parse_address
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.listen import bind, close_all
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
+
+
+async def seen(client, headers, trusted=PROXIES):
+    """The client and the scheme that the application sees."""
+    result = []
+
+    async def app(scope, receive, send):
+        result.append((scope["client"], scope["scheme"]))
+
+    scope = {
+        "type": "http",
+        "client": client,
+        "scheme": "http",
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+    }
+    await TrustedProxies(app, trusted)(scope, None, None)
+    return result[0]
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "expected"),
+    [
+        ("10.1.1.1", ["192.0.2.7"], "192.0.2.7"),
+        ("10.1.1.1", ["192.0.2.7:4711"], "192.0.2.7"),
+        ("10.1.1.1", ["[2001:470::1]:4711"], "2001:470::1"),
+        ("10.1.1.1", ["6.6.6.6, 192.0.2.7"], "192.0.2.7"),  # what the client wrote itself is not believed
+        ("10.1.1.1", ["192.0.2.7, 10.2.2.2"], "192.0.2.7"),  # a proxy behind a proxy
+        ("10.1.1.1", ["192.0.2.7", "10.2.2.2"], "192.0.2.7"),  # in two headers
+        ("10.1.1.1", ["6.6.6.6, nonsense, 10.2.2.2"], "10.2.2.2"),
+        ("10.1.1.1", ["nonsense"], "10.1.1.1"),
+        ("10.1.1.1", [], "10.1.1.1"),
+        ("192.0.2.1", ["6.6.6.6"], "192.0.2.1"),  # no proxy of ours
+        ("2001:db8::5", ["192.0.2.7"], "192.0.2.7"),
+    ],
+)
+async def test_a_forwarded_address_is_believed_as_far_as_the_listed_proxies_reach(client, forwarded, expected):
+    (address, _), _ = await seen((client, 1), [("x-forwarded-for", value) for value in forwarded])
+    assert address == expected
+
+
+async def test_the_scheme_is_believed_of_proxies_only():
+    headers = [("x-forwarded-proto", "https")]
+    assert (await seen(("10.1.1.1", 1), headers))[1] == "https"
+    assert (await seen(("10.1.1.1", 1), [("x-forwarded-proto", "javascript")]))[1] == "http"
+    assert (await seen(("192.0.2.1", 1), headers))[1] == "http"
+
+
+async def test_a_unix_socket_is_a_proxy_where_it_is_listed():
+    headers = [("x-forwarded-for", "192.0.2.7")]
+    assert (await seen(None, headers))[0] is None
+    assert (await seen(None, headers, ("unix",)))[0] == ("192.0.2.7", 0)
+
+
+@pytest.fixture
+async def door():
+    """A web door that answers three requests of an address, and one more every ten seconds."""
+    listeners = bind(parse_address("127.0.0.1:0"))
+    observer = Observer()
+    try:
+        async with FingerService.open(FakeBackend({"moshez": "Happy"}), observer=observer) as service:
+            frontend = WebFrontend(
+                service=service,
+                observer=observer,
+                listeners=listeners,
+                caps=ConnectionCaps(total=100, per_address=100),
+                rate=RateLimiter(rate=0.1, burst=3),
+                trusted_proxies=(ip_network("127.0.0.1/32"),),
+            )
+            async with trio.open_nursery() as nursery:
+                (url,) = await nursery.start(frontend.serve, trio.Event())
+                yield url, observer
+                nursery.cancel_scope.cancel()
+    finally:
+        close_all(listeners)
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(door):
+    url, observer = door
+    async with httpx2.AsyncClient(base_url=url) as client:
+        often, other = {"X-Forwarded-For": "192.0.2.7"}, {"X-Forwarded-For": "192.0.2.8"}
+        assert [(await client.get("/moshez", headers=often)).status_code for _ in range(4)] == [200, 200, 200, 429]
+        page = await client.get("/moshez", headers=often)
+        assert 1 <= int(page.headers["Retry-After"]) <= 10
+        assert "Too many requests" in page.text
+        api = await client.get("/api/users", headers=often)
+        assert (api.status_code, api.headers["Content-Type"]) == (429, "application/problem+json")
+        assert json.loads(api.text)["status"] == 429
+        call = xmlrpc.client.dumps(("moshez",), "getUser").encode()
+        rpc = await client.post("/RPC2", content=call, headers=often | {"Content-Type": "text/xml"})
+        assert rpc.status_code == 200
+        with pytest.raises(xmlrpc.client.Fault, match="Too many requests") as caught:
+            xmlrpc.client.loads(rpc.text)
+        assert caught.value.faultCode == -32500
+        assert (await client.get("/moshez", headers=other)).status_code == 200
+    assert observer.refusals["http", "rate"] == 4
