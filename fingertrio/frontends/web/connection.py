@@ -24,12 +24,12 @@ from math import inf
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from fingertrio.frontends.web.exchange import Exchanges
 from fingertrio.frontends.web.protocols import PREFACE, Http1, Http2
 from fingertrio.observe import Observer
 
@@ -162,7 +162,7 @@ class HttpConnection(TCPServer):
         self._reading.deadline = trio.current_time() + seconds
 
     async def _converse(self) -> None:
-        async with TaskGroup() as self._task_group:
+        async with Exchanges() as self._task_group:
             protocol = None
             with self._reading:
                 if data := await self._greet():

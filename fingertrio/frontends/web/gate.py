@@ -1,11 +1,4 @@
-"""The outermost layer of the web application: what must hold for every request, whatever answers it.
-
-- One line per request in the log, refused and broken ones included.
-- quart-trio cancels a request when its client disconnects, and Hypercorn reports a disconnect whenever it is done with
-  an answer. The two together cancel the task that is about to close or reuse the connection, so that `Connection:
-  close`, HTTP/1.0 and the keep-alive time-out go unheeded. So: once the last part of an answer is on its way, nobody
-  hears of a disconnect any more. The body is still read, lest the connection be blocked by what nobody wants.
-"""
+"""The outermost layer of the web application: one line in the log for every request, whatever became of it."""
 
 from __future__ import annotations
 
@@ -13,7 +6,6 @@ import trio
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
-    ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
     Scope,
@@ -43,12 +35,12 @@ class Gate:
         if scope["type"] != "http":  # the life span; `protocols` lets no WebSocket through
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, counts=scope["method"] != "HEAD")
+        answer = _Answer(send, counts=scope["method"] != "HEAD")
         begun = trio.current_time()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._app(scope, receive, answer.send)
         except Exception:
-            exchange.status = 500  # which is what Hypercorn makes of it
+            answer.status = 500  # which is what Hypercorn makes of it
             raise
         finally:
             client = scope["client"]
@@ -56,36 +48,27 @@ class Gate:
                 "http",
                 client[0] if client else "unix",
                 f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}",
-                exchange.outcome if exchange.outcome != "ok" else str(scope.get(_OUTCOME, "ok")),
+                answer.outcome if answer.outcome != "ok" else str(scope.get(_OUTCOME, "ok")),
                 trio.current_time() - begun,
-                exchange.size,
+                answer.size,
             )
             self._observer.flush()
 
 
-class _Exchange:
-    """One request and its answer, on their way through."""
+class _Answer:
+    """What is sent for one request, on its way through."""
 
-    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable, *, counts: bool) -> None:
-        self._receive = receive
+    def __init__(self, send: ASGISendCallable, *, counts: bool) -> None:
         self._send = send
         self._counts = counts  # whether a body that is sent goes out
-        self._answered = False
         self.status = 0
         self.size = 0
-
-    async def receive(self) -> ASGIReceiveEvent:
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and self._answered:
-            await trio.sleep_forever()  # until the application has finished, which cancels whoever receives
-        return message
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.size += len(message.get("body", b"")) * self._counts
-            self._answered = not message.get("more_body", False)
         await self._send(message)
 
     @property

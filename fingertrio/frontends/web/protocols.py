@@ -16,6 +16,7 @@ visible, so that nothing behind it has to think of it:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ import h11
 import trio
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol.events import EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
@@ -106,7 +107,7 @@ class Http2(H2Protocol):
     async def handle(self, event: Event) -> None:
         await super().handle(event)
         if isinstance(event, Closed):
-            # Whoever waits for the peer's window waits for nothing now, and is past hearing of a disconnect (`gate`).
+            # Whoever waits for the peer's window waits for nothing now, and is past hearing of it (`exchange`).
             for buffer in self.stream_buffers.values():
                 await buffer.close()
             for ending in self._endings.values():
@@ -131,16 +132,18 @@ class Http2(H2Protocol):
         for event in events:
             if not self._disposes_of(event):
                 await super()._handle_events([event])
+            if isinstance(event, h2.events.StreamReset):  # Hypercorn forgets that this, too, can be the last one
+                await self.send(Updated(idle=self.idle))
         await self._flush()
 
     def _disposes_of(self, event: h2.events.Event) -> bool:
         """Deal with what Hypercorn must not see; False: it is Hypercorn's."""
         if isinstance(event, h2.events.RequestReceived):
             if self.context.terminated.is_set():
-                self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked elsewhere
+                self._reset(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked elsewhere
                 return True
             if not is_proper(event.headers):
-                self.connection.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+                self._reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
                 return True
             return False
         if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
@@ -157,12 +160,12 @@ class Http2(H2Protocol):
     def _reset_unfinished(self, stream_id: int) -> None:
         """An answer that was given up must not look like one that is still coming."""
         buffer = self.stream_buffers.get(stream_id)
-        if buffer is None or buffer.complete:
-            return
-        try:
-            self.connection.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
-        except h2.exceptions.ProtocolError:  # it is closed already
-            return
+        if buffer is not None and not buffer.complete:
+            self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
+
+    def _reset(self, stream_id: int, reason: ErrorCodes) -> None:
+        with suppress(h2.exceptions.ProtocolError):  # they have closed it, or the connection, in the meantime
+            self.connection.reset_stream(stream_id, reason)
 
 
 def is_proper(headers: list[Any]) -> bool:

@@ -32,7 +32,7 @@ USERS = {"moshez": "Happy and well", "shawn": "Doing the laundry"}
 class Watched(Observer):
     """Tells when the last connection has ended."""
 
-    def __init__(self, log: io.StringIO) -> None:
+    def __init__(self, log: io.StringIO | None = None) -> None:
         super().__init__(log, human=False)
         self.empty = trio.Event()
 

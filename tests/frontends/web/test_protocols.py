@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import h11
 import pytest
+import trio
+import trio.testing
 from hyperframe.frame import DataFrame, GoAwayFrame, PriorityFrame, RstStreamFrame
 from trio.testing import MockClock
 
 from fingertrio.frontends.web.protocols import is_proper, vet
-from tests.frontends.web.kit import Http2Client, Site, serving
+from fingertrio.testing import FakeBackend
+from tests.frontends.web.kit import USERS, Http2Client, Site, serving
 
 
 def request(head: str, *headers: tuple[str, str]) -> h11.Request:
@@ -224,3 +227,33 @@ async def test_an_idle_http2_connection_is_closed_with_a_goaway(autojump_clock: 
         frame = await browser.wait_for(GoAwayFrame, 0)
         assert frame.error_code == 0
         assert autojump_clock.current_time() - begun == pytest.approx(5)
+
+
+async def test_a_connection_is_idle_again_when_its_last_request_was_taken_back(autojump_clock: MockClock) -> None:
+    """Stock Hypercorn waits for ever; and what is refused may have been taken back in the same breath."""
+    async with serving(keep_alive=5) as site, await site.connect() as client:
+        browser = Http2Client(client)
+        await browser.start()
+        for request_ in (browser.request(1), browser.request(3, pseudo={"path": b"*"})):
+            stream = int.from_bytes(request_[5:9])
+            await client.send(request_ + RstStreamFrame(stream, error_code=8).serialize())
+        frame = await browser.wait_for(GoAwayFrame, 0)
+        assert frame.error_code == 0
+        assert trio.current_time() == pytest.approx(5, abs=0.1)
+        await assert_unharmed(site)
+
+
+async def test_a_request_that_is_taken_back_is_stopped() -> None:
+    backend = FakeBackend(USERS)
+    async with serving(backend) as site, await site.connect() as client:
+        backend.hold()
+        browser = Http2Client(client)
+        await browser.start()
+        await client.send(browser.request(1))
+        while not backend.calls:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        await client.send(RstStreamFrame(1, error_code=8).serialize() + browser.request(3, pseudo={"path": b"/shawn"}))
+        while '"bad"' not in site.log.getvalue():
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        backend.release()
+        assert (await browser.answer(3))[0] == 200
