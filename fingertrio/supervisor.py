@@ -38,6 +38,7 @@ class Reports(Protocol):
     def info(self, event: str, **fields: object) -> None: ...
     def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
     def restarted(self, task: str) -> None: ...
+    def recovered(self, what: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ async def supervise(
     stopping: trio.Event | None = None,
     attendants: Sequence[Callable[[], Awaitable[None]]] = (),
     on_stopping: Callable[[], None] = lambda: None,
+    on_hangup: Callable[[], None] | None = None,
 ) -> None:
     """Run the tasks until a signal or `stopping` asks to stop, and then until they have stopped.
 
@@ -99,6 +101,7 @@ async def supervise(
         stopping: set it to stop from within (tests, embedding).
         attendants: run beside the tasks, unsupervised, from before the first starts until after the last has ended.
         on_stopping: called once, when the stop begins.
+        on_hangup: called at each SIGHUP; without it, SIGHUP does what it does to every process.
 
     Raises:
         KeepsFailingError: a task kept failing.
@@ -108,6 +111,8 @@ async def supervise(
     try:
         async with trio.open_nursery() as outer:
             await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
+            if on_hangup is not None:
+                await outer.start(_obey_hangups, on_hangup)
             for attendant in attendants:
                 outer.start_soon(attendant)
             async with trio.open_nursery() as nursery:
@@ -135,7 +140,7 @@ class _Keeper:
         self._stopping = stopping
 
     async def run(self, *, task_status: trio.TaskStatus[list[str]]) -> None:
-        first = _FirstStart(task_status)
+        first = _FirstStart(task_status, lambda: self._reports.recovered(self._task.name))
         failures = 0
         while True:
             begun = trio.current_time()
@@ -170,14 +175,17 @@ class _Keeper:
 
 
 class _FirstStart:
-    """Hands the first `started` on, keeps those of later runs to itself, and remembers that it happened."""
+    """Hands the first `started` on and remembers that it happened; those of later runs are `again`."""
 
-    def __init__(self, task_status: trio.TaskStatus[list[str]]) -> None:
+    def __init__(self, task_status: trio.TaskStatus[list[str]], again: Callable[[], None]) -> None:
         self._task_status = task_status
+        self._again = again
         self.happened = False
 
     def started(self, value: list[str] | None = None) -> None:
-        if not self.happened:
+        if self.happened:
+            self._again()
+        else:
             self.happened = True
             self._task_status.started(value or [])
 
@@ -199,6 +207,13 @@ async def _obey_signals(
             else:
                 reports.info("stopping", signal=name)
                 stopping.set()
+
+
+async def _obey_hangups(on_hangup: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            on_hangup()
 
 
 async def _limit_grace(

@@ -54,6 +54,7 @@ class Told:
         self.open = 0
         self.most_open = 0
         self.restarts: Counter[str] = Counter()
+        self.recoveries: Counter[str] = Counter()
 
     def info(self, event: str, **fields: object) -> None:
         self.reports.append(Report("info", event, None, fields))
@@ -73,6 +74,9 @@ class Told:
 
     def restarted(self, task: str) -> None:
         self.restarts[task] += 1
+
+    def recovered(self, what: str) -> None:
+        self.recoveries[what] += 1
 
     def flush(self) -> None:
         pass
