@@ -137,6 +137,7 @@ class Server:
         core: int,
         log: Path,
         environ: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.ports: dict[str, int] = {}
@@ -144,12 +145,19 @@ class Server:
         self._core = core
         self._log = log
         self._environ = {**os.environ, **(environ or {})}
+        self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log, pinned(self._core):
             self._process = subprocess.Popen(
-                self._argv, cwd=ROOT, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._argv,
+                cwd=ROOT,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=self._pass_fds,
             )
         try:
             self._wait_ready()
