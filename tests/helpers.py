@@ -35,6 +35,14 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def raised(error: Exception, *, cause: Exception | None = None) -> Exception:
+    """`error` with a traceback, as one that was caught."""
+    try:
+        raise error from cause
+    except type(error) as caught:
+        return caught
+
+
 @dataclass
 class Report:
     """One event, as it was reported."""

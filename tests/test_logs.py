@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.logs import Adopted, Sink, cut_address, make_logger, peer_writer
+from tests.helpers import raised
 
 NASTY = 'a\x1b[31m\r\n{"event": "forged"}\x9b\u202e\u2028"\\'
 
@@ -29,14 +30,6 @@ def logger(stream, *, human=False, anonymize=False, lost=lambda _lines: None):
         level=logging.DEBUG,
         show_peer=peer_writer(anonymize=anonymize),
     )
-
-
-def raised(error):
-    """`error` with a traceback, as one that was caught."""
-    try:
-        raise error
-    except type(error) as caught:
-        return caught
 
 
 @pytest.mark.parametrize("human", [False, True])
