@@ -120,6 +120,11 @@ class FingerService:
             yield service
             nursery.cancel_scope.cancel()
 
+    def adopt(self, policy: ServicePolicy) -> None:
+        """Other numbers from now on; what is kept holds as long as it was to."""
+        self._policy = policy
+        self._calls.deadline = policy.deadline
+
     @property
     def can_set(self) -> bool:
         """Whether `set_user` can succeed at all."""
@@ -268,7 +273,7 @@ class FingerService:
         other.pop(key, None)
         kept.pop(key, None)  # so that a refreshed answer counts as a young one
         if len(kept) >= self._policy.cache_size:
-            del kept[next(iter(kept))]
+            kept.pop(next(iter(kept))).expires = -inf  # its change would no longer reach whoever rendered it
         kept[key] = answer
 
     def _changed(self, change: Change) -> None:
