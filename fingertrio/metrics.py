@@ -72,7 +72,7 @@ class Metrics:
         self.loop_lateness = Histogram()
         self.loop_latest = 0.0  # the greatest lateness since it was last taken
         self.loop_stalls = 0
-        self.events: Counter[str] = Counter()  # warnings and errors reported, by level
+        self.events = Counter({"warning": 0, "error": 0})  # reported, by level
         self.lines_lost = 0  # lines of the log that could not be written
         self.conditions: dict[str, Condition] = {}  # by what is in it
 

@@ -176,6 +176,15 @@ def test_the_web_door_has_none_of_it(program, path):
     assert "<p>Happy and well</p>" in answer.text, "here these are names of users"
 
 
+def test_who_does_not_use_it_need_not_load_it():
+    program = (
+        "import sys; from fingertrio.doors import FRONTENDS; "
+        "[load() for name, load in FRONTENDS.items() if name != 'admin']; "
+        "sys.exit('prometheus_client' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
 def test_curl_through_a_unix_socket(tmp_path):
     if (curl := shutil.which("curl")) is None:
         pytest.skip("needs curl (Debian package curl)")
