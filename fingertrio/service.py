@@ -241,10 +241,12 @@ class FingerService:
                 return flight.outcome
 
     async def _lead(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+        async def answered() -> Answer[object]:
+            return self._weigh(await call())
+
         flight = self._flights[key] = _Flight()
         try:
-            value = await self._calls.make("get_users" if key is None else "get_user", call)
-            answer = flight.outcome = Answer(value, self._holds_until(value))
+            answer = flight.outcome = await self._calls.make("get_users" if key is None else "get_user", answered)
         except BackendError as error:
             flight.outcome = error
             raise
@@ -259,12 +261,16 @@ class FingerService:
             answer.expires = -inf  # a change overtook it: true when asked, but not to be kept
         return answer
 
-    def _holds_until(self, value: object) -> float:
+    def _weigh(self, value: object) -> Answer[object]:
+        """`value` and until when it holds. Raises TypeError where it is not what the contract says: the call failed."""
         now = trio.current_time()
         expires = inf if self._live else now + self._policy.cache_ttl
-        if isinstance(value, UserInfo) and value.until is not None:
-            expires = min(expires, now + (value.until - datetime.now(UTC)).total_seconds())
-        return expires
+        if isinstance(value, UserInfo):
+            if value.until is not None:
+                expires = min(expires, now + (value.until - datetime.now(UTC)).total_seconds())
+        elif value is not None and not isinstance(value, tuple):
+            raise TypeError(f"the backend gave {type(value).__name__} instead of UserInfo or None")
+        return Answer(value, expires)
 
     def _keep(self, key: str | None, answer: Answer[object]) -> None:
         kept, other = (
@@ -272,7 +278,7 @@ class FingerService:
         )
         other.pop(key, None)
         kept.pop(key, None)  # so that a refreshed answer counts as a young one
-        if len(kept) >= self._policy.cache_size:
+        while len(kept) >= self._policy.cache_size:
             kept.pop(next(iter(kept))).expires = -inf  # its change would no longer reach whoever rendered it
         kept[key] = answer
 
