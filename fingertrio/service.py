@@ -116,7 +116,12 @@ class FingerService:
             yield service
             return
         async with trio.open_nursery() as nursery:
-            await nursery.start(service._follow, service._emitter)
+            tried = trio.Event()
+            nursery.start_soon(service._follow, service._emitter, tried)
+            with trio.move_on_after(service._policy.deadline):  # a source that says nothing must not hold up the start
+                await tried.wait()
+            if not tried.is_set():
+                service._observer.degraded("change_feed", "the backend does not answer", essential=False)
             yield service
             nursery.cancel_scope.cancel()
 
@@ -302,23 +307,22 @@ class FingerService:
                     overtaken.current = False
         self._hub.emit(change)
 
-    async def _follow(
-        self, emitter: EmitsChanges, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`."""
+    async def _follow(self, emitter: EmitsChanges, tried: trio.Event) -> None:
+        """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`.
+
+        `tried` is set once the feed is heard or has failed.
+        """
         first, longest = _FEED_BACKOFF
         pause = first
-        announced = False
         while True:
+            entered = inf
             try:
                 async with emitter.changes() as feed:
+                    entered = trio.current_time()
                     self._live = True
                     self._changed(Change(None))
                     self._observer.recovered("change_feed")
-                    pause = first
-                    if not announced:
-                        announced = True
-                        task_status.started()
+                    tried.set()
                     async for change in feed:
                         self._changed(change)
                 self._observer.degraded("change_feed", "the backend has ended it", essential=False)
@@ -327,8 +331,8 @@ class FingerService:
             finally:
                 self._live = False
                 self._changed(Change(None))
-            if not announced:
-                announced = True
-                task_status.started()
+            tried.set()
+            if trio.current_time() - entered > longest:  # it held; one that falls down at once is no better than none
+                pause = first
             await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
             pause = min(pause * 2, longest)
