@@ -22,6 +22,7 @@ from fingertrio.net.listen import BindError, bind, close_all, tune
 from fingertrio.observe import Observer
 from fingertrio.plugins import BackendPlugin, find_backend
 from fingertrio.privileges import PrivilegeError, drop_privileges
+from fingertrio.reload import Reloader
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.supervisor import Supervised, only_failure, supervise
 from fingertrio.systemd import PassedSocketError, ServiceManager, take_passed_sockets
@@ -36,6 +37,7 @@ async def run(
     source: str = "configuration",
     ready: Ready = lambda _addresses: None,
     stopping: trio.Event | None = None,
+    load: Callable[[], Config] | None = None,
 ) -> None:
     """Run everything that `config` names, until a signal or `stopping` ends it.
 
@@ -45,16 +47,18 @@ async def run(
         source: the name of the configuration, for messages.
         ready: called once every door is open, with the addresses of each.
         stopping: set it to stop from within.
+        load: reads the configuration again, at SIGHUP; see `reload`.
 
     Raises:
         ConfigError: something cannot be run as configured; nothing has served.
         Exception: what ended the program; see `supervisor.supervise`.
     """
     manager = ServiceManager()
+    serving = f"serving from the {config.backend.use} backend"
 
     def all_ready(addresses: Mapping[str, Sequence[str]]) -> None:
         ready(addresses)
-        manager.ready(f"serving {', '.join(addresses)} from the {config.backend.use} backend")
+        manager.ready(serving)
 
     try:
         with bound(config, source) as listeners:
@@ -64,18 +68,33 @@ async def run(
             _drop_privileges(config, observer, source)
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
-                    tasks = [
-                        Supervised(name, make(config, service, observer, listeners.get(name, ())))
-                        for name, make in makers.items()
-                    ]
+                    doors = {
+                        name: make(config, service, observer, listeners.get(name, ())) for name, make in makers.items()
+                    }
+                    reloader = Reloader(
+                        config,
+                        load or (lambda: config),
+                        observer,
+                        [
+                            partial(_prepare_service, service, observer),
+                            *(door.prepare for door in doors.values()),
+                        ],
+                    )
+
+                    def reload() -> None:
+                        manager.reloading()
+                        reloader()
+                        manager.ready(serving)
+
                     await supervise(
-                        tasks,
+                        [Supervised(name, door.serve) for name, door in doors.items()],
                         reports=observer,
                         grace=config.service.grace,
                         ready=all_ready,
                         stopping=stopping,
                         attendants=[manager.feed_watchdog, partial(beat, observer)],
                         on_stopping=manager.stopping,
+                        on_hangup=reload,
                     )
     except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
         raise only_failure(group) from None
@@ -135,14 +154,24 @@ def _drop_privileges(config: Config, observer: Observer, source: str) -> None:
         observer.info("privileges_dropped", user=became)
 
 
+def _service_policy(config: Config) -> ServicePolicy:
+    section = config.service
+    return ServicePolicy(deadline=section.deadline, cache_ttl=section.cache_ttl, cache_size=section.cache_size)
+
+
+def _prepare_service(service: FingerService, observer: Observer, config: Config) -> Callable[[], None]:
+    def commit() -> None:
+        service.adopt(_service_policy(config))
+        observer.set_level(config.log.level)
+
+    return commit
+
+
 @asynccontextmanager
 async def _open_service(
     backend: Backend, config: Config, observer: Observer, source: str
 ) -> AsyncIterator[FingerService]:
-    policy = ServicePolicy(
-        deadline=config.service.deadline, cache_ttl=config.service.cache_ttl, cache_size=config.service.cache_size
-    )
-    async with FingerService.open(backend, policy, observer) as service:
+    async with FingerService.open(backend, _service_policy(config), observer) as service:
         if config.setter is not None and not service.can_set:
             raise ConfigError(
                 f"{source}: [setter]: the {config.backend.use} backend cannot set a status; "

@@ -30,7 +30,7 @@ class BackendCalls:
     """
 
     def __init__(self, deadline: float, observer: Observer) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
         self._observer = observer
         self._failed: Callable[[], Awaitable[object]] | None = None  # the last question, if it failed
 
@@ -43,7 +43,7 @@ class BackendCalls:
         started = trio.current_time()
         outcome = "error"
         try:
-            with trio.fail_after(self._deadline):
+            with trio.fail_after(self.deadline):
                 value = await call()
             outcome = "ok"
         except trio.Cancelled:
@@ -54,7 +54,7 @@ class BackendCalls:
             raise
         except trio.TooSlowError as error:
             outcome = "deadline"
-            self._has_failed(operation, call, f"no answer within {self._deadline:g} seconds")
+            self._has_failed(operation, call, f"no answer within {self.deadline:g} seconds")
             raise BackendError from error
         except Exception as error:
             self._has_failed(operation, call, describe(error), bug=error)

@@ -55,7 +55,15 @@ def serve(path: Path | None = None) -> None:
         announce(observer, addresses, config.backend.use, version)
 
     try:
-        trio.run(lambda: run(config, observer, source=str(path or "the built-in configuration"), ready=ready))
+        trio.run(
+            lambda: run(
+                config,
+                observer,
+                source=str(path or "the built-in configuration"),
+                ready=ready,
+                load=lambda: load_config(path),
+            )
+        )
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:  # before the supervisor had taken the signals over

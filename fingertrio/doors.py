@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from fingertrio import version
@@ -15,6 +17,7 @@ from fingertrio.config import Config, ListeningSection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
+from fingertrio.reload import Prepare
 from fingertrio.service import FingerService
 from fingertrio.supervisor import Serve
 
@@ -24,44 +27,81 @@ _S = TypeVar("_S")
 CLIENT_SPEAKS_FIRST = frozenset({"finger"})
 
 
-def _caps(section: ListeningSection) -> ConnectionCaps:
-    return ConnectionCaps(total=section.max_connections, per_address=section.max_connections_per_address)
+class _Limits:
+    """The caps and the rate of one section, as the configuration has them now."""
+
+    def __init__(self, name: str, config: Config, *, writes: bool = False) -> None:
+        self._name = name
+        self._writes = writes
+        section = _there(getattr(config, name))
+        self.caps = ConnectionCaps(total=section.max_connections, per_address=section.max_connections_per_address)
+        rate, burst = self._numbers(config)
+        self.rate = RateLimiter(rate=rate, burst=burst, exempt=config.limits.exempt)
+
+    def adopt(self, config: Config) -> None:
+        section: ListeningSection = _there(getattr(config, self._name))
+        self.caps.total, self.caps.per_address = section.max_connections, section.max_connections_per_address
+        rate, burst = self._numbers(config)
+        self.rate.adjust(rate=rate, burst=burst, exempt=config.limits.exempt)
+
+    def _numbers(self, config: Config) -> tuple[float, float]:
+        limits = config.limits
+        return (limits.writes, limits.write_burst) if self._writes else (limits.queries, limits.query_burst)
 
 
-def _query_rate(config: Config) -> RateLimiter:
-    limits = config.limits
-    return RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt)
+def _nothing() -> None: ...
 
 
-def _write_rate(config: Config) -> RateLimiter:
-    limits = config.limits
-    return RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt)
+def _prepare_nothing(_config: Config) -> Callable[[], None]:
+    return _nothing
 
 
-Make = Callable[[Config, FingerService, Observer, Sequence[socket.socket]], Serve]
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A front end, made: how it serves, and how it takes a new configuration (see `reload`)."""
+
+    serve: Serve
+    prepare: Prepare = _prepare_nothing
+
+
+Make = Callable[[Config, FingerService, Observer, Sequence[socket.socket]], Door]
 
 
 def _load_finger() -> Make:
     from fingertrio.frontends.finger import FingerFrontend, FingerPolicy  # noqa: PLC0415 -- see above
     from fingertrio.frontends.forwarding import Forwarder  # noqa: PLC0415 -- see above
 
-    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+    def policy_of(config: Config) -> FingerPolicy:
         section = _there(config.finger)
-        policy = FingerPolicy(
+        return FingerPolicy(
             full=section.answer == "full",
             facts=None if section.show is None else frozenset(section.show),
             user_list=section.user_list,
             ambiguous=section.ambiguous,
             forward=Forwarder([parse_target(text) for text in section.forward_to]) if section.forwarding else None,
         )
-        return FingerFrontend(
+
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Door:
+        limits = _Limits("finger", config)
+        frontend = FingerFrontend(
             service=service,
             observer=observer,
             listeners=listeners,
-            caps=_caps(section),
-            rate=_query_rate(config),
-            policy=policy,
-        ).serve
+            caps=limits.caps,
+            rate=limits.rate,
+            policy=policy_of(config),
+        )
+
+        def prepare(config: Config) -> Callable[[], None]:
+            policy = policy_of(config)
+
+            def commit() -> None:
+                limits.adopt(config)
+                frontend.adopt(policy)
+
+            return commit
+
+        return Door(frontend.serve, prepare)
 
     return make
 
@@ -69,11 +109,12 @@ def _load_finger() -> Make:
 def _load_setter() -> Make:
     from fingertrio.frontends.setter import SetterFrontend  # noqa: PLC0415 -- see above
 
-    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
-        section = _there(config.setter)
-        return SetterFrontend(
-            service=service, observer=observer, listeners=listeners, caps=_caps(section), rate=_write_rate(config)
-        ).serve
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Door:
+        limits = _Limits("setter", config, writes=True)
+        frontend = SetterFrontend(
+            service=service, observer=observer, listeners=listeners, caps=limits.caps, rate=limits.rate
+        )
+        return Door(frontend.serve, lambda config: partial(limits.adopt, config))
 
     return make
 
@@ -81,19 +122,32 @@ def _load_setter() -> Make:
 def _load_http() -> Make:
     from fingertrio.frontends.web.frontend import WebFrontend  # noqa: PLC0415 -- see above
 
-    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Door:
         section = _there(config.http)
-        return WebFrontend(
+        limits = _Limits("http", config)
+        frontend = WebFrontend(
             service=service,
             observer=observer,
             listeners=listeners,
-            caps=_caps(section),
-            rate=_query_rate(config),
+            caps=limits.caps,
+            rate=limits.rate,
             trusted_proxies=section.trusted_proxies,
             certfile=section.certfile,
             keyfile=section.keyfile,
             keep_alive=section.keep_alive,
-        ).serve
+        )
+
+        def prepare(config: Config) -> Callable[[], None]:
+            section = _there(config.http)
+            use_certificate = frontend.prepare_certificate(section.certfile, section.keyfile)
+
+            def commit() -> None:
+                limits.adopt(config)
+                use_certificate()
+
+            return commit
+
+        return Door(frontend.serve, prepare)
 
     return make
 
@@ -101,16 +155,17 @@ def _load_http() -> Make:
 def _load_irc() -> Make:
     from fingertrio.frontends.irc import IRCFrontend  # noqa: PLC0415 -- see above
 
-    def make(config: Config, service: FingerService, observer: Observer, _listeners: Sequence[socket.socket]) -> Serve:
+    def make(config: Config, service: FingerService, observer: Observer, _listeners: Sequence[socket.socket]) -> Door:
         section = _there(config.irc)
-        return IRCFrontend(
+        frontend = IRCFrontend(
             service=service,
             observer=observer,
             host=section.server.host,
             port=section.server.port,
             nick=section.nick,
             version=f"fingertrio {version}",
-        ).serve
+        )
+        return Door(frontend.serve)
 
     return make
 
@@ -119,12 +174,11 @@ def _load_admin() -> Make:
     from fingertrio.frontends.admin import AdminApp  # noqa: PLC0415 -- see above
     from fingertrio.frontends.web.hypercorn import HttpFrontend  # noqa: PLC0415 -- see above
 
-    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Serve:
-        section = _there(config.admin)
+    def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Door:
+        limits = _Limits("admin", config)
         app = AdminApp(observer, probe=service.probe, version=version)
-        return HttpFrontend(
-            lambda: app, door="admin", observer=observer, listeners=listeners, caps=_caps(section)
-        ).serve
+        frontend = HttpFrontend(lambda: app, door="admin", observer=observer, listeners=listeners, caps=limits.caps)
+        return Door(frontend.serve, lambda config: partial(limits.adopt, config))
 
     return make
 

@@ -46,22 +46,27 @@ class Observer(Metrics):
         super().__init__()
         terminal = stream is not None and stream.isatty()
         self.human = terminal if human is None else human
-        self._level = logging.getLevelNamesMapping()[level.upper()]
-        self._log_queries = stream is not None and self._level <= logging.INFO
         self._sink = None if stream is None else Sink(stream, self._lose)
         self._lines: list[str] = []
         self._second = -1
         self._stamp = ""
         self._show_peer = peer_writer(anonymize=anonymize)
+        self._colors = terminal
+        self._clock = clock
+        self._told: dict[str, float] = {}  # by condition, when the log heard of it last
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """Log from this level on: "debug", "info", "warning", "error"."""
+        self._level = logging.getLevelNamesMapping()[level.upper()]
+        self._log_queries = self._sink is not None and self._level <= logging.INFO
         self._log = (
             None
             if self._sink is None
             else make_logger(
-                self._sink, human=self.human, colors=terminal, level=self._level, show_peer=self._show_peer
+                self._sink, human=self.human, colors=self._colors, level=self._level, show_peer=self._show_peer
             )
         )
-        self._clock = clock
-        self._told: dict[str, float] = {}  # by condition, when the log heard of it last
 
     def info(self, event: str, **fields: object) -> None:
         """Something worth knowing happened."""

@@ -242,6 +242,7 @@ class FingerFrontend:
         read_deadline: float = READ_DEADLINE,
     ) -> None:
         self._observer = observer
+        self._service = service
         self._answers = FingerAnswers(service, policy or FingerPolicy())
         self._read_deadline = read_deadline
         self._server = Server(
@@ -254,6 +255,10 @@ class FingerFrontend:
             rate=rate,
             refusal=TOO_MANY,
         )
+
+    def adopt(self, policy: FingerPolicy) -> None:
+        """Answer as another policy says, from the next query on."""
+        self._answers = FingerAnswers(self._service, policy)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

@@ -87,6 +87,12 @@ class RateLimiter:
         self._buckets: dict[str, _Bucket] = {}  # by what it counts for
         self._by_peer: dict[str, _Bucket] = {}  # by address as text, which saves parsing it for every query
 
+    def adjust(self, *, rate: float, burst: float, exempt: Sequence[Network]) -> None:
+        """Other numbers from now on; everybody starts anew."""
+        self._rate, self._burst, self._exempt = rate, burst, exempt
+        self._buckets.clear()
+        self._by_peer.clear()
+
     def allow(self, peer: str, now: float) -> bool:
         """Take one token for `peer`, if there is one. Unix sockets (an empty `peer`) are not limited."""
         bucket = self._by_peer.get(peer)

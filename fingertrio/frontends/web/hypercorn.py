@@ -78,6 +78,20 @@ class HttpFrontend:
         self._tls = None if certfile is None else make_tls_context(certfile, keyfile)
         self._config = make_config(observer, keep_alive)
 
+    def prepare_certificate(self, certfile: Path | None, keyfile: Path | None) -> Callable[[], None]:
+        """Load a certificate, and return what uses it for every connection from then on. No connection is dropped.
+
+        Raises:
+            OSError: it cannot be read, is none, or does not match its key. Nothing has changed.
+        """
+        tls = None if certfile is None or self._tls is None else make_tls_context(certfile, keyfile)
+
+        def use() -> None:
+            if tls is not None:
+                self._tls = tls
+
+        return use
+
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
