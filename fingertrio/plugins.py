@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
+import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -159,10 +163,37 @@ def _load(point: EntryPoint, source: str) -> BackendPlugin:
     return BackendPlugin(point.name, opener, options_type, package)
 
 
+_WORDS: Mapping[object, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    Path: "path",
+    datetime: "date and time",
+    type(None): "nothing",
+}
+
+
 def _kind(annotation: object) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
-    return re.sub(r"\b(?:[a-z_]\w*\.)+", "", text)  # which module a type is from does not help who writes TOML
+    """A type in the words of TOML: "array of strings" rather than what Python calls it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _kind(arguments[0])
+    if origin is Literal:
+        return " or ".join(json.dumps(argument) for argument in arguments)
+    if origin in {Union, UnionType}:
+        return " or ".join(_kind(argument) for argument in arguments if argument is not type(None))
+    if origin is not None and issubclass(origin, Mapping):
+        return f"table of {_kind(arguments[-1])}s"
+    if origin is not None and issubclass(origin, Sequence | AbstractSet):
+        return f"array of {_kind(arguments[0])}s"
+    return _WORDS.get(annotation) or "table"
 
 
 def _default(value: object) -> str:
-    return "none" if value is None else repr(value) if isinstance(value, str) else str(value)
+    if value is None:
+        return "none"
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):
+        return str(value)

@@ -45,7 +45,7 @@ def no_backend() -> None: ...
 
 
 @asynccontextmanager
-async def open_untyped(options):  # type: ignore[no-untyped-def]
+async def open_untyped(options):
     yield Somebody()
 
 
@@ -95,7 +95,8 @@ def test_options_are_checked_by_the_backends_own_type(name):
 def test_options_are_listed_with_type_default_and_description():
     found = {option.name: option for option in load("open_dataclass").options()}
     assert found["path"].default is None
-    assert (found["depth"].kind, found["depth"].default) == ("int", "3")
+    assert (found["depth"].kind, found["depth"].default) == ("integer", "3")
+    assert (found["tags"].kind, found["tags"].default) == ("array of strings", "[]")
     assert found["tags"].description == "what to look for"
     assert load("open_model").options()[0].description == "where it is"
 

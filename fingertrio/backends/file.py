@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Annotated
 
 import trio
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fingertrio.backend import Change, UserInfo
 from fingertrio.feeds import ChangeHub
@@ -69,15 +69,13 @@ def _file_path(path: Path) -> Path:
 
 
 class FileOptions(BaseModel):
-    """The options of the file backend.
-
-    Attributes:
-        path: the users file. It need not be there yet, nor its directory.
-    """
+    """The options of the file backend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Annotated[Path, AfterValidator(_file_path)]
+    path: Annotated[Path, AfterValidator(_file_path)] = Field(
+        description="the users file; it need not be there yet, nor its directory"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from math import inf
 from typing import Annotated
 
 import trio
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.feeds import ChangeHub
@@ -41,15 +41,13 @@ def _status(text: str) -> str:
 
 
 class MemoryOptions(BaseModel):
-    """The options of the memory backend.
-
-    Attributes:
-        users: status by login name, in the order in which people should read them.
-    """
+    """The options of the memory backend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    users: dict[Annotated[str, AfterValidator(_name)], Annotated[str, AfterValidator(_status)]] = {}
+    users: dict[Annotated[str, AfterValidator(_name)], Annotated[str, AfterValidator(_status)]] = Field(
+        default={}, description="status by login name, in the order in which people should read them"
+    )
 
 
 def _utc_now() -> datetime:
