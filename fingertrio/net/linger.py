@@ -38,6 +38,7 @@ class LingerPool:
         self._wanted = trio.Event()  # it must wake earlier
         self._idle = trio.Event()
         self._idle.set()
+        self._ended = False  # `run` was cancelled: nobody looks any more
 
     def __len__(self) -> int:
         return self._count
@@ -47,6 +48,9 @@ class LingerPool:
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer has reset it: nothing left to protect
+            sock.close()
+            return
+        if self._ended:
             sock.close()
             return
         if self._count >= self._limit:
@@ -60,7 +64,8 @@ class LingerPool:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Look after the sockets until cancelled; then close them all."""
+        """Look after the sockets until cancelled; then close them all, and those that still come."""
+        self._ended = False
         try:
             while True:
                 self._wanted = trio.Event()
@@ -71,6 +76,7 @@ class LingerPool:
                 if not self._count:
                     self._idle.set()
         finally:
+            self._ended = True
             for stage in self._stages:
                 while stage:
                     self._close(stage.popleft()[1])

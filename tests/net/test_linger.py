@@ -208,6 +208,17 @@ async def test_cancelling_closes_all_of_them_at_once(autojump_clock: trio.testin
         assert len(pool) == 0
 
 
+async def test_one_that_comes_after_the_cancellation_is_closed_at_once(autojump_clock: trio.testing.MockClock):
+    """A connection may be answered in the very moment in which everything is cancelled."""
+    pool = LingerPool()
+    async with running(pool):
+        await trio.testing.wait_all_tasks_blocked()
+    with pair() as (late, _):
+        pool.add(late)
+        assert not is_open(late)
+    assert len(pool) == 0
+
+
 async def test_it_runs_again_after_it_was_cancelled(autojump_clock: trio.testing.MockClock):
     """As after the restart of a front end."""
     pool = LingerPool()
