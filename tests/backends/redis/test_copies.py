@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from fingertrio.backends.redis.copies import Copies
+from fingertrio.backends.redis.records import Record, Roster, Said
+
+
+def record(user: str, status: str | None = "Happy and well") -> Record:
+    return Record(user, None if status is None else Said(1, None, status), None, None, {})
+
+
+def keep(copies: Copies, record: Record) -> None:
+    with copies.asking(record.user) as asking:
+        copies.keep(record, asking)
+
+
+def test_what_was_read_is_there_until_its_change_is_heard() -> None:
+    copies = Copies(10)
+    keep(copies, record("moshez"))
+    keep(copies, record("alice"))
+    copies.forget("moshez", listed=False)
+    assert copies.record("moshez") is None
+    assert copies.record("alice") == record("alice")
+
+
+def test_those_asked_for_longest_ago_go_first() -> None:
+    copies = Copies(2)
+    for user in ("moshez", "alice", "moshez", "bob"):
+        keep(copies, record(user))
+    assert [user for user in ("moshez", "alice", "bob") if copies.record(user)] == ["moshez", "bob"]
+
+
+def test_unknown_names_are_not_kept_and_push_nobody_out() -> None:
+    copies = Copies(1)
+    keep(copies, record("moshez"))
+    keep(copies, record("nobody", None))
+    assert copies.record("nobody") is None
+    assert copies.record("moshez") is not None
+
+
+def test_who_has_no_status_any_more_has_no_copy() -> None:
+    copies = Copies(1)
+    keep(copies, record("moshez"))
+    keep(copies, record("moshez", None))
+    assert copies.record("moshez") is None
+
+
+def test_what_a_change_overtook_is_not_kept() -> None:
+    copies = Copies(10)
+    with copies.asking("moshez") as first, copies.asking("moshez") as second, copies.asking("alice") as other:
+        copies.forget("moshez", listed=False)
+        copies.keep(record("moshez"), first)
+        copies.keep(record("moshez"), second)
+        copies.keep(record("alice"), other)
+    assert copies.record("moshez") is None
+    assert copies.record("alice") is not None
+    keep(copies, record("moshez"))
+    assert copies.record("moshez") is not None
+
+
+def test_the_list_goes_with_a_change_that_concerns_it_only() -> None:
+    copies = Copies(10)
+    roster = Roster(["moshez"], [])
+    with copies.asking(None) as asking:
+        copies.forget("moshez", listed=False)
+        copies.keep_roster(roster, asking)
+    assert copies.roster == roster
+    with copies.asking(None) as asking:
+        copies.forget("moshez", listed=True)
+        copies.keep_roster(roster, asking)
+    assert copies.roster is None
+
+
+def test_missed_changes_overtake_everything() -> None:
+    copies = Copies(10)
+    keep(copies, record("moshez"))
+    with copies.asking("alice") as asking, copies.asking(None) as listing:
+        copies.forget_all()
+        copies.keep(record("alice"), asking)
+        copies.keep_roster(Roster([], []), listing)
+    assert [copies.record("moshez"), copies.record("alice"), copies.roster] == [None, None, None]
+
+
+def test_of_size_0_it_keeps_nothing() -> None:
+    copies = Copies(0)
+    keep(copies, record("moshez"))
+    with copies.asking(None) as asking:
+        copies.keep_roster(Roster([], []), asking)
+    assert copies.record("moshez") is None
+    assert copies.roster is None

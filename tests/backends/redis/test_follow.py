@@ -1,0 +1,235 @@
+"""Following the changes of a store that is not there: a list of changes for each shard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fingertrio.backends.redis.follow import Follower, RewoundError, SilenceError
+from fingertrio.backends.redis.store import Position, Told
+
+WAIT = 1.0
+PATIENCE = 2.0
+
+
+class FakeStore:
+    """Two shards of changes, numbered from 1; the id of a change is its number, and `cut` of them are trimmed."""
+
+    def __init__(self) -> None:
+        self.users: list[list[str]] = [[], []]
+        self.cut = [0, 0]
+        self.silent = False
+        self._news = trio.Event()
+
+    def change(self, shard: int, *users: str) -> None:
+        self.users[shard] += users
+        self._news.set()
+
+    async def counts(self) -> Sequence[int]:
+        if self.silent:
+            await trio.sleep_forever()
+        return [len(users) for users in self.users]
+
+    async def last_changes(self) -> Sequence[Position]:
+        return [Position(b"%d" % len(users), len(users)) if users else Position() for users in self.users]
+
+    async def next_changes(self, positions: Mapping[int, Position], wait: float) -> Mapping[int, Sequence[Told]]:
+        if self.silent:
+            await trio.sleep_forever()
+        with trio.move_on_after(wait):
+            while not (found := self._after(positions)):
+                self._news = trio.Event()
+                await self._news.wait()
+            return found
+        return {}
+
+    def _after(self, positions: Mapping[int, Position]) -> dict[int, list[Told]]:
+        found = {}
+        for shard, position in positions.items():
+            heard = int(position.id.removesuffix(b"-0"))
+            first = max(heard, self.cut[shard])
+            told = [
+                Told(Position(b"%d" % number, number), user, listed=False, ahead=None)
+                for number, user in enumerate(self.users[shard][first:], first + 1)
+            ]
+            if told:
+                found[shard] = told
+        return found
+
+
+class Reader:
+    """A follower and what it said: names of users, and "*" where changes were lost."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.follower = Follower(lambda _shard, told: self.said.append(told.user), lambda: self.said.append("*"))
+
+    @asynccontextmanager
+    async def reading(self, store: Any) -> AsyncIterator[None]:
+        """Resume, and read for as long as the context lasts."""
+        await self.follower.resume(store)
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                await self.follower.read(store, [0, 1], wait=WAIT, patience=PATIENCE)
+
+            nursery.start_soon(read)
+            yield
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    def take(self) -> list[str]:
+        said, self.said = self.said, []
+        return said
+
+
+async def test_what_was_there_before_the_first_time_is_not_told_and_all_is_unknown() -> None:
+    store, reader = FakeStore(), Reader()
+    store.change(0, "moshez")
+    async with reader.reading(store):
+        assert reader.take() == ["*"]
+        store.change(0, "alice", "bob")
+        store.change(1, "zoe")
+    assert reader.take() == ["alice", "bob", "zoe"]
+
+
+async def test_a_break_in_which_nothing_happened_loses_nothing() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+    reader.take()
+    async with reader.reading(store):
+        assert reader.take() == []
+        store.change(0, "alice")
+    assert reader.take() == ["alice"]
+
+
+async def test_what_happened_in_a_break_is_told_after_it() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+    reader.take()
+    store.change(0, "alice", "bob")
+    async with reader.reading(store):
+        pass
+    assert reader.take() == ["alice", "bob"]
+
+
+async def test_what_was_trimmed_in_a_break_is_known_to_be_lost() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+    reader.take()
+    store.change(0, "alice", "bob", "zoe")
+    store.cut[0] = 3
+    async with reader.reading(store):
+        pass
+    assert reader.take() == ["*", "zoe"]
+
+
+async def test_what_is_trimmed_while_a_slow_reader_reads_is_known_to_be_lost() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+        await wait_all_tasks_blocked()
+        reader.take()
+        store.users[0] += ["alice", "bob"]
+        store.cut[0] = 3
+        store.change(0, "zoe")
+        await wait_all_tasks_blocked()
+        assert reader.take() == ["*", "zoe"]
+        store.change(0, "moshez")
+    assert reader.take() == ["moshez"]
+
+
+@pytest.mark.parametrize("left", [[], ["moshez"], ["moshez", "alice"]])
+async def test_a_store_that_came_back_older_has_lost_what_was_told(left: list[str]) -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez", "alice", "bob")
+    reader.take()
+    store.users[0] = left
+    async with reader.reading(store):
+        assert reader.take() == ["*"]
+        store.change(0, "zoe")
+    assert reader.take() == ["zoe"]
+
+
+async def test_another_change_in_the_place_of_ours_is_seen() -> None:
+    """As after a failover to a replica that had not heard of our last change."""
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+    reader.take()
+
+    class Elsewhere(FakeStore):
+        async def last_changes(self) -> Sequence[Position]:
+            return [Position(b"other", 1), Position()]
+
+    elsewhere = Elsewhere()
+    await reader.follower.resume(elsewhere)  # type: ignore[arg-type]
+    assert reader.take() == ["*"]
+
+
+async def test_catching_up_ends_when_all_that_had_happened_is_heard() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        reader.take()
+        store.change(0, "moshez")
+        store.change(1, "alice")
+        await reader.follower.catch_up(store)  # type: ignore[arg-type]
+        assert sorted(reader.take()) == ["alice", "moshez"]
+        await reader.follower.catch_up(store)  # type: ignore[arg-type]
+
+
+async def test_a_silent_store_is_noticed_by_who_reads(autojump_clock: MockClock) -> None:
+    store, reader = FakeStore(), Reader()
+    await reader.follower.resume(store)  # type: ignore[arg-type]
+    store.silent = True
+    with pytest.raises(SilenceError):
+        await reader.follower.read(store, [0, 1], wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+    assert trio.current_time() == pytest.approx(WAIT + PATIENCE)
+
+
+async def test_a_store_in_which_nothing_happens_is_not_silent(autojump_clock: MockClock) -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        await trio.sleep(100)
+        reader.take()
+        store.change(0, "moshez")
+    assert reader.take() == ["moshez"]
+
+
+async def test_a_silent_store_is_noticed_by_who_only_listens_for_its_heart(autojump_clock: MockClock) -> None:
+    store, reader = FakeStore(), Reader()
+    await reader.follower.resume(store)  # type: ignore[arg-type]
+    with trio.move_on_after(100) as scope:
+        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+    assert scope.cancelled_caught
+    store.silent = True
+    started = trio.current_time()
+    with pytest.raises(SilenceError):
+        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+    assert trio.current_time() - started == pytest.approx(PATIENCE)
+
+
+async def test_a_store_that_is_emptied_under_us_is_noticed(autojump_clock: MockClock) -> None:
+    store, reader = FakeStore(), Reader()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with reader.reading(store), trio.open_nursery() as nursery:
+            store.change(1, "moshez")
+            await wait_all_tasks_blocked()
+
+            async def beat() -> None:
+                await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+
+            nursery.start_soon(beat)
+            await wait_all_tasks_blocked()
+            store.users[1].clear()
+            await trio.sleep(2)
+    assert caught.group_contains(RewoundError)
