@@ -14,9 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -37,6 +40,10 @@ SEND_DEADLINE = 30.0
 _DONT_WAIT = socket.MSG_DONTWAIT
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RESOURCE_PAUSE = 0.1  # seconds until accepting is tried again; recovery must take less than one second
+
+# When it was last said that accepting fails, by who was told. It is the process that has run out, not one door, and the
+# doors that share a log have one line a second together.
+_complained: WeakKeyDictionary[Reports, float] = WeakKeyDictionary()
 
 
 class Reports(Protocol):
@@ -91,9 +98,16 @@ class Connection:
             with trio.move_on_after(deadline) as scope:
                 await self.stream.send_all(data)
             if scope.cancelled_caught:
-                await trio.aclose_forcefully(self.stream)
+                _break_off(self.socket)
                 return False
         return True
+
+
+def _break_off(sock: socket.SocketType) -> None:
+    """Close amid an answer. With a reset, or what arrived would look like all of it, and the kernel would keep the rest."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 Handler = Callable[[Connection], Awaitable[None]]
@@ -137,7 +151,6 @@ class Server:
         self._rate = rate
         self._reports = reports
         self._linger = LingerPool()
-        self._complained = -1.0
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -238,6 +251,9 @@ class Server:
         reason = self._caps.admit(connection.peer)
         if reason is None:
             handlers.start_soon(self._guarded, connection, handler)
+        elif handler == self._send_rest:  # words amid an answer would be part of it
+            self._reports.refused(self._door, reason)
+            _break_off(connection.socket)
         else:
             self._refuse(connection.socket, reason)
 
@@ -269,8 +285,8 @@ class Server:
     async def _out_of_resources(self, error: OSError) -> None:
         """Let those who hold descriptors finish, and say so at most once a second."""
         now = trio.current_time()
-        if now - self._complained >= 1.0:
-            self._complained = now
+        if now - _complained.get(self._reports, -inf) >= 1.0:
+            _complained[self._reports] = now
             self._reports.warning("cannot_accept", door=self._door, reason=os.strerror(error.errno or 0))
         self._reports.refused(self._door, "resources")
         await trio.sleep(_RESOURCE_PAUSE)
