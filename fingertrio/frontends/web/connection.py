@@ -39,8 +39,9 @@ _SLICE = 65536
 # Seconds that a peer may take for one slice: two kilobytes a second, slower than any modem.
 _SEND_DEADLINE = 30.0
 
-# Seconds that sends may go on once the door has been cancelled.
-_LAST_WORDS = 1.0
+# Seconds that sends may go on once the door has been cancelled. A second after its grace the program must have ended,
+# and the end of the interpreter takes a third of that.
+_LAST_WORDS = 0.5
 
 # Seconds that an answer may take once the client has ended its input: it may be waiting, or gone for good.
 _HALF_CLOSED = 10.0
