@@ -63,9 +63,10 @@ class LingerPool:
         if due < self._next_look:
             self._wanted.set()
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after the sockets until cancelled; then close them all, and those that still come."""
         self._ended = False
+        task_status.started()
         try:
             while True:
                 self._wanted = trio.Event()

@@ -104,7 +104,7 @@ class Connection:
 
 
 def _break_off(sock: socket.SocketType) -> None:
-    """Close amid an answer. With a reset, or what arrived would look like all of it, and the kernel would keep the rest."""
+    """Close amid an answer, with a reset: an end would make what arrived look whole, and the kernel keep the rest."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
@@ -161,7 +161,7 @@ class Server:
         connection at once.
         """
         async with trio.open_nursery() as lingering:
-            lingering.start_soon(self._linger.run)
+            await lingering.start(self._linger.run)
             async with trio.open_nursery() as handlers:
                 async with trio.open_nursery() as acceptors:
                     for listener in self._listeners:

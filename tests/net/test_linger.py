@@ -30,7 +30,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 @asynccontextmanager
 async def running(pool: LingerPool) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.run)
+        await nursery.start(pool.run)
         yield
         nursery.cancel_scope.cancel()
 
