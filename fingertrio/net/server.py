@@ -90,10 +90,14 @@ class Connection:
         Where the kernel has room for all of it, there is no checkpoint.
 
         Raises:
-            OSError, trio.BrokenResourceError: the peer has gone.
+            trio.BrokenResourceError: the peer has gone.
         """
-        with suppress(BlockingIOError):
+        try:
             data = data[self.socket.send(data, _DONT_WAIT) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise trio.BrokenResourceError from error
         if data:
             with trio.move_on_after(deadline) as scope:
                 await self.stream.send_all(data)
@@ -264,7 +268,7 @@ class Server:
         try:
             await handler(connection)
             finished = True
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away; whether that matters is the protocol's business, and the handler's
         except Exception as error:  # noqa: BLE001 -- this is the guard
             self._reports.error("connection_failed", door=self._door, peer=connection.peer, exc=error)
