@@ -219,6 +219,17 @@ async def test_one_that_comes_after_the_cancellation_is_closed_at_once(autojump_
     assert len(pool) == 0
 
 
+async def test_one_that_comes_after_the_end_is_closed_at_once(autojump_clock: trio.testing.MockClock):
+    """A handler that was on its last line when everything was cancelled hands its socket over to nobody."""
+    pool = LingerPool()
+    with pair() as (ours, _):
+        async with running(pool):
+            pass
+        pool.add(ours)
+        assert not is_open(ours)
+        assert len(pool) == 0
+
+
 async def test_it_runs_again_after_it_was_cancelled(autojump_clock: trio.testing.MockClock):
     """As after the restart of a front end."""
     pool = LingerPool()

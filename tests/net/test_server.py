@@ -485,6 +485,20 @@ class TestRunningOut:
                 assert door.told.reports[0].fields == {"door": "echo", "reason": os.strerror(number)}
                 assert await door.ask(b"hot y\n") == b"<hot y>\r\n"
 
+    async def test_doors_that_share_a_log_share_that_line(self, autojump_clock: MockClock):
+        """It is the process that has run out."""
+        told, stopping, echo = Told(), trio.Event(), Echo()
+        caps = ConnectionCaps(total=9, per_address=9)
+        with faulty_listener(*[errno.EMFILE] * 5) as one, faulty_listener(*[errno.EMFILE] * 5) as other:
+            async with trio.open_nursery() as nursery:
+                for listener in (one, other):
+                    server = Server("x", [listener], echo.handler, reports=told, caps=caps)
+                    await nursery.start(server.serve, stopping)
+                    nursery.start_soon(Door(server, listener, echo, told).ask, b"x\n")
+                await trio.sleep(0.95)
+                assert told.events("warning") == ["cannot_accept"]
+                stopping.set()
+
     @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EINTR])
     async def test_a_connection_that_failed_before_it_was_accepted_delays_nobody(
         self, number: int, autojump_clock: MockClock
