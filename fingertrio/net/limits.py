@@ -133,6 +133,8 @@ class RateLimiter:
             address = ipaddress.ip_address(peer.partition("%")[0])
         except ValueError:
             return False
+        if isinstance(address, ipaddress.IPv6Address):
+            address = address.ipv4_mapped or address
         return any(address in network for network in self._exempt)
 
     def _forget_half(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.net.limits import ConnectionCaps, limit_key
+from fingertrio.net.limits import ConnectionCaps, RateLimiter, limit_key
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,63 @@ def test_nothing_is_remembered_of_who_left(steps: list[tuple[bool, str]]):
         caps.release(peer)
     assert not caps._by_key
     assert [caps.admit(f"192.0.2.{number}") for number in range(5)] == [None] * 4 + ["connections"]
+
+
+class TestRate:
+    def test_a_burst_and_then_so_many_a_second(self):
+        limiter = RateLimiter(rate=2, burst=5)
+        assert [limiter.allow("192.0.2.1", 100) for _ in range(6)] == [True] * 5 + [False]
+        assert not limiter.allow("192.0.2.1", 100.4)
+        assert limiter.allow("192.0.2.1", 100.5)
+        assert not limiter.allow("192.0.2.1", 100.5)
+        assert [limiter.allow("192.0.2.1", 1000) for _ in range(6)] == [True] * 5 + [False], "silence saves up a burst"
+
+    def test_asking_in_vain_costs_nothing(self):
+        """Whoever is refused and goes on asking is served as soon as whoever waits."""
+        limiter = RateLimiter(rate=1, burst=1)
+        assert limiter.allow("192.0.2.1", 0)
+        assert not any(limiter.allow("192.0.2.1", tenth / 10) for tenth in range(1, 10))
+        assert limiter.allow("192.0.2.1", 1.01)
+
+    def test_addresses_are_limited_one_by_one_and_subscribers_of_ipv6_too(self):
+        limiter = RateLimiter(rate=1, burst=1)
+        assert limiter.allow("192.0.2.1", 0)
+        assert limiter.allow("192.0.2.2", 0)
+        assert limiter.allow("2001:db8::1", 0)
+        assert not limiter.allow("2001:db8::2", 0)
+        assert not limiter.allow("::ffff:192.0.2.1", 0)
+
+    @pytest.mark.parametrize("peer", ["", "10.1.2.3", "::ffff:10.1.2.3", "::1"])
+    def test_who_is_exempt_is_never_refused(self, peer: str):
+        limiter = RateLimiter(rate=1, burst=1, exempt=[ip_network("10.0.0.0/8"), ip_network("::1/128")])
+        assert all(limiter.allow(peer, 0) for _ in range(10_000))
+        assert limiter.wait(peer, 0) == 0
+
+    def test_it_says_how_long_to_wait(self):
+        limiter = RateLimiter(rate=0.5, burst=1)
+        assert limiter.wait("192.0.2.1", 0) == 0
+        limiter.allow("192.0.2.1", 0)
+        assert not limiter.allow("192.0.2.1", 0)
+        assert limiter.wait("192.0.2.1", 0) == 2
+        assert limiter.wait("192.0.2.1", 1.5) == 0.5
+        assert limiter.wait("192.0.2.1", 9) == 0
+        assert limiter.allow("192.0.2.1", 2)
+
+    def test_a_flood_of_addresses_makes_it_neither_grow_nor_forget_whom_it_limits(self):
+        limiter = RateLimiter(rate=1, burst=1, size=100)
+        assert limiter.allow("192.0.2.1", 0)
+        for number in range(10_000):
+            now = number / 10_000
+            limiter.allow(f"198.51.{number // 256}.{number % 256}", now)
+            assert not limiter.allow("192.0.2.1", now)
+            assert len(limiter._by_peer) <= 100
+            assert len(limiter._buckets) <= 100
+
+    @given(st.lists(st.floats(0, 2), max_size=50), st.floats(0.1, 10), st.integers(1, 10))
+    def test_never_more_than_the_burst_and_the_rate(self, pauses: list[float], rate: float, burst: int):
+        limiter = RateLimiter(rate=rate, burst=burst)
+        now, allowed = 0.0, 0
+        for pause in pauses:
+            now += pause
+            allowed += limiter.allow("192.0.2.1", now)
+            assert allowed <= burst + now * rate + 1e-6
