@@ -2,8 +2,8 @@
 
 The contract is a list of clauses, `CLAUSES`. Each is one small function with one sentence, in the chapter where it
 belongs; a clause that concerns a capability is passed over where the opened backend does not have it. To add a clause,
-write the function in its chapter: it is in the list by its decorator. `tests/test_testing.py` then asks for a broken
-backend that the new clause notices, and fails until it has one.
+write the function in its chapter: it is in the list by its decorator. `tests/testing/` then asks for a broken backend
+that the new clause notices, and fails until it has one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fingertrio.backend import Backend
-from fingertrio.testing import changing, history, lifetime, reading, setting
+from fingertrio.testing import changing, expiring, history, lifetime, reading, setting
 from fingertrio.testing.fakes import FakeBackend, FakeReader
 from fingertrio.testing.kit import Clause, Subject
 
@@ -22,6 +22,7 @@ __all__ = ["CLAUSES", "Clause", "FakeBackend", "FakeReader", "check_backend"]
 CLAUSES: tuple[Clause, ...] = (
     *reading.chapter.clauses,
     *setting.chapter.clauses,
+    *expiring.chapter.clauses,
     *changing.chapter.clauses,
     *history.chapter.clauses,
     *lifetime.chapter.clauses,

@@ -1,4 +1,4 @@
-"""The contract's third chapter: the feed of changes, by which others keep an answer for as long as nothing is heard."""
+"""The contract's fourth chapter: the feed of changes, by which others keep an answer until they hear of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from math import inf
 import trio
 
 from fingertrio.backend import BackendError, Change, EmitsChanges, ListsUsers, SetsStatus
+from fingertrio.testing.expiring import soon, wait_for_the_calendar
 from fingertrio.testing.kit import (
+    Attempt,
     Broken,
     Chapter,
     Emitter,
@@ -16,6 +18,7 @@ from fingertrio.testing.kit import (
     SettingEmitter,
     Subject,
     ask,
+    cancel_everywhere,
     expect,
     listed,
     new_name,
@@ -23,7 +26,6 @@ from fingertrio.testing.kit import (
     set_status,
     shown,
 )
-from fingertrio.testing.setting import soon, wait_for_the_calendar
 
 chapter = Chapter()
 
@@ -87,6 +89,55 @@ async def a_slow_reader_holds_nobody_up(subject: Subject, backend: SettingEmitte
         while unheard:
             heard = await _hear(feed, next(iter(unheard)), subject.patience)
             unheard = set() if None in heard else unheard - heard
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def a_cancelled_entering_harms_nobody(subject: Subject, backend: SettingEmitter) -> None:
+    """Entering and leaving changes(), cancelled at any checkpoint, holds up nobody who sets, and nobody who reads."""
+    user = new_name()
+
+    async def enter() -> None:
+        async with backend.changes():
+            await trio.lowlevel.checkpoint()
+
+    async with backend.changes() as feed:
+
+        async def afterwards(_attempt: Attempt) -> None:
+            await set_status(backend, user, "In the garden")
+            await _hear(feed, user, subject.patience)
+
+        await cancel_everywhere(enter, afterwards)
+
+
+@chapter.clause(EmitsChanges, SetsStatus)
+async def a_cancelled_read_loses_nothing(subject: Subject, backend: SettingEmitter) -> None:
+    """A read of changes(), cancelled at any checkpoint, loses no change: the next tells it, or that the feed ended."""
+    user = new_name()
+    heard: set[str | None] = set()
+    ended = False
+
+    async def read() -> None:
+        nonlocal ended
+        try:
+            heard.add((await anext(feed)).user)
+        except StopAsyncIteration:
+            ended = True
+
+    async def afterwards(attempt: Attempt) -> None:
+        nonlocal user
+        with trio.move_on_after(subject.patience):
+            while not ended and not {user, None} & heard:
+                await read()
+        lost = not ended and not {user, None} & heard
+        require(not lost, f"a read was cancelled, and Change({user!r}) told neither then nor to those who read on")
+        if attempt.cancelled and not ended:
+            heard.clear()
+            user = new_name()
+            await set_status(backend, user, "In the garden")
+
+    async with backend.changes() as feed:
+        await set_status(backend, user, "In the garden")
+        await cancel_everywhere(read, afterwards)
 
 
 @chapter.clause(EmitsChanges, SetsStatus)

@@ -1,12 +1,28 @@
-"""The contract's fourth chapter: what was said before."""
+"""The contract's fifth chapter: what was said before."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from fingertrio.backend import KeepsHistory, SetsStatus, UserInfo
-from fingertrio.testing.kit import Chapter, Historian, Subject, check_form, new_name, require, set_status
-from fingertrio.testing.setting import wait_for_the_calendar
+import trio
+
+from fingertrio.backend import BackendError, KeepsHistory, SetsStatus, UserInfo
+from fingertrio.testing.expiring import soon, wait_for_the_calendar
+from fingertrio.testing.kit import (
+    Attempt,
+    Chapter,
+    Historian,
+    PassedOver,
+    Subject,
+    ask,
+    cancel_everywhere,
+    check_form,
+    expect,
+    new_name,
+    require,
+    set_status,
+    shown,
+)
 
 chapter = Chapter()
 
@@ -48,6 +64,70 @@ async def history_is_of_one_user(_subject: Subject, backend: Historian) -> None:
     await _set_all(backend, new_name())
     statuses = _statuses(await _history(backend, new_name(), 10))
     require(not statuses, f"get_history of an unknown user gave {statuses}")
+
+
+@chapter.clause(KeepsHistory, SetsStatus)
+async def history_has_what_was_set_at_once(_subject: Subject, backend: Historian) -> None:
+    """Of statuses set at the same time for one user, get_history gives each once, the one that is answered first."""
+    user = new_name()
+    statuses = {f"Status {number}" for number in range(10)}
+    async with trio.open_nursery() as nursery:
+        for status in statuses:
+            nursery.start_soon(set_status, backend, user, status)
+    remembered = _statuses(await _history(backend, user, 100))
+    require(sorted(remembered) == sorted(statuses), f"after {len(statuses)} were set at once, it gave {remembered}")
+    await expect(backend, user, remembered[0])
+
+
+@chapter.clause(KeepsHistory, SetsStatus)
+async def history_keeps_what_ended(_subject: Subject, backend: Historian) -> None:
+    """A status that ended by its `until` stays in get_history, which says when."""
+    user = new_name()
+    until = soon()
+    try:
+        await set_status(backend, user, "Back soon", until=until)
+    except BackendError:
+        raise PassedOver from None
+    await wait_for_the_calendar(until)
+    history = [(info.status, info.until) for info in await _history(backend, user, 10)]
+    require(history == [("Back soon", until)], f"after {until}, get_history gave {history}")
+
+
+@chapter.clause(KeepsHistory, SetsStatus)
+async def history_agrees_after_a_cancelled_set(_subject: Subject, backend: Historian) -> None:
+    """set_user, cancelled at any checkpoint, is in get_history if get_user answers it, and not if it does not."""
+    user = new_name()
+    await set_status(backend, user, "Status 0")
+    made = ["Status 0"]
+    rounds = 0
+
+    async def afterwards(_attempt: Attempt) -> None:
+        nonlocal rounds
+        info = await ask(backend, user)
+        seen = info and info.status
+        if seen == f"Status {rounds}, cancelled":
+            made.insert(0, seen)
+        remembered = _statuses(await _history(backend, user, 5))
+        require(
+            remembered == made[:5], f"get_user gave {shown(seen)} and get_history {remembered}, made were {made[:5]}"
+        )
+        rounds += 1
+
+    await cancel_everywhere(lambda: set_status(backend, user, f"Status {rounds}, cancelled"), afterwards)
+
+
+@chapter.clause(KeepsHistory, SetsStatus)
+async def history_can_be_cancelled(_subject: Subject, backend: Historian) -> None:
+    """get_history, cancelled at any checkpoint, raises Cancelled or answers, and the backend answers as before."""
+    user = new_name()
+    right = await _set_all(backend, user)
+
+    async def afterwards(_attempt: Attempt) -> None:
+        seen = await _history(backend, user, 10)
+        require(seen == right, f"get_history gave {_statuses(seen)} instead of {_statuses(right)}")
+        await expect(backend, user, right[0].status)
+
+    await cancel_everywhere(lambda: _history(backend, user, 10), afterwards)
 
 
 async def _set_all(backend: Historian, user: str) -> list[UserInfo]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from fingertrio.backend import SetsStatus
+from fingertrio.backend import EmitsChanges, KeepsHistory, ListsUsers, SetsStatus
 from fingertrio.testing.kit import Attempt, Chapter, Subject, cancel_everywhere, expect, new_name, require, set_status
 
 chapter = Chapter()
@@ -55,13 +55,19 @@ async def an_error_passes_through(subject: Subject) -> bool:
 
 @chapter.lifetime_clause
 async def cancelling_closes_it(subject: Subject) -> bool:
-    """A cancelled context ends, with questions under way, and nothing is left."""
+    """A cancelled context ends, with questions, sets and feeds under way, and nothing is left."""
     before = await _before(subject)
     with trio.CancelScope() as scope:
         async with subject.open_backend() as backend, trio.open_nursery() as nursery:
             user = next(iter(subject.known), new_name())
+            if isinstance(backend, EmitsChanges):
+                await nursery.start(_read, backend)
             for _ in range(3):
                 nursery.start_soon(backend.get_user, user)
+            if isinstance(backend, ListsUsers):
+                nursery.start_soon(backend.get_users)
+            if isinstance(backend, SetsStatus):
+                nursery.start_soon(backend.set_user, new_name(), "Happy and well")
             await trio.lowlevel.checkpoint()
             scope.cancel()
             await trio.lowlevel.checkpoint()  # where it is raised, whether or not a question is still under way
@@ -95,6 +101,20 @@ async def _use(subject: Subject) -> None:
             user = new_name()
             await set_status(backend, user, "Happy and well")
             await expect(backend, user, "Happy and well")
+        if isinstance(backend, ListsUsers):
+            await backend.get_users()
+        if isinstance(backend, KeepsHistory):
+            await backend.get_history(new_name(), 1)
+        if isinstance(backend, EmitsChanges):
+            async with backend.changes():
+                await trio.lowlevel.checkpoint()
+
+
+async def _read(emitter: EmitsChanges, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async with emitter.changes() as feed:
+        task_status.started()
+        async for _ in feed:
+            pass
 
 
 async def _before(subject: Subject) -> set[object]:

@@ -1,18 +1,17 @@
-"""The contract's second chapter: statuses that are set, and those that hold only until a moment."""
+"""The contract's second chapter: statuses that are set."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone
+import secrets
+from datetime import UTC, datetime, timedelta
 
 import trio
 
-from fingertrio.backend import BackendError, ListsUsers, SetsStatus
+from fingertrio.backend import ListsUsers, SetsStatus
 from fingertrio.service import STATUS_LIMIT
 from fingertrio.testing.kit import (
     Attempt,
     Chapter,
-    PassedOver,
     Setter,
     Subject,
     ask,
@@ -40,11 +39,6 @@ _STATUSES = (
     ),
     "\u7720" * (STATUS_LIMIT // 3),
 )
-
-# How far ahead `until` is set: past the time of a call to any backend, yet short for whoever waits for the tests.
-_SOON = timedelta(milliseconds=300)
-
-_FAR_AWAY = timezone(timedelta(hours=5, minutes=30))
 
 # Clocks of two machines that belong together differ by less; a time zone that was mistaken differs by more.
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -91,6 +85,20 @@ async def statuses_come_back_as_they_were(_subject: Subject, backend: Setter) ->
 
 
 @chapter.clause(SetsStatus)
+async def names_are_kept_apart(_subject: Subject, backend: Setter) -> None:
+    """Whatever names.check_user_name lets through can be set: any script, 64 characters, twins in another case."""
+    users = _new_names()
+    for user in users:
+        await set_status(backend, user, f"I am {user}")
+    for user in users:
+        await expect(backend, user, f"I am {user}")
+    if isinstance(backend, ListsUsers):
+        everybody = await listed(backend)
+        wrong = [user for user in users if everybody.count(user) != 1]
+        require(not wrong, f"get_users() did not give each of these once: {wrong!a}")
+
+
+@chapter.clause(SetsStatus)
 async def the_last_set_wins(_subject: Subject, backend: Setter) -> None:
     """Of statuses set one after the other, also the same one again, the last is answered."""
     user = new_name()
@@ -125,6 +133,31 @@ async def sets_at_once_are_all_kept(_subject: Subject, backend: Setter) -> None:
     answers = [await ask(backend, one) for _ in range(3)]
     seen = {info and info.status for info in answers}
     require(len(seen) == 1 and seen <= set(statuses), f"get_user({one!r}) gave {seen} in a row")
+
+
+@chapter.clause(SetsStatus)
+async def a_set_is_never_seen_halfway(_subject: Subject, backend: Setter) -> None:
+    """Who asks while a status is set is answered the old one or the new one, and afterwards never the old one again."""
+    user = new_name()
+    statuses = [f"Status {number}" for number in range(20)]
+    await set_status(backend, user, statuses[0])
+    latest = 0
+
+    async def set_all() -> None:
+        for status in statuses[1:]:
+            await set_status(backend, user, status)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(set_all)
+        while latest < len(statuses) - 1:
+            info = await ask(backend, user)
+            seen = info and info.status
+            right = statuses[latest:]
+            require(seen in right, f"get_user({user!r}) gave {shown(seen)} after {statuses[latest]!r}")
+            latest = statuses.index(seen or "")
+            if isinstance(backend, ListsUsers):
+                require(user in await listed(backend), f"get_users() was without {user!r} while it was set anew")
+            await trio.lowlevel.checkpoint()  # a backend may answer without one, and others must come to their turn
 
 
 @chapter.clause(SetsStatus)
@@ -174,56 +207,16 @@ async def a_cancelled_new_user_is_whole_or_nobody(_subject: Subject, backend: Se
     await cancel_everywhere(lambda: set_status(backend, user, "New here"), afterwards)
 
 
-@chapter.clause(SetsStatus)
-async def what_has_passed_is_not_answered(_subject: Subject, backend: Setter) -> None:
-    """set_user with `until` in the past is refused with BackendError, or changes no answer."""
-    user = new_name()
-    for before in (None, "Happy and well"):
-        if before is not None:
-            await set_status(backend, user, before)
-        with suppress(BackendError):
-            await backend.set_user(user, "Gone already", until=datetime.now(UTC) - timedelta(hours=1))
-        await expect(backend, user, before)
-
-
-@chapter.clause(SetsStatus)
-async def until_ends_a_status(_subject: Subject, backend: Setter) -> None:
-    """A status set with `until` is answered up to then, and not from then on: what lasted before may be, or nobody.
-
-    `until` may be aware of any time zone. A backend that cannot do it raises BackendError.
-    """
-    user, passer_by = new_name(), new_name()
-    await set_status(backend, user, "Happy and well")
-    until = soon()
-    try:
-        for name in (user, passer_by):
-            returned = await set_status(backend, name, "Back soon", until=until)
-            require(returned.until == until, f"set_user returned until={returned.until} instead of {until}")
-            info = await ask(backend, name)
-            if datetime.now(UTC) < until:
-                seen = info and (info.status, info.until)
-                require(seen == ("Back soon", until), f"get_user({name!r}), before {until}, gave {info!r}")
-    except BackendError:
-        raise PassedOver from None
-    await wait_for_the_calendar(until)
-    for name, right in ((user, {"Happy and well", None}), (passer_by, {None})):
-        info = await ask(backend, name)
-        require((info and info.status) in right, f"get_user({name!r}), after {until}, gave {info!r}")
-        if isinstance(backend, ListsUsers):
-            is_listed = name in await listed(backend)
-            require(
-                is_listed == (info is not None),
-                f"get_user({name!r}), after {until}, gave {info!r}; listed: {is_listed}",
-            )
-
-
-def soon() -> datetime:
-    """A moment shortly ahead, told in a time zone that a backend hardly lives in."""
-    moment = datetime.now(_FAR_AWAY) + _SOON
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)  # what keeps milliseconds is exact enough
-
-
-async def wait_for_the_calendar(moment: datetime) -> None:
-    """Wait until the calendar's clock has passed `moment`, which trio's clocks know nothing of."""
-    while (ahead := (moment - datetime.now(UTC)).total_seconds()) >= 0:  # noqa: ASYNC110 -- no event tells the time
-        await trio.sleep(ahead + 0.001)
+def _new_names() -> list[str]:
+    """Login names that nobody has, each an accident elsewhere: folded, normalized, encoded, cut or taken for a part."""
+    name, digits = new_name(), f"{secrets.randbelow(10**12):012}"
+    odd = (name, name.upper(), name.title(), f"_{name}", f"{name}.last", f"{name}+tag", f"{name}$", name.ljust(64, "x"))
+    scripts = (
+        "zo\u00eb",
+        "\u0437\u043e\u044f",
+        "\u5f20\u4e09",
+        "\u3086\u304d",
+        "\u05d3\u05d5\u05d3",
+        "\u0905\u092e\u093f\u0924",
+    )
+    return [*odd, digits, *(f"{word}-{digits}" for word in scripts)]

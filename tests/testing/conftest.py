@@ -11,13 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fingertrio.testing import CLAUSES, check_backend, lifetime
+from fingertrio.testing import CLAUSES, check_backend, expiring, lifetime
 
 KNOWN = {"moshez": "Happy and well", "alice": "In the garden"}
 
 # Clauses that wait for the calendar or for threads, so that their time is real. In the others nothing but a hanging
 # backend is waited for, and that in no time.
-REAL_TIME = {"until_ends_a_status", "an_expiry_is_told", *(clause.name for clause in lifetime.chapter.clauses)}
+REAL_TIME = {
+    "an_expiry_is_told",
+    "history_keeps_what_ended",
+    *(clause.name for chapter in (expiring.chapter, lifetime.chapter) for clause in chapter.clauses),
+}
 
 Notice = Callable[..., str]
 Open = Callable[[], AbstractAsyncContextManager[Any]]

@@ -11,7 +11,9 @@ import trio
 
 from fingertrio.backend import Change, UserInfo
 from fingertrio.backends.memory import MemoryBackend
-from fingertrio.testing import changing
+from fingertrio.testing import changing, check_backend
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Silent(MemoryBackend):
@@ -139,6 +141,43 @@ class TellsFirst(MemoryBackend):
         return info
 
 
+class EntersWithACheckpoint(Channels):
+    """Who is cancelled at it stays among the readers, and never reads."""
+
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        send, receive = trio.open_memory_channel[Change](2)
+        self.readers.append(send)
+        await trio.lowlevel.checkpoint()
+        try:
+            yield receive
+        finally:
+            self.readers.remove(send)
+
+
+class TakesBeforeItWaits(MemoryBackend):
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._changes()
+
+    @asynccontextmanager
+    async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+        async with super().changes() as feed:
+            yield TakenBefore(feed)
+
+
+class TakenBefore:
+    def __init__(self, feed: AsyncIterator[Change]) -> None:
+        self.feed = feed
+
+    def __aiter__(self) -> TakenBefore:
+        return self
+
+    async def __anext__(self) -> Change:
+        change = await anext(self.feed)
+        await trio.lowlevel.checkpoint()
+        return change
+
+
 BROKEN: list[tuple[str, type, str]] = [
     ("a_set_is_told", Silent, "changes() gave nothing within"),
     ("a_set_is_told", EndsAtOnce, "changes() ended, after nothing, before it told of 'kit-"),
@@ -151,6 +190,8 @@ BROKEN: list[tuple[str, type, str]] = [
     ("a_slow_reader_holds_nobody_up", Channels, "with a reader that did not read, did not end"),
     ("a_slow_reader_holds_nobody_up", Buffered, "with a reader that did not read, did not end"),
     ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch, "or None"),
+    ("a_cancelled_entering_harms_nobody", EntersWithACheckpoint, "no end of it within 1 seconds"),
+    ("a_cancelled_read_loses_nothing", TakesBeforeItWaits, "told neither then nor to those who read on"),
     ("an_expiry_is_told", MemoryBackend, "changes() gave nothing within"),  # nobody runs its `run`, which tells
 ]
 
@@ -217,3 +258,19 @@ def test_the_kit_notices_what_others_changed(notice: Callable[..., str], broken:
 def test_every_clause_has_a_backend_that_breaks_it() -> None:
     names = {clause for clause, _, _ in BROKEN} | {"what_others_change_is_told"}
     assert names == {clause.name for clause in changing.chapter.clauses}
+
+
+async def test_a_feed_may_end_when_its_read_is_cancelled(opening: Callable[[type], Open]) -> None:
+    """As a generator does. Who then finds it ended knows that he has to ask for everything anew."""
+
+    class Generates(MemoryBackend):
+        def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+            return self._changes()
+
+        @asynccontextmanager
+        async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
+            async with super().changes() as feed:
+                yield (change async for change in feed)
+
+    clauses = [clause for clause in changing.chapter.clauses if clause.name == "a_cancelled_read_loses_nothing"]
+    assert await check_backend(opening(Generates), clauses=clauses)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import trio
 
-from fingertrio.backend import UserInfo
+from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.testing import check_backend, history
 
@@ -84,6 +84,68 @@ class Everybodys(Historian):
         return [UserInfo(user, info.status, since=info.since) for info in self.past][:limit]
 
 
+class LosesOthers(Historian):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        past = list(self.past)
+        info = await super().set_user(user, status, until=until)
+        self.past = [info, *past]
+        return info
+
+
+class RemembersWhatItDidNotSet(Historian):
+    """Of those who set at the same time the first wins, and the others are in the history all the same."""
+
+    busy = False
+
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        if self.busy:
+            self.past.insert(0, UserInfo(user, status, since=datetime.now(UTC)))
+            return self.past[0]
+        self.busy = True
+        info = self._lasting[user] = UserInfo(user, status, since=datetime.now(UTC))
+        self.past.insert(0, info)
+        await trio.lowlevel.checkpoint()
+        self.busy = False
+        return info
+
+
+class ForgetsWhatEnded(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        now = datetime.now(UTC)
+        return [info for info in await super().get_history(user, limit, before) if not info.until or info.until > now]
+
+
+class ForgetsWhenItEnded(Historian):
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        return [replace(info, until=None) for info in await super().get_history(user, limit, before)]
+
+
+class RemembersFirst(Historian):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        self.past.insert(0, UserInfo(user, status, since=datetime.now(UTC), until=until))
+        return await MemoryBackend.set_user(self, user, status, until=until)
+
+
+class RemembersLater(Historian):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        info = await MemoryBackend.set_user(self, user, status, until=until)
+        await trio.lowlevel.checkpoint()
+        self.past.insert(0, info)
+        return info
+
+
+class KeepsItsLock(Historian):
+    busy = False
+
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        if self.busy:
+            raise BackendError("database is locked")
+        self.busy = True
+        infos = await super().get_history(user, limit, before)
+        self.busy = False
+        return infos
+
+
 BROKEN: list[tuple[str, type, str]] = [
     ("history_is_newest_first", OldestFirst, "get_history gave statuses of ['"),
     ("history_is_newest_first", WithoutThePresent, "gave ['three', 'two', 'one']"),
@@ -94,6 +156,13 @@ BROKEN: list[tuple[str, type, str]] = [
     ("history_goes_back", IgnoresBefore, "gave ['four', 'three'] instead of ['three', 'two']"),
     ("history_goes_back", CountsBeforeFiltering, "gave ['three'] instead of ['three', 'two']"),
     ("history_is_of_one_user", Everybodys, "get_history of an unknown user gave ['four'"),
+    ("history_has_what_was_set_at_once", LosesOthers, "after 10 were set at once, it gave ['Status"),
+    ("history_has_what_was_set_at_once", RemembersWhatItDidNotSet, "instead of 'Status"),
+    ("history_keeps_what_ended", ForgetsWhatEnded, "get_history gave []"),
+    ("history_keeps_what_ended", ForgetsWhenItEnded, "[('Back soon', None)]"),
+    ("history_agrees_after_a_cancelled_set", RemembersFirst, "gave 'Status 0' and get_history ['Status 0, cancelled'"),
+    ("history_agrees_after_a_cancelled_set", RemembersLater, ", cancelled' and get_history ['Status 0'],"),
+    ("history_can_be_cancelled", KeepsItsLock, "BackendError: database is locked"),
 ]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -128,6 +128,35 @@ class Leaks:
         finally:
             self.close_descriptor()
 
+    @asynccontextmanager
+    async def leaves_what_it_opened_for(self, method: str, *, unless_done: bool) -> AsyncIterator[MemoryBackend]:
+        """Each call of `method` opens a descriptor, and leaves it open, always or unless it is done."""
+
+        class Leaking(MemoryBackend):
+            async def get_history(self, *_: object) -> Sequence[UserInfo]:
+                return []
+
+        backend = Leaking(USERS)
+        right = getattr(backend, method)
+
+        async def call(*arguments: object, **options: object) -> object:
+            self.leak_descriptor()
+            result = await right(*arguments, **options)
+            if unless_done:
+                self.close_descriptor()
+            return result
+
+        @asynccontextmanager
+        async def enter() -> AsyncIterator[object]:
+            self.leak_descriptor()
+            async with right() as feed:
+                yield feed
+            if unless_done:
+                self.close_descriptor()
+
+        setattr(backend, method, enter if method == "changes" else call)
+        yield backend
+
 
 BROKEN: list[tuple[str, str, str]] = [
     ("it_opens_again", "opens_once", "RuntimeError: already open"),
@@ -154,6 +183,26 @@ def test_the_kit_notices(
     leaks = Leaks()
     try:
         assert seen in notice(clause, open_backend=getattr(leaks, broken))
+    finally:
+        leaks.end()
+
+
+@pytest.mark.parametrize(
+    ("clause", "method"),
+    [
+        *(("nothing_is_left", method) for method in ("get_user", "get_users", "set_user", "get_history", "changes")),
+        *(("cancelling_closes_it", method) for method in ("get_user", "get_users", "set_user", "changes")),
+    ],
+)
+def test_the_kit_notices_what_a_call_left(
+    notice: Callable[..., str], monkeypatch: pytest.MonkeyPatch, clause: str, method: str
+) -> None:
+    monkeypatch.setattr(lifetime, "_SETTLING", 0.05)
+    leaks = Leaks()
+    unless_done = clause == "cancelling_closes_it"
+    try:
+        seen = notice(clause, open_backend=lambda: leaks.leaves_what_it_opened_for(method, unless_done=unless_done))
+        assert "open on /dev/null" in seen
     finally:
         leaks.end()
 
