@@ -69,6 +69,16 @@ class _Bucket:
         self.filled = filled
 
 
+class _Generation:
+    """Buckets by what they count for, and by address as text, which saves parsing it for every query."""
+
+    __slots__ = ("by_key", "by_peer")
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, _Bucket] = {}
+        self.by_peer: dict[str, _Bucket] = {}
+
+
 class RateLimiter:
     """A token bucket for each address (IPv6: each /64).
 
@@ -83,19 +93,15 @@ class RateLimiter:
         self._rate = rate
         self._burst = burst
         self._exempt = exempt
-        self._size = size
-        self._buckets: dict[str, _Bucket] = {}  # by what it counts for
-        self._by_peer: dict[str, _Bucket] = {}  # by address as text, which saves parsing it for every query
-
-    def adjust(self, *, rate: float, burst: float, exempt: Sequence[Network]) -> None:
-        """Other numbers from now on; everybody starts anew."""
-        self._rate, self._burst, self._exempt = rate, burst, exempt
-        self._buckets.clear()
-        self._by_peer.clear()
+        # Two generations: whoever is heard is in the younger one, and when that is full, the older one is dropped and
+        # it becomes the older one. To look for those who were silent longest would stop the program for 100 ms.
+        self._size = size // 2
+        self._young = _Generation()
+        self._old = _Generation()
 
     def allow(self, peer: str, now: float) -> bool:
         """Take one token for `peer`, if there is one. Unix sockets (an empty `peer`) are not limited."""
-        bucket = self._by_peer.get(peer)
+        bucket = self._young.by_peer.get(peer)
         if bucket is None:
             bucket = self._bucket_of(peer, now)
         tokens = bucket.tokens + (now - bucket.filled) * self._rate
@@ -110,22 +116,28 @@ class RateLimiter:
 
     def wait(self, peer: str, now: float) -> float:
         """Seconds until `peer` is allowed again."""
-        bucket = self._by_peer.get(peer)
+        bucket = self._find(peer)
         if bucket is None:
             return 0.0
         return max(0.0, (1.0 - bucket.tokens) / self._rate - (now - bucket.filled))
 
+    def _find(self, peer: str) -> _Bucket | None:
+        for generation in (self._young, self._old):
+            if (bucket := generation.by_peer.get(peer)) is not None:
+                return bucket
+        return None
+
     def _bucket_of(self, peer: str, now: float) -> _Bucket:
+        """The bucket of `peer`, who is not in the younger generation and is from now on."""
+        if len(self._young.by_peer) >= self._size:
+            self._old, self._young = self._young, _Generation()
         if not peer or self._is_exempt(peer):
             bucket = _Bucket(inf, now)  # stays so: an infinity loses nothing
         else:
             key = limit_key(peer)
-            if (found := self._buckets.get(key)) is None:
-                found = self._buckets[key] = _Bucket(self._burst, now)
-            bucket = found
-        self._by_peer[peer] = bucket
-        if len(self._by_peer) > self._size:
-            self._forget_half()
+            bucket = self._young.by_key.get(key) or self._old.by_key.get(key) or _Bucket(self._burst, now)
+            self._young.by_key[key] = bucket
+        self._young.by_peer[peer] = bucket
         return bucket
 
     def _is_exempt(self, peer: str) -> bool:
@@ -136,10 +148,3 @@ class RateLimiter:
         if isinstance(address, ipaddress.IPv6Address):
             address = address.ipv4_mapped or address
         return any(address in network for network in self._exempt)
-
-    def _forget_half(self) -> None:
-        """Those who were heard last stay: they are who the limit is for."""
-        kept = sorted(self._by_peer.items(), key=lambda item: item[1].filled)[self._size // 2 :]
-        self._by_peer = dict(kept)
-        alive = {id(bucket) for bucket in self._by_peer.values()}
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if id(bucket) in alive}

@@ -125,8 +125,22 @@ class TestRate:
             now = number / 10_000
             limiter.allow(f"198.51.{number // 256}.{number % 256}", now)
             assert not limiter.allow("192.0.2.1", now)
-            assert len(limiter._by_peer) <= 100
-            assert len(limiter._buckets) <= 100
+            for kept in (limiter._young, limiter._old):
+                assert max(len(kept.by_peer), len(kept.by_key)) <= 50
+
+    def test_one_of_many_addresses_of_one_subscriber_is_limited_whichever_was_heard_last(self):
+        limiter = RateLimiter(rate=1, burst=1, size=100)
+        assert limiter.allow("2001:db8::ffff", 0)
+        assert not any(limiter.allow(f"2001:db8::{number:x}", number / 10_000) for number in range(1000))
+
+    def test_exempt_and_limited_neighbours_are_told_apart(self):
+        """The exemption may be of one address in a /64."""
+        limiter = RateLimiter(rate=1, burst=1, exempt=[ip_network("2001:db8::1/128")])
+        for _ in range(2):
+            assert limiter.allow("2001:db8::1", 0)
+        assert limiter.allow("2001:db8::2", 0)
+        assert not limiter.allow("2001:db8::2", 0)
+        assert limiter.allow("2001:db8::1", 0)
 
     @given(st.lists(st.floats(0, 2), max_size=50), st.floats(0.1, 10), st.integers(1, 10))
     def test_never_more_than_the_burst_and_the_rate(self, pauses: list[float], rate: float, burst: int):
