@@ -7,12 +7,13 @@ import os
 import trio
 
 from fingertrio.wire.setter import OK, encode_request
+from fingertrio.wire.text import clean_line
 
 ANSWER_LIMIT = 4096  # one line; more is no setter
 
 
 class SetterError(Exception):
-    """The status was not set, or we cannot know; the message says which."""
+    """The status was not set, or we cannot know; the message says which, in one line fit for a terminal."""
 
 
 async def set_status(
@@ -37,8 +38,14 @@ async def set_status(
         raise SetterError("no answer in time; the status may or may not have been set") from None
     except trio.BrokenResourceError:
         raise SetterError("the connection broke; the status may or may not have been set") from None
-    if answer != OK:
-        raise SetterError(answer.decode("utf-8", "replace").strip().removeprefix("ERROR ") or "the server said nothing")
+    if answer == OK:
+        return
+    if not answer.endswith(b"\n"):
+        raise SetterError("no whole answer came; the status may or may not have been set")
+    line = clean_line(answer.decode("utf-8", "replace"))
+    if not line.startswith("ERROR "):
+        raise SetterError(f"no setter answers there, but something that says: {line[:60]}")
+    raise SetterError(line.removeprefix("ERROR "))
 
 
 async def _read_answer(stream: trio.SocketStream) -> bytes:
