@@ -106,7 +106,8 @@ class Observer(Metrics):
         self.query_seconds[door].observe(seconds)
         if not self._log_queries:
             return
-        asked = quote(asked) if asked.isascii() and asked.isprintable() else quote(escape(asked))
+        if not (asked.isascii() and asked.isprintable()) or "\\" in asked or '"' in asked:
+            asked = escape(asked)
         peer = self._show_peer(peer)
         now = int(time.time())
         if now != self._second:  # formatting a time costs more than all the rest of the line
@@ -117,10 +118,10 @@ class Observer(Metrics):
                 else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
             )
         if self.human:
-            line = f"{self._stamp} {door:<7} {peer} {asked} {outcome} {seconds * 1000:.2f} ms {size} B\n"
+            line = f'{self._stamp} {door:<7} {peer} "{asked}" {outcome} {seconds * 1000:.2f} ms {size} B\n'
         else:
             line = (
-                f'{{"event": "query", "door": "{door}", "peer": {quote(peer)}, "asked": {asked}, '
+                f'{{"event": "query", "door": "{door}", "peer": {quote(peer)}, "asked": {quote(asked)}, '
                 f'"outcome": "{outcome}", "ms": {seconds * 1000:.3f}, "bytes": {size}, "level": "info", '
                 f'"timestamp": "{self._stamp}"}}\n'
             )

@@ -4,6 +4,8 @@ import errno
 import io
 import json
 import logging
+import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from fingertrio.observe import Observer, describe
 from tests.helpers import raised
+
+ANY_TEXT = st.text(st.characters())  # lone surrogates included, which is how bytes that are not UTF-8 arrive
 
 
 class Watched:
@@ -70,7 +74,7 @@ class TestQueries:
         observer.warning("cannot_accept")
         assert watched.events() == ["query", "cannot_accept"]
 
-    @given(st.text(), st.text())
+    @given(ANY_TEXT, ANY_TEXT)
     def test_whatever_was_asked_by_whomever_it_is_one_record_in_ascii(self, peer, asked):
         watched = Watched()
         watched.observer.query("finger", peer, asked, "bad", 0.0, 0)
@@ -79,6 +83,36 @@ class TestQueries:
         assert text.isascii()
         assert text.count("\n") == 1
         assert json.loads(text)["outcome"] == "bad"
+
+    @given(ANY_TEXT, ANY_TEXT)
+    def test_on_a_terminal_too(self, peer, asked):
+        stream = io.StringIO()
+        observer = Observer(stream, human=True)
+        observer.query("finger", peer, asked, "bad", 0.0, 0)
+        observer.flush()
+        line = stream.getvalue().removesuffix("\n")
+        assert line.isascii()
+        assert line.isprintable()
+
+    @pytest.mark.parametrize("human", [False, True])
+    @pytest.mark.parametrize(
+        ("one", "other"), [("\x1b", r"\x1b"), ("\\", "\\\\"), ('a"', r"a\""), ("\u202e", r"\u202e")]
+    )
+    def test_what_was_typed_and_what_was_escaped_can_be_told_apart(self, human, one, other):
+        stream = io.StringIO()
+        observer = Observer(stream, human=human)
+        for asked in (one, other):
+            observer.query("finger", "192.0.2.1", asked, "bad", 0.0, 0)
+        observer.flush()
+        first, second = (line.partition("192.0.2.1")[2] for line in stream.getvalue().splitlines())
+        assert first != second
+
+    def test_on_a_terminal_it_stands_in_quotes_escaped_once(self):
+        stream = io.StringIO()
+        observer = Observer(stream, human=True)
+        observer.query("finger", "192.0.2.1", 'a\x1b"', "bad", 0.00125, 7)
+        observer.flush()
+        assert stream.getvalue().partition(" ")[2] == 'finger  192.0.2.1 "a\\x1b\\"" bad 1.25 ms 7 B\n'
 
     def test_the_address_is_cut_if_wished(self):
         watched = Watched(anonymize=True)
@@ -111,6 +145,28 @@ class TestQueries:
         observer.flush()
         observer.error("failed", exc=ValueError())
         assert observer.lines_lost == 4
+
+    @pytest.mark.parametrize("human", [False, True])
+    def test_nor_does_a_pipe_whose_reader_has_gone(self, human):
+        """A real one: Python's buffers keep what could not be written, and must neither grow nor fail at the end."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        with suppress(BrokenPipeError), open(writer, "w", encoding="ascii") as stream:  # noqa: PTH123 -- a descriptor
+            observer = Observer(stream, human=human)
+            for number in range(3):
+                observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
+                observer.flush()
+                observer.warning("odd", number=number)
+        assert observer.lines_lost == 6
+
+    @pytest.mark.parametrize("human", [False, True])
+    def test_nor_does_a_stream_that_was_closed(self, human):
+        stream = io.StringIO()
+        observer = Observer(stream, human=human)
+        stream.close()
+        observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
+        observer.error("failed", exc=ValueError())
+        assert observer.lines_lost >= 2
 
 
 class TestEvents:

@@ -40,7 +40,7 @@ QUESTIONS = [
     ("http", request("GET", "/moshez"), "http", "GET /moshez", "ok"),
     ("http", request("GET", "/api/users"), "http", "GET /api/users", "list"),
     ("http", request("GET", "/nobody?a=b"), "http", "GET /nobody?a=b", "unknown"),
-    ("http", request("GET", "/%1b%0a%22\\"), "http", r"GET /%1b%0a%22" + "\\", "unknown"),
+    ("http", request("GET", "/%1b%0a%22\\"), "http", r"GET /%1b%0a%22\\", "unknown"),
     ("http", request("POST", "/moshez"), "http", "POST /moshez", "bad"),
     ("http", request("POST", "/RPC2", CALL.format("getUsers").encode()), "xmlrpc", "getUsers", "list"),
     ("http", request("POST", "/RPC2", CALL.format('n&#x9;"\u202e').encode()), "xmlrpc", None, "bad"),
