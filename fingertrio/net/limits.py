@@ -99,6 +99,11 @@ class RateLimiter:
         self._young = _Generation()
         self._old = _Generation()
 
+    def adjust(self, *, rate: float, burst: float, exempt: Sequence[Network]) -> None:
+        """Other numbers from now on; everybody starts anew."""
+        self._rate, self._burst, self._exempt = rate, burst, exempt
+        self._young, self._old = _Generation(), _Generation()
+
     def allow(self, peer: str, now: float) -> bool:
         """Take one token for `peer`, if there is one. Unix sockets (an empty `peer`) are not limited."""
         bucket = self._young.by_peer.get(peer)
