@@ -160,7 +160,7 @@ class RedisBackend:
         yield partial(self._expiry.run, store)
 
     def _heard(self, shard: int, told: Told) -> None:
-        self._copies.forget(told.user, listed=told.listed)
+        self._copies.forget(told.user, told.since, listed=told.listed)
         if told.ahead is not None:
             self._expiry.expect(shard, told.ahead)
         self._hub.emit(Change(told.user))

@@ -141,6 +141,7 @@ class Link:
             with session.bound():
                 return await ask(session.store)
         except _LOST as error:
+            await trio.lowlevel.checkpoint_if_cancelled()  # what is cancelled comes out of coredis as a lost connection
             reason = first_leaf(error)
             if isinstance(reason, ResponseError) and not isinstance(reason, _MOVED_ON):
                 raise BackendError from error
@@ -217,6 +218,7 @@ class Link:
         try:
             await task()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the session is not whole any more
+            await trio.lowlevel.checkpoint_if_cancelled()  # as in `call_in`
             self._end(session, first_leaf(error))
 
     def _begin(self, session: Session) -> None:

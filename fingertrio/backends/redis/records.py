@@ -76,6 +76,11 @@ class Record:
             _NOTHING if details is None else _read_details(details),
         )
 
+    @property
+    def latest(self) -> int:
+        """When the latest of what is stored was set; what was set before that is in it, or was replaced."""
+        return max((said.since for said in (self.lasting, self.passing) if said is not None), default=0)
+
     def info(self, now: int) -> UserInfo | None:
         """What is answered at `now`: what passes while it holds, then what lasts, or nobody."""
         said = self.lasting

@@ -18,11 +18,12 @@ end
 """
 
 # n: the number of this change in its shard, by which a reader sees that it missed none. u: whose. l: whether the list
-# of users may differ. t: the `until` of a new status, or -.
+# of users may differ. s, t: `since` and `until` of a new status, or -.
 _TELL = """
-local function tell(count, changes, backlog, user, listed, ends)
+local function tell(count, changes, backlog, user, listed, since, ends)
   local number = redis.call('INCR', count)
-  redis.call('XADD', changes, 'MAXLEN', '~', backlog, '*', 'n', number, 'u', user, 'l', listed, 't', ends)
+  redis.call('XADD', changes, 'MAXLEN', '~', backlog, '*',
+    'n', number, 'u', user, 'l', listed, 's', since, 't', ends)
 end
 """
 
@@ -63,7 +64,7 @@ else
   redis.call('HSET', KEYS[1], 'passing', said, 'last', since)
   redis.call('ZADD', KEYS[4], ends, user)
 end
-tell(KEYS[5], KEYS[6], ARGV[6], user, held[1] and '0' or '1', ends)
+tell(KEYS[5], KEYS[6], ARGV[6], user, held[1] and '0' or '1', since, ends)
 return redis.call('HMGET', KEYS[1], 'lasting', 'passing', 'name', 'details')
 """
 )
@@ -93,7 +94,7 @@ if ends and ends > clock() then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 if not ends then return 0 end
 redis.call('HDEL', KEYS[1], 'passing')
-tell(KEYS[3], KEYS[4], ARGV[2], ARGV[1], held[1] and '0' or '1', '-')
+tell(KEYS[3], KEYS[4], ARGV[2], ARGV[1], held[1] and '0' or '1', '-', '-')
 return 1
 """
 )
@@ -145,7 +146,7 @@ DESCRIBE = (
 for field, value in pairs({name = ARGV[2], details = ARGV[3]}) do
   if value == '' then redis.call('HDEL', KEYS[1], field) else redis.call('HSET', KEYS[1], field, value) end
 end
-tell(KEYS[2], KEYS[3], ARGV[4], ARGV[1], '0', '-')
+tell(KEYS[2], KEYS[3], ARGV[4], ARGV[1], '0', '-', '-')
 return 1
 """
 )

@@ -52,12 +52,14 @@ class Told:
         position: where it stands.
         user: whose status or description it is.
         listed: whether the list of users may differ.
+        since: that of the new status, if that is what the change was.
         ahead: seconds from the change to the end of the new status, if it passes.
     """
 
     position: Position
     user: str
     listed: bool
+    since: int | None
     ahead: float | None
 
 
@@ -198,12 +200,13 @@ class Store:
 
 def _told(entry: Any) -> Told:
     fields = entry.field_values
-    ends = fields[b"t"]
+    since, ends = fields[b"s"], fields[b"t"]
     began = int(entry.identifier.split(b"-")[0])  # milliseconds, by the clock that `ends` belongs to
     return Told(
         Position(entry.identifier, int(fields[b"n"])),
         _text(fields[b"u"]),
         fields[b"l"] == b"1",
+        None if since == b"-" else int(since),
         None if ends == b"-" else max(int(ends) / 1e6 - began / 1e3, 0.0),
     )
 

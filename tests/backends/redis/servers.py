@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class RedisServer:
     def url(self) -> str:
         return f"unix://{self.socket_path}" if self.port is None else f"redis://127.0.0.1:{self.port}"
 
+    def option(self, name: str) -> str:
+        """What was said of `name` on the command line."""
+        return self._options[self._options.index(name) + 1]
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         address = ["--port", str(self.port or 0), "--bind", "127.0.0.1", "--unixsocket", str(self.socket_path)]
@@ -52,7 +56,7 @@ class RedisServer:
 
     def answers(self) -> bool:
         with suppress(OSError):
-            return self.command("PING") == b"+PONG"
+            return self.command("PING").startswith((b"+PONG", b"-NOAUTH"))
         return False
 
     def command(self, *words: str) -> bytes:
@@ -107,15 +111,6 @@ class RedisServer:
 def installed() -> bool:
     """Whether there is a redis-server at all."""
     return shutil.which("redis-server") is not None
-
-
-def free_ports(count: int) -> Sequence[int]:
-    """Ports on which nobody listens at the moment. Only for servers that cannot choose one themselves and say which."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
 
 
 @contextmanager

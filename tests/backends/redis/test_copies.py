@@ -4,8 +4,8 @@ from fingertrio.backends.redis.copies import Copies
 from fingertrio.backends.redis.records import Record, Roster, Said
 
 
-def record(user: str, status: str | None = "Happy and well") -> Record:
-    return Record(user, None if status is None else Said(1, None, status), None, None, {})
+def record(user: str, status: str | None = "Happy and well", since: int = 1) -> Record:
+    return Record(user, None if status is None else Said(since, None, status), None, None, {})
 
 
 def keep(copies: Copies, record: Record) -> None:
@@ -17,7 +17,7 @@ def test_what_was_read_is_there_until_its_change_is_heard() -> None:
     copies = Copies(10)
     keep(copies, record("moshez"))
     keep(copies, record("alice"))
-    copies.forget("moshez", listed=False)
+    copies.forget("moshez", None, listed=False)
     assert copies.record("moshez") is None
     assert copies.record("alice") == record("alice")
 
@@ -47,7 +47,7 @@ def test_who_has_no_status_any_more_has_no_copy() -> None:
 def test_what_a_change_overtook_is_not_kept() -> None:
     copies = Copies(10)
     with copies.asking("moshez") as first, copies.asking("moshez") as second, copies.asking("alice") as other:
-        copies.forget("moshez", listed=False)
+        copies.forget("moshez", None, listed=False)
         copies.keep(record("moshez"), first)
         copies.keep(record("moshez"), second)
         copies.keep(record("alice"), other)
@@ -57,15 +57,34 @@ def test_what_a_change_overtook_is_not_kept() -> None:
     assert copies.record("moshez") is not None
 
 
+def test_a_late_change_does_not_take_away_what_already_knows_of_it() -> None:
+    copies = Copies(10)
+    keep(copies, record("moshez", since=7))
+    copies.forget("moshez", 7, listed=False)
+    assert copies.record("moshez") is not None
+    copies.forget("moshez", 8, listed=False)
+    assert copies.record("moshez") is None
+
+
+def test_an_answer_under_way_is_kept_if_it_knows_of_what_was_heard_meanwhile() -> None:
+    copies = Copies(10)
+    for since, kept in ((7, False), (8, True), (9, True)):
+        with copies.asking("moshez") as asking:
+            copies.forget("moshez", 8, listed=False)
+            copies.forget("moshez", 6, listed=False)
+            copies.keep(record("moshez", since=since), asking)
+        assert (copies.record("moshez") is not None) == kept
+
+
 def test_the_list_goes_with_a_change_that_concerns_it_only() -> None:
     copies = Copies(10)
     roster = Roster(["moshez"], [])
     with copies.asking(None) as asking:
-        copies.forget("moshez", listed=False)
+        copies.forget("moshez", None, listed=False)
         copies.keep_roster(roster, asking)
     assert copies.roster == roster
     with copies.asking(None) as asking:
-        copies.forget("moshez", listed=True)
+        copies.forget("moshez", None, listed=True)
         copies.keep_roster(roster, asking)
     assert copies.roster is None
 

@@ -54,7 +54,7 @@ class FakeStore:
             heard = int(position.id.removesuffix(b"-0"))
             first = max(heard, self.cut[shard])
             told = [
-                Told(Position(b"%d" % number, number), user, listed=False, ahead=None)
+                Told(Position(b"%d" % number, number), user, listed=False, since=None, ahead=None)
                 for number, user in enumerate(self.users[shard][first:], first + 1)
             ]
             if told:

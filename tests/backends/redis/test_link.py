@@ -1,0 +1,336 @@
+"""What happens when Redis goes away and comes back: killed, frozen, emptied, cut off, or changed meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trio
+
+from fingertrio.backend import BackendError, Change
+from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
+from fingertrio.backends.redis.keys import Keys
+from fingertrio.service import FingerService
+from tests.backends.redis.servers import RedisServer
+
+RECOVERY = 5.0  # seconds within which everything is to be as before
+
+SHORT_OF_BREATH = {"heartbeat": 0.1, "timeout": 0.4}  # so that silence is noticed while the tests wait
+
+
+def options_for(server: RedisServer, **more: object) -> RedisOptions:
+    return RedisOptions.model_validate({"url": server.url, **SHORT_OF_BREATH, **more})
+
+
+async def status_of(asked: RedisBackend | FingerService, user: str) -> str | None:
+    info = await asked.get_user(user)
+    return None if info is None else info.status
+
+
+async def until_away(backend: RedisBackend) -> None:
+    with trio.fail_after(RECOVERY):
+        while backend.stale_since is None:  # noqa: ASYNC110 -- there is no event for those outside
+            await trio.sleep(0.005)
+
+
+async def until_there(backend: RedisBackend) -> None:
+    with trio.fail_after(RECOVERY):
+        while backend.stale_since is not None:  # noqa: ASYNC110 -- there is no event for those outside
+            await trio.sleep(0.005)
+
+
+async def set_when_possible(service: RedisBackend | FingerService, user: str, status: str) -> None:
+    with trio.fail_after(RECOVERY):
+        while True:
+            try:
+                await service.set_user(user, status)
+            except BackendError:
+                await trio.sleep(0.01)
+            else:
+                return
+
+
+@asynccontextmanager
+async def away(server: RedisServer, backend: RedisBackend) -> AsyncIterator[RedisOptions]:
+    """Redis cannot be reached by `backend`, but at another address; back at its own when the context ends."""
+    server.kill()
+    await until_away(backend)
+    path, hidden = server.socket_path, server.directory / "t"
+    server.socket_path = hidden
+    server.start()
+    try:
+        yield RedisOptions(url=server.url, backlog=1)
+    finally:
+        server.kill()
+        server.socket_path = path
+        server.start()
+    await until_there(backend)
+
+
+async def test_redis_is_killed_and_started_again_and_again(server: RedisServer) -> None:
+    """Three nodes, one of which ends for good: what was known is answered meanwhile, and soon all is as before."""
+    async with AsyncExitStack() as stack, AsyncExitStack() as third:
+        backends = [await stack.enter_async_context(open_redis(options_for(server))) for _ in range(2)]
+        services = [await stack.enter_async_context(FingerService.open(backend)) for backend in backends]
+        await third.enter_async_context(
+            FingerService.open(await third.enter_async_context(open_redis(options_for(server))))
+        )
+        status = "Status 0"
+        await services[0].set_user("moshez", status)
+        for number in range(1, 6):
+            for service in services:
+                assert await status_of(service, "moshez") == status
+            server.kill()
+            for service in services:
+                assert await status_of(service, "moshez") == status
+                with pytest.raises(BackendError):
+                    await service.set_user("moshez", "Lost")
+                assert await status_of(service, "moshez") == status
+                with pytest.raises(BackendError):
+                    await service.get_user("nobody")
+            server.start()
+            status = f"Status {number}"
+            with trio.fail_after(RECOVERY):
+                async with backends[1].changes() as feed:
+                    await set_when_possible(services[0], "moshez", status)
+                    assert await anext(feed) == Change("moshez")
+                while await status_of(services[1], "moshez") != status:  # noqa: ASYNC110 -- until its `cache_ttl` is over
+                    await trio.sleep(0.01)
+            if number == 2:
+                await third.aclose()
+
+
+async def test_what_is_away_is_told_once_and_what_is_back_once(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fingertrio")
+    async with open_redis(options_for(server)) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        await backend.get_user("moshez")
+        server.kill()
+        await until_away(backend)
+        for _ in range(10):
+            assert await status_of(backend, "moshez") == "Happy and well"
+            await trio.sleep(0.05)
+        server.start()
+        await until_there(backend)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert f"Redis at {server.socket_path} is away" in told[0]
+    assert "stale" in told[0]
+    assert "is there, after" in told[1]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_redis_that_says_nothing_is_away(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_redis(options_for(server)) as backend, backend.changes() as feed:
+        await backend.set_user("moshez", "Happy and well")
+        assert await anext(feed) == Change("moshez")
+        await backend.get_user("moshez")
+        server.freeze()
+        try:
+            with trio.fail_after(2):
+                assert await status_of(backend, "moshez") == "Happy and well"
+                with pytest.raises(BackendError):
+                    await anext(feed)
+                with pytest.raises(BackendError, match="cannot be reached"):
+                    await backend.set_user("moshez", "Gone")
+            await trio.sleep(1)  # attempts to connect go unanswered, too
+        finally:
+            server.thaw()
+        await until_there(backend)
+        await backend.set_user("moshez", "In the garden")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_set_that_got_no_answer_says_so(server: RedisServer) -> None:
+    async with open_redis(options_for(server)) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        server.freeze()
+        try:
+            with pytest.raises(BackendError, match="may or may not have been set"):
+                await backend.set_user("moshez", "Gone")
+        finally:
+            server.thaw()
+
+
+async def test_calls_under_way_are_cut_off_all_at_once(server: RedisServer) -> None:
+    async with open_redis(options_for(server)) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        await backend.get_user("moshez")
+        server.freeze()
+        answers: list[str | None] = []
+
+        async def ask() -> None:
+            answers.append(await status_of(backend, "moshez"))
+
+        try:
+            with trio.fail_after(2):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(ask)
+        finally:
+            server.thaw()
+        assert answers == ["Happy and well"] * 50
+
+
+async def test_connections_that_are_cut_are_made_anew_however_often(server: RedisServer) -> None:
+    async with open_redis(options_for(server)) as backend:
+        for number in range(30):
+            await set_when_possible(backend, "moshez", f"Status {number}")
+            assert await status_of(backend, "moshez") == f"Status {number}"
+            server.command("CLIENT", "KILL", "TYPE", "normal")
+        await set_when_possible(backend, "moshez", "Last")
+        with trio.fail_after(RECOVERY):
+            async with backend.changes() as feed:
+                await backend.set_user("alice", "In the garden")
+                assert await anext(feed) == Change("alice")
+
+
+async def test_a_feed_breaks_with_the_connection_and_can_be_entered_again(server: RedisServer) -> None:
+    async with open_redis(options_for(server)) as backend:
+        async with backend.changes() as feed:
+            server.kill()
+            with pytest.raises(BackendError), trio.fail_after(1):
+                await anext(feed)
+            with pytest.raises(BackendError):
+                await anext(feed)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, server.start)
+            with trio.fail_after(RECOVERY):
+                async with backend.changes() as feed:
+                    await backend.set_user("moshez", "Happy and well")
+                    assert await anext(feed) == Change("moshez")
+
+
+async def test_it_opens_while_redis_is_away_and_works_when_it_comes(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.stop()
+    async with open_redis(options_for(server)) as backend, FingerService.open(backend) as service:
+        assert "is away" in caplog.text
+        with pytest.raises(BackendError, match="cannot be reached"):
+            await service.get_user("moshez")
+        with pytest.raises(BackendError, match="cannot be reached"):
+            await service.get_users()
+        server.start()
+        await set_when_possible(service, "moshez", "Happy and well")
+        assert await status_of(service, "moshez") == "Happy and well"
+        with trio.fail_after(RECOVERY):
+            async with backend.changes() as feed:
+                await service.set_user("moshez", "In the garden")
+                assert await anext(feed) == Change("moshez")
+
+
+async def test_who_may_not_come_in_is_told_at_the_start(directory: Path, server: RedisServer) -> None:
+    server.command("CONFIG", "SET", "requirepass", "secret")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_redis(options_for(server)):
+            raise AssertionError("it opened")
+    assert caught.group_contains(ValueError, match="Redis at .*: .*authenticate")
+    assert server.directory == directory
+
+
+# --- what may be answered from memory ---------------------------------------------------------------------------------
+
+
+async def test_while_redis_is_away_statuses_end_when_their_time_comes(server: RedisServer) -> None:
+    until = datetime.now(UTC) + timedelta(milliseconds=400)
+    async with open_redis(options_for(server)) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        await backend.set_user("moshez", "Back soon", until=until)
+        await backend.set_user("bob", "Passing by", until=until)
+        for user in ("moshez", "bob"):
+            await backend.get_user(user)
+        assert await backend.get_users() == ["bob", "moshez"]
+        server.kill()
+        assert await status_of(backend, "moshez") == "Back soon"
+        assert await backend.get_users() == ["bob", "moshez"]
+        await trio.sleep((until - datetime.now(UTC)).total_seconds() + 0.01)
+        assert await status_of(backend, "moshez") == "Happy and well"
+        assert await status_of(backend, "bob") is None
+        assert await backend.get_users() == ["moshez"]
+
+
+async def test_nothing_is_answered_that_is_known_to_have_changed(server: RedisServer) -> None:
+    options = options_for(server)
+    async with open_redis(options) as backend, open_redis(options) as other, backend.changes() as feed:
+        for user in ("moshez", "alice"):
+            await other.set_user(user, "old")
+            assert await anext(feed) == Change(user)
+            await backend.get_user(user)
+        await other.set_user("moshez", "new")
+        assert await anext(feed) == Change("moshez")
+        server.kill()
+        await until_away(backend)
+        assert await status_of(backend, "alice") == "old"
+        with pytest.raises(BackendError):
+            await backend.get_user("moshez")
+
+
+async def test_without_stale_answers_there_are_none(server: RedisServer) -> None:
+    async with open_redis(options_for(server, stale=0)) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        await backend.get_user("moshez")
+        server.kill()
+        await until_away(backend)
+        with pytest.raises(BackendError):
+            await backend.get_user("moshez")
+
+
+async def test_after_a_break_what_changed_in_it_is_forgotten_and_nothing_else(server: RedisServer) -> None:
+    options = options_for(server)
+    async with open_redis(options) as backend:
+        async with backend.changes() as feed:
+            for user in ("moshez", "alice"):
+                await backend.set_user(user, "old")
+                assert await anext(feed) == Change(user)
+                await backend.get_user(user)
+        async with away(server, backend) as elsewhere, open_redis(elsewhere) as other:
+            await other.set_user("moshez", "new")
+        async with backend.changes():
+            server.kill()
+        await until_away(backend)
+        assert await status_of(backend, "alice") == "old"
+        with pytest.raises(BackendError):
+            await backend.get_user("moshez")
+
+
+async def test_after_a_break_of_which_not_all_is_told_everything_is_forgotten(server: RedisServer) -> None:
+    options = options_for(server, backlog=1)
+    users = ("moshez", "alice")
+    keys = Keys(options.prefix, options.shards)
+    busy = next(name for name in map(str, range(1000)) if keys.shard(name) == keys.shard("moshez"))
+    async with open_redis(options) as backend, FingerService.open(backend) as service:
+        async with service.changes() as feed:
+            for user in users:
+                await service.set_user(user, "old")
+            while not all([(await service.ask_user(user)).expires > 1e9 for user in users]):
+                await anext(feed)
+        async with away(server, backend) as elsewhere, open_redis(elsewhere) as other:
+            await other.set_user("moshez", "new")
+            for number in range(300):  # Redis trims streams by pieces of a hundred
+                await other.set_user(busy, f"Status {number}")
+        with trio.fail_after(RECOVERY):
+            async with backend.changes():
+                assert await status_of(service, "moshez") == "new"
+        server.kill()
+        await until_away(backend)
+        with pytest.raises(BackendError):
+            await backend.get_user("alice")
+
+
+async def test_a_redis_that_was_emptied_is_noticed(server: RedisServer) -> None:
+    async with open_redis(options_for(server)) as backend, FingerService.open(backend) as service:
+        await service.set_user("moshez", "Happy and well")
+        async with service.changes() as feed:
+            while (await service.ask_user("moshez")).expires < trio.current_time() + 1000:
+                await anext(feed)
+            server.command("FLUSHALL")
+            with trio.fail_after(RECOVERY):
+                while await service.get_user("moshez") is not None:
+                    await anext(feed)
