@@ -1,0 +1,76 @@
+"""The file: where it is, how it is made, and which one it is.
+
+Nobody but SQLite opens or closes the database file once it is in use: POSIX takes all locks of a process off a file
+when any descriptor of it is closed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+# Which file a path leads to: device and inode.
+Identity = tuple[int, int]
+
+
+def default_path() -> Path:
+    """The database of whoever runs the program, under the XDG directory for what a program keeps; with its ~."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    directory = Path(state) if state.startswith("/") else Path("~/.local/state")
+    return directory / "fingertrio" / "fingertrio.db"
+
+
+def absolute(path: Path) -> Path:
+    """`path` as an absolute one. Raises ValueError where it names no file, or its ~ stands for nobody's home."""
+    if not path.name or "\0" in str(path):
+        raise ValueError("this names no file")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def make(path: Path) -> None:
+    """Make an empty file, for its owner alone, and the directories that it needs; what is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [directory for directory in path.parents if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory.parent)  # a file is as durable as the names that lead to it
+    # SQLite would make it readable for all. Its companions, -wal and -shm, get the same permissions.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` outlast a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def identity(path: Path) -> Identity | None:
+    """Which file is there now; None: none is, or it cannot be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def companion(path: Path, suffix: Literal["-wal", "-shm"]) -> Path:
+    """The file that SQLite keeps beside `path`."""
+    return path.with_name(path.name + suffix)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether we may write the file, and its companions beside it."""
+    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent))

@@ -1,0 +1,64 @@
+"""What the tests of the sqlite backend share."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backends.sqlite.rows import Retention
+from fingertrio.backends.sqlite.store import Put, Store
+
+SECOND = 1_000_000  # microseconds
+
+
+class Clock:
+    """A calendar that a test sets; it stands still otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 1_800_000_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.time
+
+
+@contextmanager
+def opened(
+    path: Path,
+    retention: Retention | None = None,
+    now: Callable[[], int] | None = None,
+) -> Iterator[Store]:
+    """A store, open."""
+    store = Store.open(path, retention or Retention(1000), now or (lambda: time.time_ns() // 1000))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def put(store: Store, login: str, text: str, until: int | None = None) -> UserInfo:
+    """Set one status, or raise why it was not set."""
+    (answer,) = store.commit([Put(login, text, until)])
+    if isinstance(answer, BackendError):
+        raise answer
+    return answer
+
+
+def status(store: Store, login: str) -> str | None:
+    """What is answered for one user, or raise why it cannot be."""
+    (answer,) = store.find([login])
+    if isinstance(answer, BackendError):
+        raise answer
+    return None if answer is None else answer.status
+
+
+def rows_of(path: Path, query: str) -> list[tuple[object, ...]]:
+    """What the file says to another program."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
