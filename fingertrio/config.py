@@ -232,14 +232,7 @@ class Config(_Section):
 
 # What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
 DEFAULT: Mapping[str, Any] = {
-    "backend": {
-        "use": "memory",
-        "users": {
-            "moshez": "Happy and well",
-            "ada": "Weaving algebraical patterns",
-            "grace": "Looking for a bug; found a moth",
-        },
-    },
+    "backend": {"use": "sqlite"},  # its file lies under the user's state directory; the checkout's file says var/
     "process": {"run_as_root": True},  # on loopback, for a first look; a server has a user of its own
     "finger": {"listen": ["127.0.0.1:7979"]},
     "setter": {"listen": ["127.0.0.1:1079"]},

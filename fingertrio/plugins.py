@@ -187,7 +187,11 @@ def _kind(annotation: object) -> str:
         return f"table of {_kind(arguments[-1])}s"
     if origin is not None and issubclass(origin, Sequence | AbstractSet):
         return f"array of {_kind(arguments[0])}s"
-    return _WORDS.get(annotation) or "table"
+    is_table = dataclasses.is_dataclass(annotation) or (
+        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    )
+    # What is no table and has no word is written as a string: a URL, for one.
+    return "table" if is_table else _WORDS.get(annotation, "string")
 
 
 def _default(value: object) -> str:

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 import pytest
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
-ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")}
+ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")} | {
+    "FINGERTRIO_BACKEND__USE": "memory",
+    "FINGERTRIO_BACKEND__USERS": '{ moshez = "Happy and well", ada = "Weaving" }',
+}
 
 
 def fingertrio(*arguments, environ=None, timeout=20):
@@ -72,6 +75,18 @@ def test_without_arguments_it_opens_the_doors_says_where_and_stops_at_a_signal(n
         events = [json.loads(line)["event"] for line in process.stderr]
         assert process.wait(10) == 0
     assert events == ["query", "stopping", "stopped"]
+
+
+def test_by_default_statuses_last_in_the_users_state_directory(tmp_path):
+    environ = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")}
+    environ |= {"XDG_STATE_HOME": str(tmp_path)}
+    for said in (b"No such user\r\n", b"In the garden\r\n"):
+        with serving(environ=environ) as (process, addresses):
+            assert ask(addresses["finger"], b"moshez\r\n") == said
+            assert fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden").returncode == 0
+            assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+            process.send_signal(signal.SIGKILL)
+    assert (tmp_path / "fingertrio/fingertrio.db").exists()
 
 
 def test_a_client_that_says_nothing_and_one_that_does_not_read_do_not_hold_the_exit():
