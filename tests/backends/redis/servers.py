@@ -69,6 +69,19 @@ class RedisServer:
             with sock.makefile("rb") as answer:
                 return answer.readline().rstrip(b"\r\n")
 
+    def info(self, section: str) -> str:
+        """What INFO tells of a section."""
+        with closing(self._connect()) as sock, sock.makefile("rwb") as stream:
+            stream.write(f"INFO {section}\r\n".encode())
+            stream.flush()
+            return stream.read(int(stream.readline()[1:])).decode()
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        return self._process.pid
+
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
         try:
