@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fingertrio.backend import UserInfo
 from fingertrio.backends.sqlite import checks, files, rows
-from fingertrio.backends.sqlite.opening import check, connect, open_to_write, transaction
+from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, check, connect, open_to_write, transaction
 from fingertrio.backends.sqlite.rows import Retention, microseconds
 
 
@@ -96,7 +96,7 @@ def show_user(connection: sqlite3.Connection, login: str, history: int, retentio
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Make a user. Raises ValueError: something cannot be taken, or there is such a user already."""
     checks.login(login)
-    with transaction(connection):
+    with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is not None:
             raise ValueError(f"there is a user {login} already")
         rows.add(connection, login)
@@ -105,7 +105,7 @@ def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: 
 
 def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Change what is said of a user. Raises ValueError: something cannot be taken, or there is no such user."""
-    with transaction(connection):
+    with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is None:
             raise ValueError(f"there is no user {login}")
         _change(connection, login, edit, retention)
@@ -113,7 +113,7 @@ def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retentio
 
 def remove_user(connection: sqlite3.Connection, login: str) -> None:
     """Forget a user and everything that he said. Raises ValueError: there is no such user."""
-    with transaction(connection):
+    with transaction(connection, ADMIN_PATIENCE):
         user = _find_id(connection, login)
         if user is None:
             raise ValueError(f"there is no user {login}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from fingertrio.backends.sqlite import files, schema
+from fingertrio.backends.sqlite import files, opening, schema
 from fingertrio.backends.sqlite.opening import check, connect, open_to_write
 
 # Pages (4 KiB each) copied between two reports of progress.
@@ -92,7 +93,15 @@ def restore(path: Path, source: Path, *, progress: Progress = _silent) -> None:
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, progress: Progress) -> None:
-    source.backup(target, pages=_PAGES, progress=lambda _status, remaining, total: progress(total - remaining, total))
+    deadline = time.monotonic() + opening.ADMIN_PATIENCE
+
+    def step(status: int, remaining: int, total: int) -> None:
+        if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            progress(total - remaining, total)
+        elif time.monotonic() >= deadline:  # it would be tried for ever
+            raise OSError("the database is busy; another program is writing to it")
+
+    source.backup(target, pages=_PAGES, progress=step, sleep=0.001)
 
 
 def _require_sound(connection: sqlite3.Connection, path: Path) -> None:

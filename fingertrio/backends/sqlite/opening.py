@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,13 @@ from fingertrio.backends.sqlite import files, schema
 # Seconds that a statement waits while another program writes. The service waits 5 s for an answer: those who queue
 # behind a set that waited in vain get theirs in time, too.
 BUSY_PATIENCE = 2.0
+
+# Seconds that the command line waits for its turn beside a server that writes without a pause.
+ADMIN_PATIENCE = 30.0
+
+# Seconds between two tries to begin. SQLite waits longer and longer, up to 0.1 s, and whoever commits one transaction
+# after the other leaves but a gap of some 0.1 ms between them: this finds one soon, whichever side it is on.
+_RETRY = 0.001
 
 # Bytes to which the log of writes is cut back when a large import or restoration has made it grow.
 _WAL_LIMIT = 16 * 1024 * 1024
@@ -55,6 +63,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     try:
         make_durable(connection)
         schema.migrate(connection, path)
+        connection.execute("PRAGMA busy_timeout = 0")  # from now on `transaction` waits
     except BaseException:
         connection.close()
         raise
@@ -62,9 +71,20 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write: all that is done in this context, or nothing. Ends when it is on the disk."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, patience: float | None = None) -> Iterator[None]:
+    """Write: all that is done in this context, or nothing. Ends when it is on the disk.
+
+    Waits for its turn up to `patience` seconds, by default BUSY_PATIENCE.
+    """
+    deadline = time.monotonic() + (BUSY_PATIENCE if patience is None else patience)
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY)
     try:
         yield
         connection.execute("COMMIT")

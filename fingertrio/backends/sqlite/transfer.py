@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fingertrio.backends.sqlite import admin, rows
-from fingertrio.backends.sqlite.opening import transaction
+from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, transaction
 from fingertrio.backends.sqlite.rows import Retention, moment
 from fingertrio.backends.sqlite.sources import Bad, Reading, Record
 
-# Seconds that one transaction of an import lasts. A server's set waits for up to 2 s and tries again some dozens of
-# times meanwhile: with rests as long as this it finds its turn.
+# Seconds that one transaction of an import lasts: how long a server's sets wait for it.
 _TURN = 0.025
 
 
@@ -95,9 +94,9 @@ def import_records(
     tally = Tally()
     finished = False
     while not finished:
-        started = time.monotonic()
         part, bad, read = Tally(), [], 0
-        with transaction(connection):
+        with transaction(connection, ADMIN_PATIENCE):
+            begun = time.monotonic()
             finished = True
             for record, size in reading:
                 read += size
@@ -105,9 +104,10 @@ def import_records(
                     bad.append(record)
                 elif record is not None:
                     _take(connection, record, retention, part, bad)
-                if time.monotonic() - started > _TURN:
+                if time.monotonic() - begun > _TURN:
                     finished = False
                     break
+        took = time.monotonic() - begun
         for one in bad:
             on_bad(one)
         tally.imported += part.imported
@@ -115,7 +115,7 @@ def import_records(
         tally.bad += len(bad)
         progress(read)
         if not finished:
-            time.sleep(time.monotonic() - started)
+            time.sleep(took)
     return tally
 
 
