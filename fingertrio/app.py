@@ -97,7 +97,8 @@ async def run(
                         on_hangup=reload,
                     )
     except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
-        raise only_failure(group) from None
+        failure = only_failure(group)
+        raise failure from failure.__cause__
     observer.info("stopped")
 
 

@@ -3,6 +3,7 @@
 import json
 import xmlrpc.client
 from ipaddress import ip_network
+from typing import Any
 
 import httpx2
 import pytest
@@ -27,13 +28,14 @@ async def seen(client, headers, trusted=PROXIES):
     async def app(scope, receive, send):
         result.append((scope["client"], scope["scheme"]))
 
-    scope = {
+    scope: Any = {
         "type": "http",
         "client": client,
         "scheme": "http",
         "headers": [(name.encode(), value.encode()) for name, value in headers],
     }
-    await TrustedProxies(app, trusted)(scope, None, None)
+    unused: Any = None
+    await TrustedProxies(app, trusted)(scope, unused, unused)
     return result[0]
 
 
