@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -162,8 +163,23 @@ class SetterSection(ListeningSection):
         return self
 
 
+def _to_origin(value: object) -> object:
+    """An origin as browsers write it; the standard ports, which they leave out, are left out."""
+    if not isinstance(value, str) or value == "*":
+        return value
+    parts = urlsplit(value.lower())
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or f"{parts.scheme}://{parts.netloc}" != value.lower()
+    ):
+        raise ValueError(f'"{value}" is no origin: expected "https://example.org", without a path, or "*"')
+    standard = {"http": ":80", "https": ":443"}[parts.scheme]
+    return value.lower().removesuffix(standard)
+
+
 class HttpSection(ListeningSection):
-    """[http]: pages, JSON and XML-RPC."""
+    """[http]: pages, JSON, XML-RPC and the live feed."""
 
     certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
     keyfile: Path | None = Field(None, description="PEM file with the private key")
@@ -171,6 +187,11 @@ class HttpSection(ListeningSection):
         Field((), description='networks whose X-Forwarded headers are believed, "unix" for whoever uses a unix socket')
     )
     keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
+    allowed_origins: tuple[Annotated[str, BeforeValidator(_to_origin)], ...] = Field(
+        (), description='other sites whose pages may open the live feed, "https://example.org"; "*": all'
+    )
+    max_watchers: int = Field(2000, ge=0, description="connections that may follow the live feed at once")
+    max_watchers_per_address: int = Field(64, ge=1, description="of these, from one address (IPv6: one /64)")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> HttpSection:

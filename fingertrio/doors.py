@@ -121,10 +121,12 @@ def _load_setter() -> Make:
 
 def _load_http() -> Make:
     from fingertrio.frontends.web.frontend import WebFrontend  # noqa: PLC0415 -- see above
+    from fingertrio.frontends.web.live import LivePolicy  # noqa: PLC0415 -- see above
 
     def make(config: Config, service: FingerService, observer: Observer, listeners: Sequence[socket.socket]) -> Door:
         section = _there(config.http)
         limits = _Limits("http", config)
+        watchers = ConnectionCaps(total=section.max_watchers, per_address=section.max_watchers_per_address)
         frontend = WebFrontend(
             service=service,
             observer=observer,
@@ -132,6 +134,7 @@ def _load_http() -> Make:
             caps=limits.caps,
             rate=limits.rate,
             trusted_proxies=section.trusted_proxies,
+            live=LivePolicy(caps=watchers, origins=section.allowed_origins),
             certfile=section.certfile,
             keyfile=section.keyfile,
             keep_alive=section.keep_alive,

@@ -140,6 +140,11 @@ class FingerService:
         """Whether `get_users` can succeed at all."""
         return self._lister is not None
 
+    @property
+    def hears_changes(self) -> bool:
+        """Whether `changes` tells of every change, and not only of those that are made through this service."""
+        return self._emitter is not None
+
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
         answer = self._known.get(user) or self._unknown.get(user)

@@ -132,6 +132,10 @@ def test_the_environment_overrides_the_file(write):
             '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\ncertfile = "/nowhere"\n',
             ["[http]", "certfile and keyfile go together"],
         ),
+        (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nallowed_origins = ["https://example.org/"]\n',
+            ["[http] allowed_origins.0", '"https://example.org/"', "without a path"],
+        ),
         ('[backend]\nuse = "memory"\n[irc]\nserver = "irc"\n', ["[irc] server", "irc"]),
         ('[backend]\nuse = "memory"\n[irc]\nserver = "irc:6667"\nnick = "no spaces"\n', ["[irc] nick"]),
         (
@@ -182,3 +186,10 @@ def test_a_mistyped_key_in_a_variable_is_told_with_the_variables_name():
     message = mistake(None, {"FINGERTRIO_FINGER__LISTN": "127.0.0.1:0"})
     assert "FINGERTRIO_FINGER__LISTN" in message
     assert 'did you mean "listen"?' in message
+
+
+def test_origins_are_kept_as_browsers_write_them(write):
+    origins = '["https://Example.org", "https://a.example:443", "http://b.example:8080", "*"]'
+    config = load_config(write(f'[backend]\nuse = "memory"\n[http]\nlisten = []\nallowed_origins = {origins}\n'), {})
+    assert config.http is not None
+    assert config.http.allowed_origins == ("https://example.org", "https://a.example", "http://b.example:8080", "*")

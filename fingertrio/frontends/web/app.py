@@ -1,4 +1,4 @@
-"""The web application: what is common to pages, JSON and XML-RPC.
+"""The web application: what is common to pages, JSON, XML-RPC and the live feed.
 
 Every response leaves through one place, which adds the headers that keep a browser from doing more with it than show
 it. Every failure arrives in one place, which turns it into a page or, below /api/, into `application/problem+json` (RFC
@@ -11,7 +11,7 @@ from __future__ import annotations
 from types import TracebackType
 
 import trio
-from quart import Response, request
+from quart import Blueprint, Response, request
 from quart.ctx import RequestContext
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
@@ -44,12 +44,15 @@ _HEADERS = {
 _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
 
-def create_app(service: FingerService, observer: Observer, *, deadline: float = HANDLER_DEADLINE) -> QuartTrio:
+def create_app(
+    service: FingerService, observer: Observer, *, live: Blueprint | None = None, deadline: float = HANDLER_DEADLINE
+) -> QuartTrio:
     """The ASGI application, fresh; Quart's cannot be served twice.
 
     Args:
         service: what is asked.
         observer: told of what nobody foresaw.
+        live: the routes of the live feed, which needs somebody to run its hub.
         deadline: seconds that a handler may take.
     """
     from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint  # noqa: PLC0415
@@ -58,6 +61,8 @@ def create_app(service: FingerService, observer: Observer, *, deadline: float = 
     app.register_blueprint(pages.pages_blueprint(service))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer))
+    if live is not None:
+        app.register_blueprint(live)
     app.register_error_handler(HTTPException, _show_error)
     app.register_error_handler(BackendError, _show_backend_error)
     app.register_error_handler(trio.TooSlowError, _show_too_slow)

@@ -30,7 +30,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from fingertrio.frontends.web.exchange import Exchanges
-from fingertrio.frontends.web.protocols import PREFACE, Http1, Http2
+from fingertrio.frontends.web.protocols import PREFACE, Http1, Http2, Session, Stream, Upgraded
 from fingertrio.observe import Observer
 
 # What one receive may bring, and the most that is sent under one deadline.
@@ -51,8 +51,6 @@ _LATECOMER = 0.25
 
 # Seconds for the peer's half of the TLS farewell; ours is sent at once.
 _FAREWELL = 0.1
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -119,6 +117,7 @@ class HttpConnection(TCPServer):
         self._idle = True  # nothing is being answered
         self._ended = False  # we are the first to close, after an answer
         self._lost = False  # nothing more can be sent, or will be received
+        self._session: Session | None = None  # whose the connection is, once it no longer speaks HTTP
 
     async def run(self) -> None:
         """Serve the connection. Raises nothing but Cancelled."""
@@ -139,7 +138,9 @@ class HttpConnection(TCPServer):
 
     def retire(self) -> None:
         """The door closes: end now if idle. If not, the protocol ends the connection after its answer."""
-        if self._idle:
+        if self._session is not None:
+            self._session.retire()
+        elif self._idle:
             self._reading.cancel()
 
     async def protocol_send(self, event: Event) -> None:
@@ -148,6 +149,8 @@ class HttpConnection(TCPServer):
             await self._send(event.data)
         elif isinstance(event, Closed):
             self._end()
+        elif isinstance(event, Upgraded):
+            self._reading.cancel()
         elif isinstance(event, Updated):
             self._idle = event.idle
             if event.idle and self.context.terminated.is_set():
@@ -175,6 +178,11 @@ class HttpConnection(TCPServer):
             if isinstance(protocol, Http2):
                 await protocol.say_goodbye()
             await protocol.handle(Closed())
+        if isinstance(protocol, Http1) and protocol.session is not None and not self._lost:
+            self._session = protocol.session
+            if self.context.terminated.is_set():
+                self._session.retire()
+            self._ended = await self._session.run(self.stream, protocol.early)
         if isinstance(self.stream, trio.SSLStream) and not self._lost:
             # RFC 8446 section 6.1: who closes says so, lest somebody else cut the answer short unnoticed.
             with suppress(*_GONE), trio.move_on_after(_FAREWELL):

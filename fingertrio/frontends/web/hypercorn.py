@@ -22,7 +22,8 @@ from hypercorn.logging import Logger
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from fingertrio.frontends.web.connection import HttpConnection, Stream, Traffic
+from fingertrio.frontends.web.connection import HttpConnection, Traffic
+from fingertrio.frontends.web.protocols import Stream
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe import Observer

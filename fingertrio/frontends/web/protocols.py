@@ -7,9 +7,10 @@ visible, so that nothing behind it has to think of it:
 - Requests that proxies and servers understand differently are refused: CONNECT, Content-Length together with
   Transfer-Encoding (RFC 9112 section 6.3), Transfer-Encoding in HTTP/1.0 (6.1), targets that are neither in origin nor
   in absolute form (3.2).
-- Upgrades are ignored, as RFC 9110 section 7.8 lets a server do: the request is answered as if it had not asked. h2c
-  was deprecated by RFC 9113 section 3.1, and no route of ours is a WebSocket. Whoever adds one lets its path through
-  `vet`, without Sec-WebSocket-Extensions: Hypercorn accepts permessage-deflate, and with it bombs.
+- Upgrades are taken out of the request, which is answered as if it had not asked; RFC 9110 section 7.8 lets a server do
+  so. h2c was deprecated by RFC 9113 section 3.1. Hypercorn's WebSockets accept compression, and with it bombs, and say
+  little of why they end: ours are an HTTP request like any other, which finds an `Upgrade` in its scope. An application
+  that wants it puts a `Session` there and answers 101; the connection is the session's from then on.
 - PRIORITY frames are ignored (deprecated by RFC 9113 section 5.3): they cost memory before any request.
 - One bad HTTP/2 request ends its stream and not its connection, and a late DATA frame ends nothing.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import h2.events
 import h2.exceptions
@@ -31,11 +32,46 @@ from hypercorn.protocol.events import EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState as RequestState
+from hypercorn.typing import Scope
 
 # How an HTTP/2 client opens a connection, with or without TLS (RFC 9113 section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+class Session(Protocol):
+    """What becomes of a connection that no longer speaks HTTP."""
+
+    async def run(self, stream: Stream, early: bytes) -> bool:
+        """Converse until one side has had enough, `early` being what was received already; the stream stays open.
+
+        Returns whether closing the socket at once could destroy what was sent last.
+        """
+        ...
+
+    def retire(self) -> None:
+        """The door closes: come to an end. It may be called before `run`."""
+        ...
+
+
+class Upgrade:
+    """A request's wish to go on with a WebSocket. Whoever answers it with 101 says by `session` what that is."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+
+class Upgraded(Event):
+    """The answer 101 is on its way, and nothing else will be sent or understood here."""
+
+
+def offered_upgrade(scope: Scope) -> Upgrade | None:
+    """The request's upgrade, if it wished for one."""
+    return scope.get("state", {}).get("upgrade")
 
 
 def vet(request: h11.Request) -> h11.Request:
@@ -74,27 +110,66 @@ def _origin_form(request: h11.Request) -> bytes:
 class _StrictConnection(h11.Connection):
     """An h11 connection that hands on vetted requests only."""
 
+    upgrade: Upgrade | None = None  # of the last request
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         event = super().next_event()
-        return vet(event) if isinstance(event, h11.Request) else event
+        if not isinstance(event, h11.Request):
+            return event
+        self.upgrade = Upgrade() if _wants_websocket(event) else None
+        return vet(event)
+
+
+def _wants_websocket(request: h11.Request) -> bool:
+    """Whether the headers say so that ask for an upgrade of whatever kind (RFC 9110 section 7.8)."""
+    said = {b"connection": b"", b"upgrade": b""}
+    for name, value in request.headers:
+        if name in said:
+            said[name] += b"," + value.lower()
+    wishes = {name: {token.strip() for token in value.split(b",")} for name, value in said.items()}
+    return request.http_version == b"1.1" and b"upgrade" in wishes[b"connection"] and b"websocket" in wishes[b"upgrade"]
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1 and 1.0."""
+    """HTTP/1.1 and 1.0.
+
+    Attributes:
+        session: to whom the connection is to be handed over, once `Upgraded` has been sent.
+    """
+
+    connection: _StrictConnection
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.connection = _StrictConnection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+        self.session: Session | None = None
 
     @property
     def answering(self) -> bool:
         """Whether a request has been taken and its answer is not finished."""
         return self.stream is not None
 
+    @property
+    def early(self) -> bytes:
+        """What was received behind the request that led to the session."""
+        return self.connection.trailing_data[0]
+
     async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Response) and self.context.terminated.is_set():  # say that this answer is the last
-            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        if self.session is not None:  # the rest of an answer that has none
+            return
+        if isinstance(event, Response):
+            if event.status_code == 101 and self.connection.upgrade is not None:
+                await super().stream_send(event)
+                self.session, self.stream = self.connection.upgrade.session, None
+                await self.send(Upgraded())
+                return
+            if self.context.terminated.is_set():  # say that this answer is the last
+                event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        self.connection_state = RequestState({"upgrade": self.connection.upgrade})
+        await super()._create_stream(request)
 
 
 class Http2(H2Protocol):

@@ -17,6 +17,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 
 from fingertrio.backend import Backend
 from fingertrio.frontends.web.frontend import WebFrontend
+from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.protocols import PREFACE
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
@@ -187,6 +188,7 @@ async def serving(
     keep_alive: float = 5.0,
     backend_deadline: float = 5.0,
     caps: ConnectionCaps | None = None,
+    live: LivePolicy | None = None,
 ) -> AsyncIterator[Site]:
     """A web door that serves `backend`, ended at the end."""
     log = io.StringIO()
@@ -203,6 +205,7 @@ async def serving(
                 caps=caps or ConnectionCaps(total=100, per_address=100),
                 certfile=certfile,
                 keep_alive=keep_alive,
+                live=live,
             )
             address = listeners[0].getsockname() if listeners[0].family != socket.AF_UNIX else ("", 0)
             site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope)
