@@ -15,12 +15,13 @@ from functools import partial
 import trio
 
 from fingertrio.backend import Backend, BackendError
-from fingertrio.config import Config, ConfigError, ListeningSection
-from fingertrio.doors import CLIENT_SPEAKS_FIRST, FRONTENDS
+from fingertrio.config import Config, ListeningSection
+from fingertrio.doors.opening import OpenDoor
 from fingertrio.heartbeat import beat
+from fingertrio.mistakes import ConfigError
 from fingertrio.net.listen import BindError, bind, close_all, tune
 from fingertrio.observe import Observer
-from fingertrio.plugins import BackendPlugin, find_backend
+from fingertrio.plugins import BackendPlugin, FrontendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.reload import Reloader
 from fingertrio.service import FingerService, ServicePolicy
@@ -64,12 +65,13 @@ async def run(
         with bound(config, source) as listeners:
             plugin = find_backend(config.backend.use, source)
             options = plugin.check_options(config.backend.options, source)
-            makers = {name: load() for name, load in FRONTENDS.items() if getattr(config, name) is not None}
+            frontends = find_frontends(config.doors, source)
             _drop_privileges(config, observer, source)
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
                     doors = {
-                        name: make(config, service, observer, listeners.get(name, ())) for name, make in makers.items()
+                        name: _open_door(frontend, config, service, observer, listeners.get(name, ()), source)
+                        for name, frontend in frontends.items()
                     }
                     reloader = Reloader(
                         config,
@@ -79,6 +81,7 @@ async def run(
                             partial(_prepare_service, service, observer),
                             *(door.prepare for door in doors.values()),
                         ],
+                        {name: door.reloadable for name, door in doors.items()},
                     )
 
                     def reload() -> None:
@@ -113,12 +116,11 @@ def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.
     listeners: dict[str, list[socket.socket]] = {}
     try:
         passed = take_passed_sockets()
-        for name in FRONTENDS:
-            section = getattr(config, name)
+        for name, section in config.doors.items():
             if isinstance(section, ListeningSection):
                 listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
                 for sock in listeners[name]:
-                    tune(sock, defer_accept=name in CLIENT_SPEAKS_FIRST)
+                    tune(sock, defer_accept=section.client_speaks_first)
         if passed:
             raise ConfigError(f"{source}: sockets were passed for sections that are not there: {', '.join(passed)}")
         yield listeners
@@ -194,3 +196,17 @@ async def _open_backend(plugin: BackendPlugin, options: object, source: str) -> 
         # A backend says what its operator has to mend by one of these, before it serves.
         reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
         raise ConfigError(f"{source}: [backend]: the {plugin.name} backend cannot start: {reason}") from error
+
+
+def _open_door(
+    frontend: FrontendPlugin,
+    config: Config,
+    service: FingerService,
+    observer: Observer,
+    listeners: Sequence[socket.socket],
+    source: str,
+) -> OpenDoor:
+    try:
+        return OpenDoor(frontend, config, service, observer, listeners)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{source}: [{frontend.name}]: {error}") from error

@@ -15,7 +15,8 @@ import trio
 
 from fingertrio import version
 from fingertrio.banner import announce
-from fingertrio.config import Config, ConfigError, load_config
+from fingertrio.config import Config, load_config
+from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.observe import stderr_observer
 from fingertrio.wire.text import clean_line

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fingertrio.config import ConfigError, load_config
+from fingertrio.config import load_config
+from fingertrio.mistakes import ConfigError
 from fingertrio.wire.text import clean, clean_line
 
 if TYPE_CHECKING:

@@ -1,31 +1,29 @@
 """From a TOML file and the environment to a frozen `Config`, or to one message that says what to change.
 
-A section that is there starts that front end. Keys that nobody knows are mistakes, not decoration. Environment
-variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is an unknown key like any other.
-The backend's own options stay a plain table here: its own model checks them when it is found (`fingertrio.plugins`).
+A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
+are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
+an unknown key like any other. The backend's own options stay a plain table here: its own model checks them when it is
+found (`fingertrio.plugins`).
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fingertrio.mistakes import ConfigError, mistake, report
 from fingertrio.net.address import Address, parse_address
 from fingertrio.net.targets import parse_target
+from fingertrio.plugins import OptionsError, find_frontends, frontend_names
 
 _PREFIX = "FINGERTRIO_"
-
-
-class ConfigError(Exception):
-    """A mistake in the configuration, told so that the operator can mend it: file, key, what was expected."""
 
 
 def _to_address(value: object) -> Address:
@@ -118,6 +116,9 @@ class LimitsSection(_Section):
 class ListeningSection(_Section):
     """What every section that listens can say."""
 
+    # Whether the client speaks first, so that the kernel may keep silent connections to itself.
+    client_speaks_first: ClassVar[bool] = False
+
     listen: Listen = Field(description="addresses; empty where the service manager passes the sockets")
     max_connections: int = Field(20_000, ge=1, description="connections open at once")
     max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
@@ -125,6 +126,8 @@ class ListeningSection(_Section):
 
 class FingerSection(ListeningSection):
     """[finger]: RFC 1288."""
+
+    client_speaks_first: ClassVar[bool] = True
 
     answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
     user_list: bool = Field(True, description="false answers an empty query with a refusal")
@@ -206,8 +209,12 @@ class HttpSection(ListeningSection):
 class IrcSection(_Section):
     """[irc]: a bot that answers private messages."""
 
-    server: Address
-    nick: str = Field("fingerbot", pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$")
+    server: Address = Field(description="host and port of the IRC server")
+    nick: str = Field(
+        "fingerbot",
+        pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
+        description="what it is called there",
+    )
 
     @field_validator("server", mode="before")
     @classmethod
@@ -237,7 +244,9 @@ class AdminSection(ListeningSection):
 
 
 class Config(_Section):
-    """The whole configuration."""
+    """The whole configuration. Front ends that are not ours have their options in further attributes, by section."""
+
+    model_config = ConfigDict(extra="allow")
 
     backend: BackendSection
     service: ServiceSection = ServiceSection()
@@ -250,6 +259,14 @@ class Config(_Section):
     irc: IrcSection | None = None
     admin: AdminSection | None = None
 
+    @property
+    def doors(self) -> dict[str, Any]:
+        """The sections that open a door, by name, in the order in which they are opened and shown."""
+        names = [*(name for name in type(self).model_fields if name not in _NO_DOORS), *(self.model_extra or ())]
+        return {name: section for name in names if (section := getattr(self, name)) is not None}
+
+
+_NO_DOORS = frozenset({"backend", "service", "log", "limits", "process"})
 
 # What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
 DEFAULT: Mapping[str, Any] = {
@@ -269,23 +286,37 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
     """
     table = dict(DEFAULT) if path is None else _read(path)
     from_environment = _override(table, environ)
+    others, mistakes = _take_others(table)
     try:
-        return Config.model_validate(table)
+        config = Config.model_validate(table | others)
     except ValidationError as error:
-        mistakes = [_explain(table, entry["loc"], entry["msg"], entry["type"], Config) for entry in error.errors()]
-        raise ConfigError(report(_source(path, from_environment), mistakes)) from None
+        mistakes += [_explain(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors()]
+    if mistakes:
+        raise ConfigError(report(_source(path, from_environment), mistakes))
+    return config
 
 
-def report(source: str, mistakes: Sequence[str]) -> str:
-    """One message for all mistakes found in one place."""
-    if len(mistakes) == 1:
-        return f"{source}: {mistakes[0]}"
-    return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
-
-
-def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
-    """The mistakes in one table that another model has checked, a line each."""
-    return [_line((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
+def _take_others(table: dict[str, Any]) -> tuple[dict[str, object], list[str]]:
+    """Take what is not ours out of `table`: the options of installed front ends, by section, and all mistakes in it."""
+    names = sorted(table.keys() - Config.model_fields)
+    if not names:  # as most often, and then nobody need look at what is installed
+        return {}, []
+    installed = frontend_names()
+    others: dict[str, object] = {}
+    mistakes: list[str] = []
+    for name in names:
+        section = table.pop(name)
+        if name not in installed:
+            kind = "unknown_section" if isinstance(section, dict) else "extra_forbidden"
+            mistakes.append(mistake((name,), "", kind, [*Config.model_fields, *installed]))
+            continue
+        try:
+            others[name] = find_frontends([name], f"[{name}]")[name].validate(section, name)
+        except OptionsError as error:
+            mistakes += error.mistakes
+        except ConfigError as error:
+            mistakes.append(str(error))
+    return others, mistakes
 
 
 def _source(path: Path | None, variables: Sequence[str]) -> str:
@@ -314,8 +345,9 @@ def _override(table: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
         if not variable.startswith(_PREFIX):
             continue
         section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
-        if not separator or not key or section not in Config.model_fields:
-            sections = ", ".join(name.upper() for name in Config.model_fields)
+        known = [*Config.model_fields, *(() if section in Config.model_fields else frontend_names())]
+        if not separator or not key or section not in known:
+            sections = ", ".join(name.upper() for name in dict.fromkeys(known))
             raise ConfigError(
                 f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, with a section of {sections}"
             )
@@ -337,31 +369,10 @@ def _value(text: str) -> object:
         return text
 
 
-def _explain(
-    table: Mapping[str, Any], place: tuple[int | str, ...], message: str, kind: str, model: type[BaseModel]
-) -> str:
-    known: list[str] = list(model.model_fields)
-    if len(place) > 1:
-        section = model.model_fields[str(place[0])].annotation
-        candidates = [section, *getattr(section, "__args__", ())]
-        for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                known = list(candidate.model_fields)
-    elif kind == "extra_forbidden" and isinstance(table.get(str(place[0])), dict):
-        kind = "unknown_section"
-    return _line(place, message, kind, known)
-
-
-def _line(place: tuple[int | str, ...], message: str, kind: str, known: Sequence[str]) -> str:
-    section, *rest = (str(part) for part in place)
-    where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
-    if kind in {"extra_forbidden", "unexpected_keyword_argument", "unknown_section"}:
-        name = rest[-1] if rest else section
-        close = difflib.get_close_matches(name, known, 1)
-        thing = "section" if kind == "unknown_section" else "key"
-        hint = f'did you mean "{close[0]}"?' if close else f"known are: {', '.join(sorted(known))}"
-        return f"{where}: unknown {thing}; {hint}"
-    if kind == "missing":
-        return f"{where}: is missing"
-    message = message.removeprefix("Value error, ")
-    return f"{where}: {message[0].lower()}{message[1:]}" if not message.startswith('"') else f"{where}: {message}"
+def _explain(place: tuple[int | str, ...], message: str, kind: str) -> str:
+    known: list[str] = []
+    section = Config.model_fields[str(place[0])].annotation
+    for candidate in (section, *getattr(section, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            known = list(candidate.model_fields)
+    return mistake(place, message, kind, known)

@@ -1,7 +1,9 @@
-"""Backends by name. Ours are found the way everybody else's are: by the entry-point group `fingertrio.backends`.
+"""Backends and front ends by name. Ours are found the way everybody else's are: by their entry-point group.
 
-An entry point names an async context manager function whose one argument, `options`, is annotated with a dataclass or a
-pydantic model. The annotation is all that is needed to check a TOML table and to tell people what can be written there.
+An entry point names a function whose first argument, its options, is annotated with a dataclass or a pydantic model.
+The annotation is all that is needed to check a TOML table and to tell people what can be written there. A backend's
+function is an async context manager (`fingertrio.backend`); a front end's takes a second argument, its door
+(`fingertrio.frontend`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import dataclasses
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -18,22 +20,27 @@ from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from fingertrio.backend import Backend
-from fingertrio.config import ConfigError, explain
+from fingertrio.mistakes import ConfigError, explain
+from fingertrio.net.address import Address
 
-GROUP = "fingertrio.backends"
+BACKENDS = "fingertrio.backends"
+FRONTENDS = "fingertrio.frontends"
 
 OpenBackend = Callable[[Any], AbstractAsyncContextManager[Backend]]
+OpenFrontend = Callable[[Any, Any], Any]  # options and a `frontend.Door`; gives a `frontend.Frontend`
+
+Open = TypeVar("Open", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be written in the [backend] table."""
+    """One thing that can be written in a plug-in's table."""
 
     name: str
     kind: str
@@ -42,30 +49,40 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendPlugin:
-    """A backend that is installed: its name, what opens it, the type of its options, and who brought it."""
+class Plugin(Generic[Open]):
+    """What is installed under one name: what opens it, the type of its options, and who brought it."""
 
+    noun: str
     name: str
-    open: OpenBackend
+    open: Open
     options_type: type[Any]
     package: str
 
-    def check_options(self, table: Mapping[str, Any], source: str, section: str = "backend") -> object:
-        """The options as the backend takes them.
+    def validate(self, table: object, section: str) -> object:
+        """The options as the plug-in takes them.
 
         Args:
-            table: what is written, without what says which backend it is.
-            source: of the table, as messages begin: the name of the file.
-            section: in which the table stands.
+            table: what is written in `section`, for the plug-in alone.
+            section: as messages name it.
 
         Raises:
-            ConfigError: one message with all mistakes.
+            OptionsError: with all mistakes.
         """
         try:
-            return self._adapter().validate_python(dict(table))
+            return self._adapter().validate_python(dict(table) if isinstance(table, Mapping) else table)
         except ValidationError as error:
-            mistakes = explain(section, error, [option.name for option in self.options()])
-            raise ConfigError(f"{source}: the {self.name} backend: " + "; ".join(mistakes)) from None
+            raise OptionsError(explain(section, error, [option.name for option in self.options()])) from None
+
+    def check_options(self, table: object, source: str, section: str = "backend") -> object:
+        """As `validate`, with one message for all mistakes.
+
+        Raises:
+            ConfigError: `source` names the file.
+        """
+        try:
+            return self.validate(table, section)
+        except OptionsError as error:
+            raise ConfigError(f"{source}: the {self.name} {self.noun}: {error}") from None
 
     def summary(self) -> str:
         """The first sentence of the opening function's docstring, or of its options'."""
@@ -73,7 +90,7 @@ class BackendPlugin:
         return " ".join(text.split("\n\n")[0].split())
 
     def options(self) -> list[Option]:
-        """What can be written in [backend] beside `use`."""
+        """What can be written in its table."""
         if issubclass(self.options_type, BaseModel):
             return [
                 Option(
@@ -108,9 +125,41 @@ class BackendPlugin:
         )
 
 
+BackendPlugin = Plugin[OpenBackend]
+FrontendPlugin = Plugin[OpenFrontend]
+
+
+class OptionsError(Exception):
+    """A plug-in's table has mistakes, told a line each."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the two kinds of plug-ins: what messages call it, and what its entry points must name."""
+
+    noun: str
+    arguments: int
+    expected: str
+
+
+_KINDS = {
+    BACKENDS: _Kind("backend", 1, "an async context manager function with one annotated argument, its options"),
+    FRONTENDS: _Kind("front end", 2, "a function of two arguments, its options, which are annotated, and its door"),
+}
+
+
 def backend_names() -> list[str]:
     """The names of all backends that are installed, sorted; none of them is imported."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    return _names(BACKENDS)
+
+
+def frontend_names() -> list[str]:
+    """The names of all front ends that are installed, sorted; none of them is imported."""
+    return _names(FRONTENDS)
 
 
 def find_backend(name: str, source: str = "configuration", section: str = "backend") -> BackendPlugin:
@@ -119,17 +168,43 @@ def find_backend(name: str, source: str = "configuration", section: str = "backe
     Raises:
         ConfigError: there is none, or it cannot be imported, or it is not made as the contract says.
     """
-    points = list(entry_points(group=GROUP, name=name))
-    if not points:
-        installed = ", ".join(backend_names())
-        raise ConfigError(f'{source}: [{section}] use: no backend "{name}"; installed are: {installed}')
-    return _load(points[0], source)
+    for point in entry_points(group=BACKENDS, name=name):
+        return _load(point, source)
+    raise ConfigError(f'{source}: [{section}] use: no backend "{name}"; installed are: {", ".join(backend_names())}')
+
+
+def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[str, FrontendPlugin]:
+    """Import the front ends of these sections, in one look at what is installed.
+
+    Raises:
+        ConfigError: as `find_backend`.
+    """
+    points = {point.name: point for point in entry_points(group=FRONTENDS)}
+    found = {}
+    for name in names:
+        if name not in points:
+            raise ConfigError(f"{source}: [{name}]: no such front end; installed are: {', '.join(sorted(points))}")
+        found[name] = _load(points[name], source)
+    return found
 
 
 def installed_backends() -> Sequence[BackendPlugin | ConfigError]:
     """Every backend that is installed, imported; for those that cannot be, why."""
-    found: list[BackendPlugin | ConfigError] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    return _installed(BACKENDS)
+
+
+def installed_frontends() -> Sequence[FrontendPlugin | ConfigError]:
+    """Every front end that is installed, imported; for those that cannot be, why."""
+    return _installed(FRONTENDS)
+
+
+def _names(group: str) -> list[str]:
+    return sorted(point.name for point in entry_points(group=group))
+
+
+def _installed(group: str) -> list[Plugin[Any] | ConfigError]:
+    found: list[Plugin[Any] | ConfigError] = []
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
         try:
             found.append(_load(point, point.name))
         except ConfigError as error:
@@ -137,21 +212,22 @@ def installed_backends() -> Sequence[BackendPlugin | ConfigError]:
     return found
 
 
-def _load(point: EntryPoint, source: str) -> BackendPlugin:
+def _load(point: EntryPoint, source: str) -> Plugin[Any]:
     package = point.dist.name if point.dist is not None else "?"
+    kind = _KINDS[point.group]
     try:
         opener = point.load()
-        parameters = list(inspect.signature(opener).parameters.values())
-        options_type = typing.get_type_hints(inspect.unwrap(opener))[parameters[0].name]
+        signature = inspect.signature(opener)
+        signature.bind(*[None] * kind.arguments)
+        options_type = typing.get_type_hints(inspect.unwrap(opener))[next(iter(signature.parameters))]
     except ImportError as error:
         remedy = (
             f'; pip install "{package}[{point.name}]" may bring it' if isinstance(error, ModuleNotFoundError) else ""
         )
-        raise ConfigError(f"{source}: the {point.name} backend cannot be imported: {error}{remedy}") from error
-    except (AttributeError, TypeError, IndexError, KeyError, NameError) as error:
+        raise ConfigError(f"{source}: the {point.name} {kind.noun} cannot be imported: {error}{remedy}") from error
+    except (AttributeError, TypeError, StopIteration, KeyError, NameError) as error:
         raise ConfigError(
-            f"{source}: {point.value} ({package}) is no backend: expected an async context manager function "
-            f"with one annotated argument, its options: {error}"
+            f"{source}: {point.value} ({package}) is no {kind.noun}: expected {kind.expected}: {error}"
         ) from error
     if not (
         isinstance(options_type, type)
@@ -160,7 +236,7 @@ def _load(point: EntryPoint, source: str) -> BackendPlugin:
         raise ConfigError(
             f"{source}: the options of {point.value} ({package}) are neither a dataclass nor a pydantic model"
         )
-    return BackendPlugin(point.name, opener, options_type, package)
+    return Plugin(kind.noun, point.name, opener, options_type, package)
 
 
 _WORDS: Mapping[object, str] = {
@@ -169,6 +245,7 @@ _WORDS: Mapping[object, str] = {
     float: "number",
     bool: "boolean",
     Path: "path",
+    Address: "string",
     datetime: "date and time",
     type(None): "nothing",
 }
@@ -187,11 +264,10 @@ def _kind(annotation: object) -> str:
         return f"table of {_kind(arguments[-1])}s"
     if origin is not None and issubclass(origin, Sequence | AbstractSet):
         return f"array of {_kind(arguments[0])}s"
-    is_table = dataclasses.is_dataclass(annotation) or (
-        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    is_table = isinstance(annotation, type) and (
+        dataclasses.is_dataclass(annotation) or issubclass(annotation, Mapping | BaseModel)
     )
-    # What is no table and has no word is written as a string: a URL, for one.
-    return "table" if is_table else _WORDS.get(annotation, "string")
+    return _WORDS.get(annotation, "table" if is_table else "string")  # URLs and networks are written as strings
 
 
 def _default(value: object) -> str:

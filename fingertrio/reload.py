@@ -7,35 +7,27 @@ answered by half of it. What cannot change without a restart is named in the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
-from fingertrio.config import Config, ConfigError
+from fingertrio.config import Config
+from fingertrio.mistakes import ConfigError
 from fingertrio.observe import Observer
 
 # A door's part: given the new configuration, prepare (and raise where that fails), and return what makes the change.
 Prepare = Callable[[Config], Callable[[], None]]
 
-# By section, the keys whose change needs no restart; None: all of them. Certificates are loaded again in any case.
-RELOADABLE: Mapping[str, frozenset[str] | None] = {
+# By section, the keys whose change needs no restart; None: all of them.
+Reloadable = Mapping[str, Collection[str] | None]
+
+# What is no front end's; each of those has its own (`frontend.TakesOptions`).
+RELOADABLE: Reloadable = {
     "service": frozenset({"deadline", "cache_ttl", "cache_size"}),
     "log": frozenset({"level"}),
     "limits": None,
-    "finger": frozenset(
-        {
-            "answer",
-            "user_list",
-            "show",
-            "ambiguous",
-            "forwarding",
-            "forward_to",
-            "max_connections",
-            "max_connections_per_address",
-        }
-    ),
-    "setter": frozenset({"max_connections", "max_connections_per_address"}),
-    "http": frozenset({"certfile", "keyfile", "max_connections", "max_connections_per_address"}),
 }
 
 
@@ -47,21 +39,28 @@ class Reloader:
         load: reads the configuration anew, or raises ConfigError.
         observer: told what changed and what did not.
         prepare: everybody who can change something.
+        reloadable: what the front ends can change, by section.
     """
 
     def __init__(
-        self, config: Config, load: Callable[[], Config], observer: Observer, prepare: Iterable[Prepare]
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        observer: Observer,
+        prepare: Iterable[Prepare],
+        reloadable: Reloadable,
     ) -> None:
         self._config = config
         self._load = load
         self._observer = observer
         self._prepare = list(prepare)
+        self._reloadable = {**RELOADABLE, **reloadable}
 
     def __call__(self) -> None:
         """Change what can be changed; with a configuration that is broken, nothing."""
         try:
             wanted = self._load()
-            changed, fixed = compare(self._config, wanted)
+            changed, fixed = compare(self._config, wanted, self._reloadable)
             config = _merge(self._config, wanted, changed)
             commits = [prepare(config) for prepare in self._prepare]
         except (ConfigError, ValueError, OSError) as error:
@@ -75,29 +74,41 @@ class Reloader:
         self._observer.info("reloaded", changed=changed)
 
 
-def compare(old: Config, new: Config) -> tuple[list[str], list[str]]:
+def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str], list[str]]:
     """What differs, as "section.key" or "section": what a reload changes, and what needs a restart."""
     changed: list[str] = []
     fixed: list[str] = []
-    for name in type(old).model_fields:
-        before, after = getattr(old, name), getattr(new, name)
+    for name in dict.fromkeys([*type(old).model_fields, *old.doors, *new.doors]):
+        before, after = getattr(old, name, None), getattr(new, name, None)
         if before == after:
             continue
-        if before is None or after is None or name not in RELOADABLE:
+        if before is None or after is None or name not in reloadable:
             fixed.append(name)
             continue
-        reloadable = RELOADABLE[name]
-        for key in type(before).model_fields:
+        keys = reloadable[name]
+        for key in _keys(before):
             if getattr(before, key) != getattr(after, key):
-                (changed if reloadable is None or key in reloadable else fixed).append(f"{name}.{key}")
+                (changed if keys is None or key in keys else fixed).append(f"{name}.{key}")
     return changed, fixed
 
 
 def _merge(old: Config, new: Config, changed: Iterable[str]) -> Config:
     """The old configuration with what may change taken from the new one."""
-    sections: dict[str, BaseModel] = {}
+    sections: dict[str, object] = {}
     for place in changed:
         name, _, key = place.partition(".")
         section = sections.get(name, getattr(old, name))
-        sections[name] = section.model_copy(update={key: getattr(getattr(new, name), key)})
+        sections[name] = _with(section, key, getattr(getattr(new, name), key))
     return old.model_copy(update=sections)
+
+
+def _keys(section: Any) -> list[str]:
+    """The keys of a section, which is a pydantic model or, where somebody else's front end wants it so, a dataclass."""
+    fields = type(section).model_fields if isinstance(section, BaseModel) else section.__dataclass_fields__
+    return list(fields)
+
+
+def _with(section: Any, key: str, value: object) -> object:
+    if isinstance(section, BaseModel):
+        return section.model_copy(update={key: value})
+    return dataclasses.replace(section, **{key: value})

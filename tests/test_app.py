@@ -17,7 +17,8 @@ import trio
 import trio.testing
 
 from fingertrio.app import run
-from fingertrio.config import Config, ConfigError
+from fingertrio.config import Config
+from fingertrio.mistakes import ConfigError
 from fingertrio.observe import Observer
 
 ANY = "127.0.0.1:0"

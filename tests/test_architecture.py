@@ -71,21 +71,29 @@ TABLE = (
     ),
     Row("frontends.admin frontends.prometheus", ours="metrics", others="hypercorn prometheus_client"),
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
-    Row("config", ours="net.address net.targets", others="pydantic"),
-    Row("plugins", ours="backend config", others="pydantic"),
-    Row("backends.layers", ours="backend config feeds plugins", others="pydantic trio"),
-    Row("reload", ours="config observe", others="pydantic"),
-    Row("doors", ours="config fingertrio frontends net.limits net.targets observe reload service supervisor"),
+    Row("mistakes", others="pydantic"),
+    Row("plugins", ours="backend mistakes net.address", others="pydantic"),
+    Row("config", ours="mistakes net.address net.targets plugins", others="pydantic"),
+    Row("backends.layers", ours="backend feeds mistakes plugins", others="pydantic trio"),
+    Row("reload", ours="config mistakes observe", others="pydantic"),
+    # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
+    Row("frontend", ours="config net.limits net.server observe service", others="trio"),
+    Row("doors.*", ours="config fingertrio frontend frontends net.limits net.targets observe plugins service"),
     Row(
         "app",
-        ours="backend config doors heartbeat net.listen observe plugins privileges reload service supervisor systemd",
+        ours="backend config doors heartbeat mistakes net.listen observe plugins privileges reload service "
+        "supervisor systemd",
         others="trio",
     ),
     # The command line.
     Row("ask", ours="clients wire", others="click"),
     Row("banner", ours="observe", others="click"),
-    Row("cli_store", ours="backends.sqlite config plugins wire", others="click"),
-    Row("cli", ours="app ask banner clients config fingertrio net.address observe plugins wire", others="click trio"),
+    Row("cli_store", ours="backends.sqlite config mistakes plugins wire", others="click"),
+    Row(
+        "cli",
+        ours="app ask banner clients config fingertrio mistakes net.address observe plugins wire",
+        others="click trio",
+    ),
     Row("__main__", ours="cli"),
     # For authors of backends, who have the contract and a backend to start from.
     Row("testing", ours="backend backends.memory names service", others="trio"),

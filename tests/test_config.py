@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.config import DEFAULT, ConfigError, load_config
+from fingertrio.config import DEFAULT, load_config
+from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import Address
 
 ROOT = Path(__file__).parent.parent

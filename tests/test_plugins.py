@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from fingertrio.backend import Backend, UserInfo
-from fingertrio.config import ConfigError
+from fingertrio.mistakes import ConfigError
 from fingertrio.plugins import _load, backend_names, find_backend, installed_backends
 
 

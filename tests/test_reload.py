@@ -14,8 +14,12 @@ import trustme
 
 from fingertrio.app import run
 from fingertrio.config import Config, load_config
+from fingertrio.doors.opening import OpenDoor
 from fingertrio.observe import Observer
+from fingertrio.plugins import find_frontends
 from fingertrio.reload import RELOADABLE, compare
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
 
 FILE = """
 [backend]
@@ -140,19 +144,19 @@ async def test_a_broken_file_changes_nothing_and_says_why(program, changes):
     assert (await program.reload(answer="full"))["reloaded"]["changed"] == ["finger.answer"]
 
 
-def test_every_reloadable_key_is_one_of_its_section():
+async def test_every_reloadable_key_is_one_of_its_section():
     config = Config.model_validate(
-        {
-            "backend": {"use": "memory"},
-            "finger": {"listen": []},
-            "setter": {"listen": []},
-            "http": {"listen": []},
-        }
+        {"backend": {"use": "memory"}, "finger": {"listen": []}, "setter": {"listen": []}, "http": {"listen": []}}
     )
-    for name, keys in RELOADABLE.items():
+    plugins = find_frontends(config.doors)
+    async with FingerService.open(FakeBackend({})) as service:
+        doors = {name: OpenDoor(plugin, config, service, Observer(), ()) for name, plugin in plugins.items()}
+    reloadable = {**RELOADABLE, **{name: door.reloadable for name, door in doors.items()}}
+    assert set(doors) == {"finger", "setter", "http"}
+    for name, keys in reloadable.items():
         fields = set(type(getattr(config, name)).model_fields)
-        assert (keys or set()) <= fields
-    assert compare(config, config) == ([], [])
+        assert set(keys or ()) <= fields
+    assert compare(config, config, reloadable) == ([], [])
 
 
 async def test_a_new_certificate_is_used_and_no_connection_is_dropped(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
 
 from fingertrio.backend import Backend
-from fingertrio.config import ConfigError, explain
+from fingertrio.mistakes import ConfigError, explain
 from fingertrio.plugins import find_backend
 
 _SECTION = "backend.layers"

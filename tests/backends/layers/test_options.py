@@ -9,7 +9,7 @@ import pytest
 from fingertrio.backends.finger import FingerOptions
 from fingertrio.backends.layers import Layer, LayersOptions
 from fingertrio.backends.memory import MemoryOptions, open_memory
-from fingertrio.config import ConfigError
+from fingertrio.mistakes import ConfigError
 from fingertrio.plugins import find_backend
 
 

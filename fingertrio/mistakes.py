@@ -1,0 +1,47 @@
+"""What an operator is told of mistakes in a configuration: where each is, what was expected, and all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration, told so that the operator can mend it: file, key, what was expected."""
+
+
+def report(source: str, mistakes: Sequence[str]) -> str:
+    """One message for all mistakes found in one place."""
+    if len(mistakes) == 1:
+        return f"{source}: {mistakes[0]}"
+    return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
+
+
+def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
+    """The mistakes in one table that a model has checked, a line each. `known` are its keys."""
+    return [mistake((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
+
+
+def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence[str]) -> str:
+    """One mistake in a line.
+
+    Args:
+        place: the section and the keys that lead to it.
+        message: what pydantic says.
+        kind: what pydantic calls it, or "unknown_section".
+        known: what could have been meant, where a key or a section is unknown.
+    """
+    section, *rest = (str(part) for part in place)
+    where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
+    if kind in {"extra_forbidden", "unexpected_keyword_argument", "unknown_section"}:
+        name = rest[-1] if rest else section
+        close = difflib.get_close_matches(name, known, 1)
+        thing = "section" if kind == "unknown_section" else "key"
+        hint = f'did you mean "{close[0]}"?' if close else f"known are: {', '.join(sorted(known))}"
+        return f"{where}: unknown {thing}; {hint}"
+    if kind == "missing":
+        return f"{where}: is missing"
+    message = message.removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}" if not message.startswith('"') else f"{where}: {message}"

@@ -1,0 +1,145 @@
+"""docs/write-a-backend.md, done to the letter, but for ports and for the network, which it does without."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/write-a-backend.md").read_text()
+
+# What the page calls a file, by its name: the words after the language of a code block.
+FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("FINGERTRIO_", "PYTHON"))},
+    "FINGERTRIO_PROCESS__RUN_AS_ROOT": "true",  # whoever runs the tests
+}
+
+
+def test_a_backend_takes_twenty_lines() -> None:
+    lines = [line for line in FILES["countdown.py"].splitlines() if line.strip()]
+    assert len(lines) <= 20
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a fresh environment, into which the page's packages were built and installed."""
+    place = tmp_path_factory.mktemp("write-a-backend")
+    for name, text in FILES.items():
+        path = place / ("gopher" if name == "gopher/pyproject.toml" else "countdown") / Path(name).name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    shutil.copy(ROOT / "examples/gopher.py", place / "gopher")
+
+    # Without the network nothing can be fetched: what builds is what runs this test, and so is what the packages need.
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build: list[str | Path] = [
+        "wheel",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        place / "dist",
+    ]
+    subprocess.run([*pip, *build, place / "countdown", place / "gopher"], check=True)
+    venv.create(place / "env", with_pip=False, symlinks=True)
+    python = place / "env/bin/python"
+    site = next((place / "env/lib").glob("python*/site-packages"))
+    (site / "parent.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    wheels = sorted((place / "dist").glob("*.whl"))
+    assert [wheel.name.partition("-")[0] for wheel in wheels] == ["countdown", "gopher"]
+    subprocess.run([*pip, "--python", python, "install", "--no-index", "--no-deps", *wheels], check=True)
+    return python
+
+
+def run(python: Path, *arguments: str | Path) -> str:
+    """The output of a module, run where nothing but what is installed can be imported."""
+    command = [python, "-I", "-m", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serving(python: Path, config: Path) -> Iterator[dict[str, str]]:
+    """The program with this configuration, on ports of its own, ended by its pid; gives the address of each door."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", config.read_text())
+    config.with_suffix(".test.toml").write_text(text)
+    command: list[str | Path] = [
+        python,
+        "-I",
+        "-m",
+        "fingertrio",
+        "serve",
+        "--config",
+        config.with_suffix(".test.toml"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    try:
+        assert process.stderr is not None
+        addresses = {}
+        for line in process.stderr:
+            event = json.loads(line)
+            if event["event"] == "listening":
+                addresses[event["door"]] = event["address"]
+            if event["event"] == "ready":
+                break
+        yield addresses
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def talk(address: str, data: bytes) -> bytes:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        sock.sendall(data)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def test_the_backend_is_chosen_by_name_and_asked_over_finger(python: Path) -> None:
+    place = python.parents[2] / "countdown"
+    assert "countdown  (countdown)" in run(python, "fingertrio", "backends")
+    assert "no mistakes" in run(python, "fingertrio", "check-config", place / "countdown.toml")
+    with serving(python, place / "countdown.toml") as addresses:
+        assert set(addresses) == {"finger"}
+        assert re.fullmatch(r"-?\d+ days to go\r\n", talk(addresses["finger"], b"christmas\r\n").decode())
+        assert talk(addresses["finger"], b"easter\r\n") == b"No such user\r\n"
+
+
+def test_it_keeps_the_contract(python: Path) -> None:
+    place = python.parents[2] / "countdown"
+    options: list[str | Path] = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        "-o",
+        "trio_mode=true",
+        "--rootdir",
+        place,
+    ]
+    assert "1 passed" in run(python, "pytest", *options, place / "test_countdown.py")
+
+
+def test_the_front_end_opens_another_door(python: Path) -> None:
+    place = python.parents[2] / "countdown"
+    config = place / "both.toml"
+    config.write_text((place / "countdown.toml").read_text() + (place / "gopher.toml").read_text())
+    with serving(python, config) as addresses:
+        assert set(addresses) == {"finger", "gopher"}
+        assert re.fullmatch(r"-?\d+ days to go\r\n\.\r\n", talk(addresses["gopher"], b"christmas\r\n").decode())
