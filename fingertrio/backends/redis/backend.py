@@ -150,14 +150,15 @@ class RedisBackend:
         async with connect(options.target, timeout=options.timeout, tls=self._tls) as (asking, following):
             yield await Store.open(asking, following, options.prefix, options.shards, limits)
 
-    def _tasks(self, store: Store) -> Iterable[Callable[[], Awaitable[None]]]:
+    def _tasks(self, session: Session) -> Iterable[Callable[[], Awaitable[None]]]:
         """What goes on while Redis is there. A cluster is followed shard by shard, for each has a slot of its own."""
+        store = session.store
         shards = range(store.keys.shards)
         groups = [[shard] for shard in shards] if self._options.target.kind == "cluster" else [list(shards)]
         pace = {"wait": self._options.heartbeat, "patience": self._options.timeout}
         yield from (partial(self._follower.read, store, group, **pace) for group in groups)
         yield partial(self._follower.beat, store, **pace)
-        yield partial(self._expiry.run, store)
+        yield partial(self._expiry.run, partial(self._link.call_in, session), store.keys.shards)
 
     def _heard(self, shard: int, told: Told) -> None:
         self._copies.forget(told.user, told.since, listed=told.listed)

@@ -108,7 +108,7 @@ class Link:
         name: str,
         connect: Callable[[], AbstractAsyncContextManager[Store]],
         prepare: Callable[[Store], Awaitable[None]],
-        tasks: Callable[[Store], Iterable[Callable[[], Awaitable[None]]]],
+        tasks: Callable[[Session], Iterable[Callable[[], Awaitable[None]]]],
         timeout: float,
     ) -> None:
         self._name = name
@@ -204,7 +204,7 @@ class Link:
                     task_status.started()
                     with session.scope:
                         async with trio.open_nursery() as nursery:
-                            for task in self._tasks(store):
+                            for task in self._tasks(session):
                                 nursery.start_soon(self._keep, session, task)
         except Exception as error:  # noqa: BLE001 -- whatever it fails of, it is tried again
             failure = first_leaf(error)

@@ -316,16 +316,26 @@ async def test_scripts_that_redis_has_forgotten_are_told_to_it_again(
         assert await status_of(backend, "moshez") == "two"
 
 
-async def test_a_redis_that_takes_no_writes_is_still_read(options: RedisOptions, shared: RedisServer) -> None:
-    async with open_redis(options) as backend:
+async def test_a_redis_that_takes_no_writes_is_still_read(
+    options: RedisOptions, shared: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_redis(options) as backend, backend.changes() as feed:
         await backend.set_user("moshez", "Happy and well")
-        shared.command("CONFIG", "SET", "maxmemory", "1")
+        await backend.set_user("alice", "Back soon", until=datetime.now(UTC) + SOON)
+        assert [await next_change(feed), await next_change(feed)] == ["moshez", "alice"]
+        shared.command("CONFIG", "SET", "min-replicas-to-write", "1")
         try:
             with pytest.raises(BackendError) as caught:
                 await backend.set_user("moshez", "Too much")
-            assert "OOM" in str(caught.value.__cause__)
+            assert "replicas" in str(caught.value.__cause__)
+            await trio.sleep(SOON.total_seconds() + 0.05)
+            assert await status_of(backend, "alice") is None
             assert await status_of(backend, "moshez") == "Happy and well"
             assert backend.stale_since is None
         finally:
-            shared.command("CONFIG", "SET", "maxmemory", "0")
+            shared.command("CONFIG", "SET", "min-replicas-to-write", "0")
+        assert await next_change(feed) == "alice"
         await backend.set_user("moshez", "In the garden")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the end of statuses cannot be told"
+    ]
