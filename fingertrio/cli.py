@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 import trio
 
-from fingertrio import version
+from fingertrio import cli_store, version
 from fingertrio.banner import announce
 from fingertrio.config import Config, load_config
 from fingertrio.mistakes import ConfigError
@@ -148,6 +148,16 @@ def set_command(place: str, user: str, status: str) -> None:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise click.ClickException(f"{place}: {clean_line(reason)}") from None
     click.echo("OK")
+
+
+for command in (
+    cli_store.user,
+    cli_store.backup_command,
+    cli_store.restore_command,
+    cli_store.import_command,
+    cli_store.export_command,
+):
+    cli.add_command(command)
 
 
 def main() -> None:
