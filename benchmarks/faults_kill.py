@@ -1,0 +1,275 @@
+"""The server is killed with kill -9, at random moments, while statuses are set through its setter: is anything lost?
+
+    python -m benchmarks.faults_kill [--kills 100] [--writes 10000] [--writers 32]
+
+Everything is real: `python -m fingertrio` over a database file, the setter door and the finger door. Each writer sets
+the statuses of one user, one after the other. A status says which it is, and carries a checksum. What has to hold:
+
+- after each restart every user's status is one that was sent, whole, and no older than the last one that was
+  acknowledged;
+- at the end every acknowledged status is in the history, whole, and the file is sound;
+- the server is ready 2 s after it is started, whatever it was killed in.
+
+kill -9 takes the process and leaves the kernel's memory, so this does not show what a loss of power does; for that,
+each commit waits for fdatasync (tests/backends/sqlite holds that it does). Progress goes to standard error, the table
+to standard output. The exit status is 1 if anything did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import trio
+
+from fingertrio.clients.finger import finger
+from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.wire.finger import Query
+
+READY_LIMIT = 2.0  # seconds
+PATIENCE = 600.0  # seconds for all of it
+START_PATIENCE = 20.0  # seconds until a start is given up
+
+_CONFIGURATION = """
+[backend]
+use = "sqlite"
+path = "{path}"
+history = 10000000
+
+[finger]
+listen = ["127.0.0.1:0"]
+
+[setter]
+listen = ["127.0.0.1:0"]
+max_connections_per_address = 10000
+
+[log]
+format = "json"
+{process}
+"""
+
+
+@dataclass
+class Findings:
+    """What was seen.
+
+    Attributes:
+        acknowledged: sets that were answered OK.
+        unanswered: sets whose connection broke; they may have been carried out.
+        lost: what was acknowledged and then not there, or older; a line each.
+        torn: what was there and had never been sent; a line each.
+        ready: seconds from each start to "ready".
+        unsound: what SQLite says of the file at the end, if that is not "ok".
+    """
+
+    acknowledged: int = 0
+    unanswered: int = 0
+    kills: int = 0
+    lost: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    ready: list[float] = field(default_factory=list)
+    unsound: str = ""
+
+    @property
+    def hold(self) -> bool:
+        """Whether all that has to hold does."""
+        return not (self.lost or self.torn or self.unsound) and max(self.ready) <= READY_LIMIT
+
+    def table(self) -> str:
+        """For people."""
+        rows = (
+            ("kill -9", str(self.kills)),
+            ("acknowledged sets", str(self.acknowledged)),
+            ("sets cut off unanswered", str(self.unanswered)),
+            ("acknowledged and lost", str(len(self.lost))),
+            ("torn", str(len(self.torn))),
+            ("the file afterwards", self.unsound or "sound"),
+            ("start to ready, median", f"{median(self.ready):.2f} s"),
+            ("start to ready, longest", f"{max(self.ready):.2f} s"),
+        )
+        return "\n".join(f"{name:<26}{value:>10}" for name, value in rows)
+
+
+def status_of(user: str, number: int) -> str:
+    """The status number `number` of `user`, of a length that differs, with its checksum."""
+    text = f"{number} {user} " + "x" * (number * 37 % 400)
+    return f"{text} {zlib.crc32(text.encode()):08x}"
+
+
+def number_in(user: str, status: str) -> int | None:
+    """Which status this is; None: none that was ever sent."""
+    first = status.partition(" ")[0]
+    return int(first) if first.isdecimal() and status == status_of(user, int(first)) else None
+
+
+class Campaign:
+    """Writers, the server they write to, and whoever kills it."""
+
+    def __init__(self, directory: Path, *, writers: int) -> None:
+        self.findings = Findings()
+        self._directory = directory
+        self._users = [f"user{number}" for number in range(writers)]
+        self._sent = dict.fromkeys(self._users, 0)
+        self._acknowledged: dict[str, list[int]] = {user: [] for user in self._users}
+        self._ports: dict[str, int] = {}
+        self._up = trio.Event()
+        self._enough = trio.Event()
+        self._goal = 0
+
+    async def run(self, *, kills: int, writes: int, report: bool = False) -> Findings:
+        """Kill the server `kills` times, spread over `writes` acknowledged sets, and look at what is left."""
+        portion = writes // kills
+        with trio.fail_after(PATIENCE):
+            for number in range(1, kills + 1):
+                async with self._serving() as process:
+                    await self._check_present()
+                    # Not at once, not at the end of a batch: anywhere in the portion, and at any moment of a commit.
+                    within = random.randint(1, portion) if number < kills else portion
+                    self._goal = portion * (number - 1) + within
+                    await self._write(process)
+                if report and (number % 10 == 0 or number == kills):
+                    print(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged", file=sys.stderr)
+            async with self._serving() as process:
+                await self._check_present()
+                process.send_signal(signal.SIGTERM)
+                await process.wait()
+        self._check_history()
+        return self.findings
+
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[trio.Process]:
+        """The server, ready; whatever becomes of it here, it is dead afterwards."""
+        config = self._directory / "conf.toml"
+        process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
+        config.write_text(_CONFIGURATION.format(path=self._directory / "x.db", process=process))
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            server: trio.Process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    [sys.executable, "-m", "fingertrio", "serve", "--config", str(config)],
+                    check=False,
+                    stderr=subprocess.PIPE,
+                )
+            )
+            try:
+                with trio.fail_after(START_PATIENCE):
+                    await self._wait_ready(server)
+                self.findings.ready.append(trio.current_time() - started)
+                nursery.start_soon(_drain, server)
+                yield server
+            finally:
+                server.kill()
+                nursery.cancel_scope.cancel()
+
+    async def _wait_ready(self, server: trio.Process) -> None:
+        assert server.stderr is not None
+        self._ports.clear()
+        said = b""
+        async for part in server.stderr:
+            said += part
+            lines = [
+                json.loads(line) for line in said.splitlines(keepends=True) if line.startswith(b"{") and b"\n" in line
+            ]
+            for line in lines:
+                if line["event"] == "listening":
+                    self._ports[line["door"]] = int(line["address"].rpartition(":")[2])
+            if lines and lines[-1]["event"] == "ready":
+                return
+        raise RuntimeError(f"the server ended before it was ready:\n{said.decode()}")
+
+    async def _write(self, server: trio.Process) -> None:
+        """Set statuses until there are enough, and then kill the server while the writers go on."""
+        self._enough = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for user in self._users:
+                nursery.start_soon(self._write_one, user)
+            await self._enough.wait()
+            await trio.sleep(random.uniform(0, 0.01))
+            server.kill()
+            self.findings.kills += 1
+
+    async def _write_one(self, user: str) -> None:
+        while True:
+            self._sent[user] = number = self._sent[user] + 1
+            try:
+                await set_status(user, status_of(user, number), host="127.0.0.1", port=self._ports["setter"])
+            except (SetterError, OSError):
+                self.findings.unanswered += 1
+                return
+            self._acknowledged[user].append(number)
+            self.findings.acknowledged += 1
+            if self.findings.acknowledged >= self._goal:
+                self._enough.set()
+
+    async def _check_present(self) -> None:
+        for user in self._users:
+            answer = await finger(Query(user=user), "127.0.0.1", self._ports["finger"])
+            status = answer.decode().rstrip("\r\n")
+            last = self._acknowledged[user][-1] if self._acknowledged[user] else 0
+            if status == "No such user":
+                if last:
+                    self.findings.lost.append(f"{user} is not there, {last} was acknowledged")
+                continue
+            number = number_in(user, status)
+            if number is None or number > self._sent[user]:
+                self.findings.torn.append(f"{user} is {status!r}")
+            elif number < last:
+                self.findings.lost.append(f"{user} is at {number}, {last} was acknowledged")
+
+    def _check_history(self) -> None:
+        with closing(sqlite3.connect(self._directory / "x.db")) as database:
+            (self.findings.unsound,) = database.execute("PRAGMA integrity_check").fetchone()
+            if self.findings.unsound == "ok":
+                self.findings.unsound = ""
+            there: dict[str, set[int]] = {user: set() for user in self._users}
+            for user, status in database.execute("SELECT login, text FROM status JOIN user ON user.id = status.user"):
+                number = number_in(user, status)
+                if number is None:
+                    self.findings.torn.append(f"in the history of {user}: {status!r}")
+                else:
+                    there[user].add(number)
+        for user, numbers in self._acknowledged.items():
+            self.findings.lost += [
+                f"{user}'s {number} is not in the history" for number in numbers if number not in there[user]
+            ]
+
+
+async def _drain(server: trio.Process) -> None:
+    """Read what it logs, lest it wait for us."""
+    assert server.stderr is not None
+    async for _ in server.stderr:
+        pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--writes", type=int, default=10_000, help="acknowledged sets, at least")
+    parser.add_argument("--writers", type=int, default=32)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        campaign = Campaign(Path(directory), writers=arguments.writers)
+        findings = trio.run(lambda: campaign.run(kills=arguments.kills, writes=arguments.writes, report=True))
+    print(findings.table())
+    for line in [*findings.lost, *findings.torn][:20]:
+        print(line)
+    return 0 if findings.hold else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The short form of benchmarks/faults_kill.py, which says what is held to be true; and that it would notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults_kill import Campaign, Findings, number_in, status_of
+
+
+async def test_what_was_acknowledged_outlasts_kill_9_whole_and_it_is_soon_back(tmp_path: Path) -> None:
+    findings = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
+    assert findings.hold, f"{findings.table()}\n{findings.lost[:5]} {findings.torn[:5]}"
+    assert findings.kills == 5
+    assert findings.acknowledged >= 500
+    assert findings.unanswered > 0, "it was killed while nobody was writing"
+
+
+@pytest.mark.parametrize("number", range(50))
+def test_a_status_tells_its_number_and_a_torn_one_none(number: int) -> None:
+    status = status_of("moshez", number)
+    assert number_in("moshez", status) == number
+    assert number_in("ada", status) is None
+    for cut in (status[:-1], status[1:], status[: len(status) // 2], status.replace("moshez", "mosheX"), ""):
+        assert number_in("moshez", cut) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lost": ["x"]}, {"torn": ["x"]}, {"unsound": "x"}, {"ready": [0.5, 2.1]}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_anything_wrong_does_not_hold(wrong: dict[str, list[str]]) -> None:
+    assert Findings(ready=[0.5]).hold
+    assert not Findings(**{"ready": [0.5], **wrong}).hold  # type: ignore[arg-type]
