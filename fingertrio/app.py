@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from fingertrio.backend import Backend, BackendError
-from fingertrio.config import Config, ListeningSection
+from fingertrio.config import Config
 from fingertrio.doors.opening import OpenDoor
 from fingertrio.heartbeat import beat
 from fingertrio.mistakes import ConfigError
@@ -24,6 +24,7 @@ from fingertrio.observe import Observer
 from fingertrio.plugins import BackendPlugin, FrontendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.reload import Reloader
+from fingertrio.sections import ListeningSection
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.supervisor import Supervised, only_failure, supervise
 from fingertrio.systemd import PassedSocketError, ServiceManager, take_passed_sockets

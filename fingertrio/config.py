@@ -3,7 +3,7 @@
 A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
 are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
 an unknown key like any other. The backend's own options stay a plain table here: its own model checks them when it is
-found (`fingertrio.plugins`).
+found (`fingertrio.plugins`). What can be written in each section stands in `fingertrio.sections`.
 """
 
 from __future__ import annotations
@@ -11,239 +11,31 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fingertrio.mistakes import ConfigError, mistake, report
-from fingertrio.net.address import Address, parse_address
-from fingertrio.net.targets import parse_target
 from fingertrio.plugins import OptionsError, find_frontends, frontend_names
+from fingertrio.sections import (
+    AdminSection,
+    BackendSection,
+    FingerSection,
+    HttpSection,
+    IrcSection,
+    LimitsSection,
+    LogSection,
+    ProcessSection,
+    Section,
+    ServiceSection,
+    SetterSection,
+)
 
 _PREFIX = "FINGERTRIO_"
 
 
-def _to_address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    if not isinstance(value, str):
-        raise ValueError('expected an address in quotes, such as "127.0.0.1:7979"')  # noqa: TRY004 -- pydantic's way
-    return parse_address(value)
-
-
-def _to_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Listen = Annotated[tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
-
-
-class BackendSection(BaseModel):
-    """[backend]: which one, by name; all other keys are its own options."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    use: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The backend's own options, unchecked."""
-        return dict(self.model_extra or {})
-
-
-class ServiceSection(_Section):
-    """[service]: what stands between every door and the backend."""
-
-    deadline: float = Field(5.0, gt=0, description="seconds that the backend may take for one question")
-    cache_ttl: float = Field(1.0, ge=0, description="seconds that an answer holds where the backend emits no changes")
-    cache_size: int = Field(10_000, ge=1, description="answers kept in memory at most")
-    grace: float = Field(5.0, ge=0, description="seconds that what is in flight may take to finish at a stop")
-
-
-class LogSection(_Section):
-    """[log]: standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe event that is logged")
-    format: Literal["auto", "text", "json"] = Field(
-        "auto", description="auto: text on a terminal, JSON lines otherwise"
-    )
-    anonymize_addresses: bool = Field(False, description="cut peers' addresses: IPv4 to /24, IPv6 to /48")
-
-
-class ProcessSection(_Section):
-    """[process]: as whom to run, after the ports are bound."""
-
-    user: str | None = Field(None, description="login name to become; needs root at start")
-    group: str | None = Field(None, description="group to become; by default the user's own")
-    run_as_root: bool = Field(False, description="stay root where no user is given, instead of refusing to run")
-
-
-def _to_network(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ip_network(value)
-    except ValueError:
-        raise ValueError(f'"{value}" is no network: expected "192.0.2.0/24", "2001:db8::/32" or one address') from None
-
-
-def _to_proxy(value: object) -> object:
-    return value if value == "unix" else _to_network(value)
-
-
-Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_network)], ...]
-
-
-class LimitsSection(_Section):
-    """[limits]: how often one address (IPv6: one /64) may ask, each door counted apart."""
-
-    queries: float = Field(50.0, gt=0, description="queries a second, for ever")
-    query_burst: float = Field(500.0, ge=1, description="queries at once, after a silence")
-    writes: float = Field(2.0, gt=0, description="statuses set a second, for ever")
-    write_burst: float = Field(60.0, ge=1, description="statuses set at once, after a silence")
-    exempt: Networks = Field(
-        (ip_network("127.0.0.0/8"), ip_network("::1/128")), description="addresses that are not limited"
-    )
-
-
-class ListeningSection(_Section):
-    """What every section that listens can say."""
-
-    # Whether the client speaks first, so that the kernel may keep silent connections to itself.
-    client_speaks_first: ClassVar[bool] = False
-
-    listen: Listen = Field(description="addresses; empty where the service manager passes the sockets")
-    max_connections: int = Field(20_000, ge=1, description="connections open at once")
-    max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
-
-
-class FingerSection(ListeningSection):
-    """[finger]: RFC 1288."""
-
-    client_speaks_first: ClassVar[bool] = True
-
-    answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
-    user_list: bool = Field(True, description="false answers an empty query with a refusal")
-    show: tuple[str, ...] | None = Field(None, description="facts that a full answer may show; without it, all")
-    ambiguous: bool = Field(False, description="the beginning of a name shows everybody it fits")
-    forwarding: bool = Field(False, description="pass user@host on to the hosts of forward_to")
-    forward_to: tuple[str, ...] = Field((), description="hosts and networks that may be asked: names, addresses, CIDR")
-
-    @field_validator("forward_to")
-    @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            parse_target(text)
-        return value
-
-    @model_validator(mode="after")
-    def _forwards_somewhere(self) -> FingerSection:
-        if self.forwarding and not self.forward_to:
-            raise ValueError('forwarding = true needs forward_to = ["host", ...]')
-        return self
-
-
-class SetterSection(ListeningSection):
-    """[setter]: two lines set a status."""
-
-    auth: Literal["none"] = Field("none", description="who may set: anybody who can reach it")
-
-    @model_validator(mode="after")
-    def _local_only(self) -> SetterSection:
-        for address in self.listen:
-            if not address.is_local:
-                raise ValueError(
-                    f'listen = "{address}" with auth = "none" lets anybody set anyone\'s status: '
-                    'use a loopback address or "unix:/path"'
-                )
-        return self
-
-
-def _to_origin(value: object) -> object:
-    """An origin as browsers write it; the standard ports, which they leave out, are left out."""
-    if not isinstance(value, str) or value == "*":
-        return value
-    parts = urlsplit(value.lower())
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or f"{parts.scheme}://{parts.netloc}" != value.lower()
-    ):
-        raise ValueError(f'"{value}" is no origin: expected "https://example.org", without a path, or "*"')
-    standard = {"http": ":80", "https": ":443"}[parts.scheme]
-    return value.lower().removesuffix(standard)
-
-
-class HttpSection(ListeningSection):
-    """[http]: pages, JSON, XML-RPC and the live feed."""
-
-    certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
-    keyfile: Path | None = Field(None, description="PEM file with the private key")
-    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
-        Field((), description='networks whose X-Forwarded headers are believed, "unix" for whoever uses a unix socket')
-    )
-    keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
-    allowed_origins: tuple[Annotated[str, BeforeValidator(_to_origin)], ...] = Field(
-        (), description='other sites whose pages may open the live feed, "https://example.org"; "*": all'
-    )
-    max_watchers: int = Field(2000, ge=0, description="connections that may follow the live feed at once")
-    max_watchers_per_address: int = Field(64, ge=1, description="of these, from one address (IPv6: one /64)")
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> HttpSection:
-        if (self.certfile is None) != (self.keyfile is None):
-            raise ValueError("certfile and keyfile go together")
-        for path in (self.certfile, self.keyfile):
-            if path is not None and not path.is_file():
-                raise ValueError(f'there is no file "{path}"')
-        return self
-
-
-class IrcSection(_Section):
-    """[irc]: a bot that answers private messages."""
-
-    server: Address = Field(description="host and port of the IRC server")
-    nick: str = Field(
-        "fingerbot",
-        pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
-        description="what it is called there",
-    )
-
-    @field_validator("server", mode="before")
-    @classmethod
-    def _server(cls, value: object) -> Address:
-        address = _to_address(value)
-        if address.path is not None or not address.port:
-            raise ValueError('expected a host and a port, such as "irc.example.net:6667"')
-        return address
-
-
-class AdminSection(ListeningSection):
-    """[admin]: /metrics, /healthz and /readyz, for who runs the server. They tell who asks how much, and what fails."""
-
-    listen: Listen = Field((Address("127.0.0.1", 9079),), description="addresses of its own")
-    max_connections: int = Field(64, ge=1, description="connections open at once")
-    allow_public: bool = Field(False, description="listen where other machines can reach it, too")
-
-    @model_validator(mode="after")
-    def _never_public_by_accident(self) -> AdminSection:
-        for address in self.listen:
-            if not address.is_local and not self.allow_public:
-                raise ValueError(
-                    f'listen = "{address}" may be reached by strangers: use a loopback address or "unix:/path", '
-                    "or say allow_public = true where something else keeps them out"
-                )
-        return self
-
-
-class Config(_Section):
+class Config(Section):
     """The whole configuration. Front ends that are not ours have their options in further attributes, by section."""
 
     model_config = ConfigDict(extra="allow")

@@ -73,16 +73,17 @@ TABLE = (
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
     Row("mistakes", others="pydantic"),
     Row("plugins", ours="backend mistakes net.address", others="pydantic"),
-    Row("config", ours="mistakes net.address net.targets plugins", others="pydantic"),
+    Row("sections", ours="net.address net.targets", others="pydantic"),
+    Row("config", ours="mistakes plugins sections", others="pydantic"),
     Row("backends.layers", ours="backend feeds mistakes plugins", others="pydantic trio"),
     Row("reload", ours="config mistakes observe", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
-    Row("frontend", ours="config net.limits net.server observe service", others="trio"),
-    Row("doors.*", ours="config fingertrio frontend frontends net.limits net.targets observe plugins service"),
+    Row("frontend", ours="net.limits net.server observe sections service", others="trio"),
+    Row("doors.*", ours="config fingertrio frontend frontends net.limits net.targets observe plugins sections service"),
     Row(
         "app",
-        ours="backend config doors heartbeat mistakes net.listen observe plugins privileges reload service "
-        "supervisor systemd",
+        ours="backend config doors heartbeat mistakes net.listen observe plugins privileges reload sections "
+        "service supervisor systemd",
         others="trio",
     ),
     # The command line.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fingertrio.config import FingerSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.finger import FingerFrontend, FingerPolicy
 from fingertrio.frontends.forwarding import Forwarder
 from fingertrio.net.targets import parse_target
+from fingertrio.sections import FingerSection
 
 
 class _Finger:

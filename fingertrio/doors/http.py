@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fingertrio.config import HttpSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.net.limits import ConnectionCaps
+from fingertrio.sections import HttpSection
 
 
 class _Http:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 
-from fingertrio.config import Config, ListeningSection
+from fingertrio.config import Config
 from fingertrio.frontend import Door, Frontend, TakesOptions
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe import Observer
 from fingertrio.plugins import FrontendPlugin
+from fingertrio.sections import ListeningSection
 from fingertrio.service import FingerService
 
 _CAPS = ("max_connections", "max_connections_per_address")
