@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import trio
@@ -19,6 +19,7 @@ from fingertrio.config import Config, load_config
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.observe import stderr_observer
+from fingertrio.plugins import Plugin, find_backend, installed_backends, installed_frontends
 from fingertrio.wire.text import clean_line
 
 MISTAKE = 2
@@ -79,8 +80,6 @@ def serve(path: Path | None = None) -> None:
 def check_config(path: Path) -> None:
     """Say what is wrong with a configuration file, or that nothing is. Opens no port and no backend."""
     config = _load(path)
-    from fingertrio.plugins import find_backend  # noqa: PLC0415 -- as in serve
-
     try:
         find_backend(config.backend.use, str(path)).check_options(config.backend.options, str(path))
     except ConfigError as error:
@@ -91,21 +90,13 @@ def check_config(path: Path) -> None:
 @cli.command()
 def backends() -> None:
     """List the backends that are installed, with their options."""
-    from fingertrio.plugins import installed_backends  # noqa: PLC0415 -- as in serve
+    _list(installed_backends())
 
-    for plugin in installed_backends():
-        if isinstance(plugin, ConfigError):
-            click.secho(f"{plugin}\n", fg="red", err=True)
-            continue
-        click.echo(click.style(plugin.name, bold=True) + click.style(f"  ({plugin.package})", dim=True))
-        if summary := plugin.summary():
-            click.echo(click.wrap_text(summary, 100, "  ", "  "))
-        for option in plugin.options():
-            default = "required" if option.default is None else f"default {option.default}"
-            click.echo(f"    {click.style(option.name, fg='cyan')}  {option.kind}, {default}")
-            if option.description:
-                click.echo(click.wrap_text(option.description, 100, "        ", "        "))
-        click.echo()
+
+@cli.command()
+def frontends() -> None:
+    """List the front ends that are installed, by the section that opens each, with their options."""
+    _list(installed_frontends())
 
 
 @cli.command("finger")
@@ -163,6 +154,22 @@ for command in (
 def main() -> None:
     """The console script, under one name however it was called."""
     cli(prog_name="fingertrio")
+
+
+def _list(plugins: Iterable[Plugin[Any] | ConfigError]) -> None:
+    for plugin in plugins:
+        if isinstance(plugin, ConfigError):
+            click.secho(f"{plugin}\n", fg="red", err=True)
+            continue
+        click.echo(click.style(plugin.name, bold=True) + click.style(f"  ({plugin.package})", dim=True))
+        if summary := plugin.summary():
+            click.echo(click.wrap_text(summary, 100, "  ", "  "))
+        for option in plugin.options():
+            default = "required" if option.default is None else f"default {option.default}"
+            click.echo(f"    {click.style(option.name, fg='cyan')}  {option.kind}, {default}")
+            if option.description:
+                click.echo(click.wrap_text(option.description, 100, "        ", "        "))
+        click.echo()
 
 
 def _load(path: Path | None) -> Config:

@@ -259,15 +259,21 @@ def _kind(annotation: object) -> str:
     if origin is Literal:
         return " or ".join(json.dumps(argument) for argument in arguments)
     if origin in {Union, UnionType}:
-        return " or ".join(_kind(argument) for argument in arguments if argument is not type(None))
+        kinds = [_kind(argument) for argument in arguments if argument is not type(None)]
+        return " or ".join(dict.fromkeys(kinds))
     if origin is not None and issubclass(origin, Mapping):
-        return f"table of {_kind(arguments[-1])}s"
+        return f"table of {_plural(arguments[-1])}"
     if origin is not None and issubclass(origin, Sequence | AbstractSet):
-        return f"array of {_kind(arguments[0])}s"
+        return f"array of {_plural(arguments[0])}"
     is_table = isinstance(annotation, type) and (
         dataclasses.is_dataclass(annotation) or issubclass(annotation, Mapping | BaseModel)
     )
     return _WORDS.get(annotation, "table" if is_table else "string")  # URLs and networks are written as strings
+
+
+def _plural(annotation: object) -> str:
+    kind = _kind(annotation)
+    return kind if " or " in kind else f"{kind}s"
 
 
 def _default(value: object) -> str:

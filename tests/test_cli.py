@@ -200,6 +200,15 @@ def test_backends_are_listed_with_their_options():
     assert done.stderr == ""
 
 
+def test_front_ends_are_listed_with_their_options():
+    done = fingertrio("frontends")
+    assert done.returncode == 0
+    for name in ("finger", "setter", "http", "irc", "admin"):
+        assert f"{name}  (fingertrio)" in done.stdout
+    assert "listen  array of strings, required" in done.stdout
+    assert done.stderr == ""
+
+
 def test_on_a_terminal_it_says_where_every_door_is_and_what_to_type():
     leader, follower = os.openpty()
     process = subprocess.Popen(
