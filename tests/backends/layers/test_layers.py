@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from fingertrio.app import run
 from fingertrio.backend import Backend, BackendError, EmitsChanges
 from fingertrio.backends.file import FileOptions, open_file
 from fingertrio.backends.layers import Layer, LayersOptions, open_layers
 from fingertrio.backends.memory import MemoryOptions, open_memory
 from fingertrio.backends.plan import PlanBackend, PlanOptions
+from fingertrio.backends.sqlite import SQLiteOptions, open_sqlite
+from fingertrio.clients.finger import finger
+from fingertrio.clients.setter import set_status
+from fingertrio.config import load_config
+from fingertrio.observe import Observer
 from fingertrio.testing import CLAUSES, Clause, FakeReader, check_backend
+from fingertrio.wire.finger import Query
 
 MOSHEZ = {"moshez": "Happy and well"}
 ALICE = {"alice": "In the garden"}
@@ -82,25 +90,27 @@ class Passwords:
 
 
 class TestPubnix:
-    """Statuses that are set over everybody's ~/.plan."""
+    """Statuses in a database, over everybody's ~/.plan."""
 
     @pytest.fixture
     def pubnix(self, tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Backend]]:
+        homes = tmp_path / "home"
         for user, plan in {"moshez": "Gone fishing.\n", "alice": None}.items():
-            (tmp_path / user).mkdir()
+            (homes / user).mkdir(parents=True)
             if plan is not None:
-                (tmp_path / user / ".plan").write_text(plan)
+                (homes / user / ".plan").write_text(plan)
 
         @asynccontextmanager
         async def open_plan(options: PlanOptions) -> AsyncIterator[Backend]:
-            yield PlanBackend(options, Passwords(tmp_path))
+            yield PlanBackend(options, Passwords(homes))
 
+        sqlite = Layer(name="layer 1 (sqlite)", open=open_sqlite, options=SQLiteOptions(path=tmp_path / "f.db"))
         plans = Layer(name="layer 2 (plan)", open=open_plan, options=PlanOptions(min_uid=0, max_uid=2**32))
-        return over(memory({}), plans)
+        return over(sqlite, plans)
 
     async def test_keeps_the_contract(self, pubnix: Callable[[], AbstractAsyncContextManager[Backend]]) -> None:
         checked = await check_backend(pubnix, known={"moshez": "Gone fishing.", "alice": "No Plan."})
-        assert {"what_is_set_is_answered", "the_list_is_of_the_users"} <= set(checked)
+        assert {"what_is_set_is_answered", "the_list_is_of_the_users", "history_goes_back"} <= set(checked)
 
     async def test_shows_the_plan_until_a_status_is_set(
         self, pubnix: Callable[[], AbstractAsyncContextManager[Any]]
@@ -111,6 +121,8 @@ class TestPubnix:
             await backend.set_user("moshez", "Back")
             assert (await backend.get_user("moshez")).status == "Back"
             assert list(await backend.get_users()) == ["moshez", "alice"]
+            assert [info.status for info in await backend.get_history("moshez", 10)] == ["Back"]
+            assert await backend.get_history("alice", 10) == []  # "No Plan." began nobody knows when
 
 
 class TestOpening:
@@ -162,3 +174,46 @@ class TestOpening:
             async with over(noting("a"), self.failing(ValueError("no")))():
                 pytest.fail("opened")
         assert seen == ["open a", "close a"]
+
+
+async def test_the_whole_program_over_layers(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("alice: In the garden\n")
+    (tmp_path / "f.toml").write_text(f"""
+        [backend]
+        use = "layers"
+        [[backend.layers]]
+        use = "sqlite"
+        path = "{tmp_path}/f.db"
+        [[backend.layers]]
+        use = "file"
+        path = "{tmp_path}/users"
+        on_failure = "skip"
+        [finger]
+        listen = "127.0.0.1:0"
+        [setter]
+        listen = "127.0.0.1:0"
+        [process]
+        run_as_root = true
+    """)
+    opened, stopping = trio.Event(), trio.Event()
+    places: dict[str, tuple[str, int]] = {}
+
+    def ready(addresses: Mapping[str, Sequence[str]]) -> None:
+        for door, (address,) in addresses.items():
+            host, _, port = address.rpartition(":")
+            places[door] = host, int(port)
+        opened.set()
+
+    async def ask(user: str) -> bytes:
+        return await finger(Query(user), *places["finger"], timeout=5)
+
+    async with trio.open_nursery() as nursery:
+        config = load_config(tmp_path / "f.toml", {})
+        nursery.start_soon(partial(run, config, Observer(), ready=ready, stopping=stopping))
+        with trio.fail_after(10):
+            await opened.wait()
+        assert await ask("alice") == b"In the garden\r\n"
+        await set_status("alice", "Inside", host=places["setter"][0], port=places["setter"][1], path="")
+        assert await ask("alice") == b"Inside\r\n"
+        assert (await ask("")).endswith(b"alice  Inside\r\n")
+        stopping.set()
