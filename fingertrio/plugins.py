@@ -11,13 +11,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union
@@ -168,7 +170,7 @@ def find_backend(name: str, source: str = "configuration", section: str = "backe
     Raises:
         ConfigError: there is none, or it cannot be imported, or it is not made as the contract says.
     """
-    for point in entry_points(group=BACKENDS, name=name):
+    for point in _points(BACKENDS).select(name=name):
         return _load(point, source)
     raise ConfigError(f'{source}: [{section}] use: no backend "{name}"; installed are: {", ".join(backend_names())}')
 
@@ -179,7 +181,7 @@ def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[
     Raises:
         ConfigError: as `find_backend`.
     """
-    points = {point.name: point for point in entry_points(group=FRONTENDS)}
+    points = {point.name: point for point in _points(FRONTENDS)}
     found = {}
     for name in names:
         if name not in points:
@@ -198,13 +200,23 @@ def installed_frontends() -> Sequence[FrontendPlugin | ConfigError]:
     return _installed(FRONTENDS)
 
 
+def _points(group: str) -> EntryPoints:
+    return _look(group, tuple(sys.path))
+
+
+@cache
+def _look(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """What is installed. Looked at once: it takes milliseconds, and without privileges it may be out of reach."""
+    return entry_points(group=group)
+
+
 def _names(group: str) -> list[str]:
-    return sorted(point.name for point in entry_points(group=group))
+    return sorted(_points(group).names)
 
 
 def _installed(group: str) -> list[Plugin[Any] | ConfigError]:
     found: list[Plugin[Any] | ConfigError] = []
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+    for point in sorted(_points(group), key=lambda point: point.name):
         try:
             found.append(_load(point, point.name))
         except ConfigError as error:

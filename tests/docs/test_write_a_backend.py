@@ -97,6 +97,8 @@ def serving(python: Path, config: Path) -> Iterator[dict[str, str]]:
                 addresses[event["door"]] = event["address"]
             if event["event"] == "ready":
                 break
+        else:
+            pytest.fail(f"it ended before it was ready, with status {process.wait()}")
         yield addresses
     finally:
         process.terminate()
