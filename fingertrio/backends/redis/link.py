@@ -177,22 +177,23 @@ class Link:
         pause = first
         starting = True
         while True:
-            came, failure = await self._have_session(task_status if starting else trio.TASK_STATUS_IGNORED)
-            if came:
-                pause = first
-            else:
+            held, failure = await self._have_session(task_status if starting else trio.TASK_STATUS_IGNORED)
+            if held is None:
                 if starting and isinstance(failure, _REFUSED):
                     raise ValueError(f"{self._name}: {failure}") from failure
                 self._tell_failure(failure)
                 if starting:
                     task_status.started()
+            elif held > pause:  # one that falls down sooner than it was waited for is waited for longer
+                pause = first
             starting = False
             await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
             pause = min(pause * 2, longest)
 
-    async def _have_session(self, task_status: trio.TaskStatus[None]) -> tuple[bool, BaseException]:
-        """Connect, and go on until something fails. Gives whether a session came about, and what failed."""
+    async def _have_session(self, task_status: trio.TaskStatus[None]) -> tuple[float | None, BaseException]:
+        """Connect, and go on until something fails. Gives for how many seconds there was a session, and what failed."""
         session: Session | None = None
+        began = 0.0
         failure: BaseException = TimeoutError(f"no answer within {self._timeout:g} seconds")
         try:
             with trio.CancelScope(deadline=trio.current_time() + self._timeout) as connecting:
@@ -200,6 +201,7 @@ class Link:
                     await self._prepare(store)
                     connecting.deadline = inf
                     session = Session(store)
+                    began = trio.current_time()
                     self._begin(session)
                     task_status.started()
                     with session.scope:
@@ -212,7 +214,7 @@ class Link:
             if session is not None and self._session is session:  # we are cancelled: nobody is told, only cut off
                 self._session = None
                 session.end(failure)
-        return session is not None, failure
+        return (None if session is None else trio.current_time() - began), failure
 
     async def _keep(self, session: Session, task: Callable[[], Awaitable[None]]) -> None:
         try:
