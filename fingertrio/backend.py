@@ -31,7 +31,7 @@ class UserInfo:
         status: text, lines separated by LF, without a trailing one. It is shown as it is, after filtering.
         name: the full name, which RFC 1288 section 2.5 wants in every full answer.
         since: when this status was set; aware (with a time zone).
-        until: when it stops to hold; aware. A backend never returns a status whose `until` has passed.
+        until: when it stops to hold; aware. `get_user` never answers with a status whose `until` has passed.
         details: what /W adds, in the order in which it is shown: "project", "pubkey", "pronouns", "timezone", links.
     """
 
