@@ -53,7 +53,7 @@ TABLE = (
     Row("service", ours="backend calls feeds names observe", others="trio"),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
-    Row("clients", ours="wire", others="httpx2 trio"),
+    Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
     Row("backends.*", ours="backend clients feeds names wire", others="pydantic trio"),
     Row("backends.redis", ours="backend feeds", others="anyio coredis pydantic trio"),
     # Front ends ask the service. None knows another, and none knows a backend.
