@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import timeit
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -168,6 +169,16 @@ def test_list_keeps_each_user_short() -> None:
     answer = render_list([UserInfo("a", "x" * 16_000, name="y" * 16_000)])
     assert len(answer) < 500
     assert b"x..." in answer
+
+
+def test_list_does_not_read_plans_to_their_end() -> None:
+    """It is rendered in one piece, in which nobody else is answered."""
+
+    def seconds(status: str) -> float:
+        users = [UserInfo(f"user{number}", status) for number in range(500)]
+        return min(timeit.repeat(lambda: render_list(users), number=1, repeat=3))
+
+    assert seconds("\tx" * 8000) < 5 * seconds("\tx" * 250)
 
 
 def test_empty_list_has_words_of_its_own() -> None:
