@@ -110,12 +110,36 @@ def finger_command(target: str, verbose: bool, ascii_only: bool, timeout: float)
     Without @HOST the fingertrio of this machine is asked, at 127.0.0.1:7979; with it, port 79. user@host1@host2 asks
     host2 to forward. What steers a terminal is left out of the answer.
 
-    Exit status: 0 an answer; 1 no such user; 2 wrong usage; 3 nobody could be asked; 4 the answer is not whole.
+    Exit status: 0 an answer; 1 no such user; 2 wrong usage; 3 nobody could be asked; 4 the answer is not whole; 5 the
+    server refused or failed.
     """
     from fingertrio.ask import ask  # noqa: PLC0415 -- as in serve
 
     try:
         status = trio.run(lambda: ask(target, verbose=verbose, ascii_only=ascii_only, timeout=timeout))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(status)
+
+
+@cli.command("watch")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Web door of the fingertrio to watch.")
+@click.option("--json/--text", "as_json", default=None, help="By default text on a terminal, JSON lines otherwise.")
+@click.option("--once", is_flag=True, help="Show what holds now, and end.")
+@click.argument("users", metavar="[USER]...", nargs=-1)
+def watch_command(users: tuple[str, ...], url: str, as_json: bool | None, once: bool) -> None:
+    """Show what each USER, or everybody, is up to, and every change as it happens.
+
+    It comes back after a break, misses nothing and shows nothing twice. Ctrl-C ends it.
+
+    Exit status: 0 it was ended, or with --once all was shown; 1 with --once, one of USER is not there; 2 wrong usage;
+    3 there is nothing to watch.
+    """
+    from fingertrio.watch import JSONLines, Lines, watch  # noqa: PLC0415 -- as in serve
+
+    show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
+    try:
+        status = trio.run(lambda: watch(url, users, show, once=once))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     sys.exit(status)
@@ -127,6 +151,7 @@ def finger_command(target: str, verbose: bool, ascii_only: bool, timeout: float)
 @click.argument("status")
 def set_command(place: str, user: str, status: str) -> None:
     """Set USER's STATUS through a setter door."""
+    from fingertrio.clients.dial import RemoteError  # noqa: PLC0415 -- as in serve
     from fingertrio.clients.setter import SetterError, set_status  # noqa: PLC0415 -- as in serve
 
     try:
@@ -135,7 +160,7 @@ def set_command(place: str, user: str, status: str) -> None:
         trio.run(lambda: set_status(user, status, host=address.host, port=address.port, path=path))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except (SetterError, OSError) as error:
+    except (SetterError, RemoteError, OSError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise click.ClickException(f"{place}: {clean_line(reason)}") from None
     click.echo("OK")

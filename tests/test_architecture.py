@@ -88,6 +88,7 @@ TABLE = (
     ),
     # The command line.
     Row("ask", ours="clients wire", others="click"),
+    Row("watch", ours="clients names wire", others="click trio"),
     Row("banner", ours="observe", others="click"),
     Row("cli_store", ours="backends.sqlite config mistakes plugins wire", others="click"),
     Row(
