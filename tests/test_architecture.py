@@ -93,7 +93,7 @@ TABLE = (
     Row("cli_store", ours="backends.sqlite config mistakes plugins wire", others="click"),
     Row(
         "cli",
-        ours="app ask banner cli_store clients config fingertrio mistakes net.address observe plugins wire",
+        ours="app ask banner cli_store clients config fingertrio mistakes net.address observe plugins watch wire",
         others="click trio",
     ),
     Row("__main__", ours="cli"),
