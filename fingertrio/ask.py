@@ -7,12 +7,12 @@ import ipaddress
 import click
 
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
-from fingertrio.clients.finger import FINGER_PORT, answer_text, finger, is_verdict
+from fingertrio.clients.finger import FAILED_PATTERNS, FINGER_PORT, answer_text, finger, is_verdict
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import Query, parse_query
 from fingertrio.wire.text import clean_line
 
-ANSWERED, UNKNOWN, NOT_ASKED, NOT_WHOLE = 0, 1, 3, 4
+ANSWERED, UNKNOWN, NOT_ASKED, NOT_WHOLE, REFUSED = 0, 1, 3, 4, 5
 
 # Where `make run` and `python -m fingertrio` listen.
 _HERE = ("127.0.0.1", 7979)
@@ -38,7 +38,9 @@ async def ask(target: str, *, verbose: bool, ascii_only: bool, timeout: float) -
     if ascii_only:
         text = text.encode("ascii", "replace").decode()
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
-    return UNKNOWN if status == ANSWERED and is_verdict(text) else status
+    if status == ANSWERED and is_verdict(text):
+        return UNKNOWN
+    return REFUSED if status == ANSWERED and is_verdict(text, FAILED_PATTERNS) else status
 
 
 def parse_target(target: str, *, verbose: bool) -> tuple[Query, str, int]:

@@ -49,7 +49,7 @@ def _to_try(door: str, place: str) -> str:
         case "finger":
             return f"{program} finger @{place}"
         case "setter":
-            return f'{program} set --at {place} moshez "In the garden"'
+            return f'{program} set --at {place} moshez "Happy and well"'
         case "http":
             return f"{place}/ in a browser, or curl {place}/api/users"
         case "irc":

@@ -213,13 +213,22 @@ def stderr_observer(*, human: bool | None = None, level: str = "info", anonymize
 
 
 def describe(exc: BaseException) -> str:
-    """An exception and the chain of its causes in one line: `BackendError: gone: ConnectionRefusedError: ...`."""
+    """An exception and the chain of its causes in one line: `BackendError: gone, caused by TimeoutError: ...`.
+
+    What only wraps another (a group, trio's "all attempts failed") is left out.
+    """
     parts: list[str] = []
     link: BaseException | None = exc
     while link is not None and len(parts) < 5:
-        parts.append(f"{type(link).__name__}: {link}" if str(link) else type(link).__name__)
-        if isinstance(link, BaseExceptionGroup):
-            link = link.exceptions[0]
-        else:
-            link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        cause = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else _cause(link)
+        wraps = isinstance(link, BaseExceptionGroup) or (
+            type(link) is OSError and link.errno is None and isinstance(cause, BaseExceptionGroup)
+        )
+        if not wraps:
+            parts.append(f"{type(link).__name__}: {link}" if str(link) else type(link).__name__)
+        link = cause
     return ", caused by ".join(parts)
+
+
+def _cause(exc: BaseException) -> BaseException | None:
+    return exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)

@@ -38,7 +38,9 @@ from fingertrio.observe import Observer, describe
 # A status is a few words or a plan file; past this size somebody stores files in it.
 STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
 
-_FEED_BACKOFF = (0.25, 10.0)  # seconds: first and longest wait before a broken change feed is entered again
+# Seconds before a broken change feed is entered again: at first, and at most. A source that was away shall be followed
+# again within five seconds of its return.
+_FEED_BACKOFF = (0.25, 2.0)
 
 T = TypeVar("T")
 

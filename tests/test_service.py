@@ -663,7 +663,7 @@ class TestBrokenFeed:
             backend.break_feed()
             await trio.sleep(120)
             pauses = [later - earlier for earlier, later in zip(backend.entered, backend.entered[1:], strict=False)]
-            for pause, expected in zip(pauses, [0.25, 0.5, 1, 2, 4, 8, 10, 10], strict=False):
+            for pause, expected in zip(pauses, [0.25, 0.5, 1, 2, 2, 2, 2, 2], strict=False):
                 assert expected / 2 <= pause <= expected * 1.5
             assert len(pauses) > 8
 
@@ -685,7 +685,7 @@ class TestBrokenFeed:
     async def test_one_that_is_entered_and_falls_down_again_is_not_entered_all_the_time(
         self, ends: bool, autojump_clock: MockClock
     ):
-        """Each entry forgets the whole cache: a few a minute are bearable, four a second are none."""
+        """Each entry forgets the whole cache: one in two seconds is bearable, four a second are none."""
         backend = LiveStore(MOSHEZ)
         backend.ends_feed = ends
         async with FingerService.open(backend):
@@ -695,7 +695,7 @@ class TestBrokenFeed:
                 for _ in range(1200):
                     await trio.sleep(0.1)
                     backend.break_feed()
-            assert len(backend.entered) <= 30
+            assert len(backend.entered) <= 80
 
     async def test_a_feed_that_held_for_long_is_entered_again_at_once(self, autojump_clock: MockClock):
         backend = LiveStore(MOSHEZ)

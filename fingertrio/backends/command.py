@@ -123,6 +123,7 @@ async def open_command(options: CommandOptions) -> AsyncIterator[CommandBackend]
 class _Said:
     """What a program has said so far, and how it ended."""
 
+    started: bool = False  # it had its place
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
     cut: bool = False  # there was more; the program was stopped
@@ -158,19 +159,23 @@ class CommandBackend:
             status = self._understand(said)
         except trio.TooSlowError:
             busy = f"{self._places.borrowed_tokens:g} of {self._options.limit} running"
-            cause: Exception = TimeoutError(f"{self._program}: no answer within {self._options.timeout:g} s ({busy})")
+            why = "while it ran" if said.started else f"waiting for a place, {busy}"
+            cause: Exception = TimeoutError(f"{self._program}: no answer within {self._options.timeout:g} s, {why}")
         except (OSError, subprocess.SubprocessError) as error:
             cause = error
         else:
             return None if status is None else UserInfo(user, status)
         if said.stderr:
-            _log.warning("%s, asked about %s, said: %s", self._program, user, escape(bytes(said.stderr), _STDERR_LIMIT))
+            _log.warning(
+                "%s, asked about %s, said: %s", self._program, user, escape(bytes(said.stderr).strip(), _STDERR_LIMIT)
+            )
         raise BackendError from cause
 
     async def _run(self, user: str, said: _Said) -> None:
         """Run the program for `user` and fill `said`. However this ends, the process and all it started are ended."""
         place = object()
         await self._places.acquire_on_behalf_of(place)
+        said.started = True
         with ExitStack() as held, ExitStack() as ends:
             held.callback(self._places.release_on_behalf_of, place)
             with ExitStack() as theirs:  # the program's must be the only copies, or its output would never end for us

@@ -20,7 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.clients.dial import RemoteError, is_public
-from fingertrio.clients.finger import ANSWER_LIMIT, FINGER_PORT, UNKNOWN_PATTERNS, answer_text, finger, is_verdict
+from fingertrio.clients.finger import (
+    ANSWER_LIMIT,
+    FAILED_PATTERNS,
+    FINGER_PORT,
+    UNKNOWN_PATTERNS,
+    answer_text,
+    finger,
+    is_verdict,
+)
 from fingertrio.names import is_user_name
 from fingertrio.wire.finger import Query
 
@@ -48,7 +56,7 @@ class FingerOptions(BaseModel):
         description="regular expressions; an answer of one line that is wholly one of them means: no such user",
     )
     failed: tuple[str, ...] = Field(
-        (r"internal error in server",),
+        FAILED_PATTERNS[:1],
         description="the same, for: the server cannot tell",
     )
 

@@ -28,6 +28,11 @@ UNKNOWN_PATTERNS = (
     r"(unknown user|user not found)\.?",
     r"login name: \S+\s+in real life: \?\?\?",  # System V and SunOS
 )
+# And that it cannot or will not tell.
+FAILED_PATTERNS = (
+    r"internal error in server",  # fingertrio, the tutorial
+    r"finger (online user list|forwarding service) denied(: .*)?",  # RFC 1288 section 3.2
+)
 # Longer than any of these sentences with a name of 64 letters in it. It also keeps patterns, of which somebody may have
 # written a slow one, away from text that a stranger chose at length.
 _VERDICT_LIMIT = 200  # characters

@@ -6,6 +6,7 @@ import os
 
 import trio
 
+from fingertrio.clients.dial import connect
 from fingertrio.wire.setter import OK, encode_request
 from fingertrio.wire.text import clean_line
 
@@ -24,12 +25,13 @@ async def set_status(
     Raises:
         ValueError: the name or the status cannot be sent.
         SetterError: it was refused, or no answer came within `timeout` seconds.
-        OSError: nobody listens there.
+        OSError: nobody listens at the unix socket.
+        RemoteError: nobody listens at the host and port; see `clients.dial.connect`.
     """
     request = encode_request(user, status)
     try:
         with trio.fail_after(timeout):
-            stream = await trio.open_unix_socket(path) if path else await trio.open_tcp_stream(host, port)
+            stream = await trio.open_unix_socket(path) if path else await connect(host, port)
             async with stream:
                 await stream.send_all(request)
                 await stream.send_eof()

@@ -118,11 +118,11 @@ def parse_query(line: bytes) -> Query:
     verbose = len(names) < len(words)
     if not names:
         return Query(verbose=verbose)
+    if any(name.startswith("/") for name in names):
+        raise ProtocolError("Unknown switch: there is only /W, and a space after it")
     if len(names) > 1:
         raise ProtocolError("One name at a time, please")
     user, *hosts = names[0].split("@")
-    if user.startswith("/"):
-        raise ProtocolError("Unknown switch: there is only /W, and a space after it")
     if not all(hosts):
         raise ProtocolError("A host name is missing after @")
     return Query(user, verbose=verbose, hosts=tuple(hosts))

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fingertrio.clients.dial import UnreachableError
 from fingertrio.clients.setter import ANSWER_LIMIT, SetterError, set_status
 from fingertrio.net.address import Address
 from fingertrio.net.listen import bind, close_all
@@ -141,7 +142,7 @@ async def test_one_that_never_answers_is_not_waited_for_longer_than_wished(autoj
 async def test_where_nobody_listens_it_says_so(tmp_path: Path):
     with loopback_listener() as sock:
         port = sock.getsockname()[1]
-    with pytest.raises(OSError, match=r"attempts to connect|refused"):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1: Connection refused"):
         await set_status("moshez", "well", host="127.0.0.1", port=port)
     with pytest.raises(FileNotFoundError):
         await set_status("moshez", "well", path=tmp_path / "nothing")

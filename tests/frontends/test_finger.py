@@ -137,6 +137,7 @@ QUERIES = {
     b"|id\r\n": b"No such user\r\n",
     b"0\r\n": b"No such user\r\n",
     b"moshez ada\r\n": b"One name at a time, please\r\n",
+    b"/x moshez\r\n": b"Unknown switch: there is only /W, and a space after it\r\n",
     b"\x00\r\n": b"Query holds a character that cannot be printed\r\n",
     b"\x1b[2J\r\n": b"Query holds a character that cannot be printed\r\n",
     b"\xff\xf4\xff\xfd\x06\r\n": b"Query is not UTF-8 text\r\n",

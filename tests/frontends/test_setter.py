@@ -183,7 +183,7 @@ async def test_a_connection_that_breaks_before_its_end_of_input_sets_nothing(sai
         (b"mos hez\r\nIn the garden\r\n", b"a user name is made of"),
         (b"moshez@host\r\nIn the garden\r\n", b"a user name is made of"),
         (b"../x\r\nIn the garden\r\n", b"a user name is made of"),
-        (b"mos\rhez\r\nIn the garden\r\n", b"a user name is made of"),
+        (b"mos\rhez\r\nIn the garden\r\n", b"a line end within a line"),
         (b"p\xd0\xb0ypal\r\nIn the garden\r\n", b"the user name mixes letters"),
         (b"x" * 65 + b"\r\nIn the garden\r\n", b"the user name is longer than 64 characters"),
         (b"x" * (NAME_LINE_LIMIT + 1) + b"\r\nIn the garden\r\n", b"line too long"),

@@ -82,7 +82,7 @@ REFUSED = [
     (b"/Wmoshez", "switch"),
     (b"/wmoshez", "switch"),
     (b"/W@host", "switch"),
-    (b"/X moshez", "One name"),
+    (b"/X moshez", "Unknown switch"),
     (b"/etc/passwd", "switch"),
     (b"a b", "One name"),
     (b"a b c d e f g h", "One name"),

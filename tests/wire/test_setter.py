@@ -52,6 +52,9 @@ def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
         (b"moshez\nIn the g\xe4rden\n", "not UTF-8"),
         (b"\xff\nwell\n", "not UTF-8"),
         (b"moshez\n\xed\xa0\x80\n", "not UTF-8"),  # a surrogate, encoded
+        (b"moshez\nIn the\rgarden\n", "a line end within a line"),
+        (b"moshez\nIn the\xc2\x85garden\n", "a line end within a line"),
+        (b"mos\rhez\nIn the garden\r\n", "a line end within a line"),
     ],
 )
 def test_everything_else_is_refused_with_its_reason(data: bytes, reason: str):
@@ -85,7 +88,7 @@ def test_what_is_sent_is_what_is_read(user: str, status: str):
     try:
         data = encode_request(user, status)
     except ValueError:
-        assert {"\r", "\n"} & set(user + status)
+        assert {"\r", "\n", "\x85"} & set(user + status)
     else:
         assert parse_request(data) == SetRequest(user, status)
 
