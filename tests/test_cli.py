@@ -110,6 +110,8 @@ def test_what_is_set_through_the_setter_is_shown_by_finger_at_once():
         done = fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden")
         assert (done.returncode, done.stdout) == (0, "OK\n")
         assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+        nobody = fingertrio("set", "--at", "127.0.0.1:1", "moshez", "In the garden")
+        assert (nobody.returncode, nobody.stderr) == (1, "Error: 127.0.0.1:1: 127.0.0.1: Connection refused\n")
         refused = fingertrio("set", "--at", addresses["setter"], "-x", "In the garden")
         assert refused.returncode == 2
         refused = fingertrio("set", "--at", addresses["setter"], "--", "-x", "In the garden")
@@ -124,6 +126,8 @@ def test_the_finger_command_asks_filters_and_tells_how_it_went():
         assert (answered.returncode, answered.stdout) == (0, "Happy and well\n")
         assert "ada" in fingertrio("finger", f"@{place}").stdout
         assert "Login: ada" in fingertrio("finger", "-l", f"ada@{place}").stdout
+        denied = fingertrio("finger", f"moshez@example.org@{place}")
+        assert (denied.returncode, denied.stdout) == (5, "Finger forwarding service denied\n")
         unknown = fingertrio("finger", f"nobody@{place}")
         assert (unknown.returncode, unknown.stdout) == (1, "No such user\n")
         fingertrio("set", "--at", addresses["setter"], "ada", "Grüße \x1b[31mrot")
