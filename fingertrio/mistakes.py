@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from pydantic import ValidationError
+
+# What pydantic calls a wrong type, in the words of TOML.
+_EXPECTED = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dataclass_type": "a table",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "tuple_type": "an array",
+    "list_type": "an array",
+    "set_type": "an array",
+    "frozen_set_type": "an array",
+    "string_type": "a string",
+    "path_type": "a string",
+    "bool_type": "a boolean, true or false",
+    "bool_parsing": "a boolean, true or false",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
 
 
 class ConfigError(Exception):
@@ -19,9 +41,15 @@ def report(source: str, mistakes: Sequence[str]) -> str:
     return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
 
 
-def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
-    """The mistakes in one table that a model has checked, a line each. `known` are its keys."""
-    return [mistake((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
+def explain(
+    section: str, error: ValidationError, known: Sequence[str], told: Container[int | str] = frozenset()
+) -> list[str]:
+    """The mistakes in one table that a model has checked, a line each. `known` are its keys, `told` are left out."""
+    return [
+        mistake((section, *entry["loc"]), entry["msg"], entry["type"], known)
+        for entry in error.errors()
+        if not entry["loc"] or entry["loc"][0] not in told
+    ]
 
 
 def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence[str]) -> str:
@@ -43,5 +71,14 @@ def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence
         return f"{where}: unknown {thing}; {hint}"
     if kind == "missing":
         return f"{where}: is missing"
-    message = message.removeprefix("Value error, ")
+    message = _in_words(message, kind)
     return f"{where}: {message[0].lower()}{message[1:]}" if not message.startswith('"') else f"{where}: {message}"
+
+
+def _in_words(message: str, kind: str) -> str:
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}"
+    if kind == "literal_error":
+        return message.replace("Input should be", "expected").replace("'", '"')
+    number = "a number " if kind.startswith(("greater_than", "less_than")) else ""
+    return message.removeprefix("Value error, ").replace("Input should be ", f"expected {number}", 1)

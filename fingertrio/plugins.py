@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from fingertrio.backend import Backend
-from fingertrio.mistakes import ConfigError, explain
+from fingertrio.mistakes import ConfigError, explain, mistake
 from fingertrio.net.address import Address
 
 BACKENDS = "fingertrio.backends"
@@ -70,10 +70,15 @@ class Plugin(Generic[Open]):
         Raises:
             OptionsError: with all mistakes.
         """
+        wrong = self._wrong_scalars(table) if isinstance(table, Mapping) else {}
+        mistakes = [mistake((section, name), "", kind, ()) for name, kind in wrong.items()]
         try:
-            return self._adapter().validate_python(dict(table) if isinstance(table, Mapping) else table)
+            options = self._adapter().validate_python(dict(table) if isinstance(table, Mapping) else table)
         except ValidationError as error:
-            raise OptionsError(explain(section, error, [option.name for option in self.options()])) from None
+            mistakes += explain(section, error, [option.name for option in self.options()], told=wrong)
+        if mistakes:
+            raise OptionsError(mistakes)
+        return options
 
     def check_options(self, table: object, source: str, section: str = "backend") -> object:
         """As `validate`, with one message for all mistakes.
@@ -113,6 +118,18 @@ class Plugin(Generic[Open]):
                 default = _default(field.default_factory())
             found.append(Option(field.name, _kind(hints[field.name]), default, field.metadata.get("description", "")))
         return found
+
+    def _wrong_scalars(self, table: Mapping[str, object]) -> dict[str, str]:
+        """Options that are of another type in TOML than their author's, as pydantic's errors, by name.
+
+        Authors write `int`, and pydantic would take "7" or true for one.
+        """
+        allowed = {option.name: _SCALARS[option.kind] for option in self.options() if option.kind in _SCALARS}
+        return {
+            name: allowed[name][0]
+            for name, value in table.items()
+            if name in allowed and isinstance(value, str | bool | int | float) and type(value) not in allowed[name][1]
+        }
 
     def _adapter(self) -> TypeAdapter[Any]:
         if issubclass(self.options_type, BaseModel):
@@ -260,6 +277,12 @@ _WORDS: Mapping[object, str] = {
     Address: "string",
     datetime: "date and time",
     type(None): "nothing",
+}
+
+_SCALARS: Mapping[str, tuple[str, frozenset[type]]] = {
+    "boolean": ("bool_type", frozenset({bool})),
+    "integer": ("int_type", frozenset({int})),
+    "number": ("float_type", frozenset({int, float})),
 }
 
 

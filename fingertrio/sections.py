@@ -5,12 +5,23 @@ The backend's own options are not here but with the backend, and those of other 
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
 from fingertrio.net.address import Address, parse_address
 from fingertrio.net.targets import parse_target
@@ -29,6 +40,10 @@ def _to_list(value: object) -> object:
 
 
 Listen = Annotated[tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list)]
+
+# TOML has types of its own: "5" is not 5 there, and who writes it has mistaken the key or the value. Strict as a whole
+# a model cannot be, for its tuples are arrays in TOML, and its paths strings.
+Number = Annotated[float, Strict()]  # an integer, too, but no boolean
 
 
 class Section(BaseModel):
@@ -53,10 +68,10 @@ class BackendSection(BaseModel):
 class ServiceSection(Section):
     """[service]: what stands between every door and the backend."""
 
-    deadline: float = Field(5.0, gt=0, description="seconds that the backend may take for one question")
-    cache_ttl: float = Field(1.0, ge=0, description="seconds that an answer holds where the backend emits no changes")
-    cache_size: int = Field(10_000, ge=1, description="answers kept in memory at most")
-    grace: float = Field(5.0, ge=0, description="seconds that what is in flight may take to finish at a stop")
+    deadline: Number = Field(5.0, gt=0, description="seconds that the backend may take for one question")
+    cache_ttl: Number = Field(1.0, ge=0, description="seconds that an answer holds where the backend emits no changes")
+    cache_size: StrictInt = Field(10_000, ge=1, description="answers kept in memory at most")
+    grace: Number = Field(5.0, ge=0, description="seconds that what is in flight may take to finish at a stop")
 
 
 class LogSection(Section):
@@ -66,7 +81,7 @@ class LogSection(Section):
     format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal, JSON lines otherwise"
     )
-    anonymize_addresses: bool = Field(False, description="cut peers' addresses: IPv4 to /24, IPv6 to /48")
+    anonymize_addresses: StrictBool = Field(False, description="cut peers' addresses: IPv4 to /24, IPv6 to /48")
 
 
 class ProcessSection(Section):
@@ -74,12 +89,14 @@ class ProcessSection(Section):
 
     user: str | None = Field(None, description="login name to become; needs root at start")
     group: str | None = Field(None, description="group to become; by default the user's own")
-    run_as_root: bool = Field(False, description="stay root where no user is given, instead of refusing to run")
+    run_as_root: StrictBool = Field(False, description="stay root where no user is given, instead of refusing to run")
 
 
 def _to_network(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, IPv4Network | IPv6Network):
         return value
+    if not isinstance(value, str):
+        raise ValueError('expected a network in quotes, such as "192.0.2.0/24"')  # noqa: TRY004 -- pydantic's way
     try:
         return ip_network(value)
     except ValueError:
@@ -96,10 +113,10 @@ Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_networ
 class LimitsSection(Section):
     """[limits]: how often one address (IPv6: one /64) may ask, each door counted apart."""
 
-    queries: float = Field(50.0, gt=0, description="queries a second, for ever")
-    query_burst: float = Field(500.0, ge=1, description="queries at once, after a silence")
-    writes: float = Field(2.0, gt=0, description="statuses set a second, for ever")
-    write_burst: float = Field(60.0, ge=1, description="statuses set at once, after a silence")
+    queries: Number = Field(50.0, gt=0, description="queries a second, for ever")
+    query_burst: Number = Field(500.0, ge=1, description="queries at once, after a silence")
+    writes: Number = Field(2.0, gt=0, description="statuses set a second, for ever")
+    write_burst: Number = Field(60.0, ge=1, description="statuses set at once, after a silence")
     exempt: Networks = Field(
         (ip_network("127.0.0.0/8"), ip_network("::1/128")), description="addresses that are not limited"
     )
@@ -112,8 +129,8 @@ class ListeningSection(Section):
     client_speaks_first: ClassVar[bool] = False
 
     listen: Listen = Field(description="addresses; empty where the service manager passes the sockets")
-    max_connections: int = Field(20_000, ge=1, description="connections open at once")
-    max_connections_per_address: int = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
+    max_connections: StrictInt = Field(20_000, ge=1, description="connections open at once")
+    max_connections_per_address: StrictInt = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
 
 
 class FingerSection(ListeningSection):
@@ -122,10 +139,10 @@ class FingerSection(ListeningSection):
     client_speaks_first: ClassVar[bool] = True
 
     answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
-    user_list: bool = Field(True, description="false answers an empty query with a refusal")
+    user_list: StrictBool = Field(True, description="false answers an empty query with a refusal")
     show: tuple[str, ...] | None = Field(None, description="facts that a full answer may show; without it, all")
-    ambiguous: bool = Field(False, description="the beginning of a name shows everybody it fits")
-    forwarding: bool = Field(False, description="pass user@host on to the hosts of forward_to")
+    ambiguous: StrictBool = Field(False, description="the beginning of a name shows everybody it fits")
+    forwarding: StrictBool = Field(False, description="pass user@host on to the hosts of forward_to")
     forward_to: tuple[str, ...] = Field((), description="hosts and networks that may be asked: names, addresses, CIDR")
 
     @field_validator("forward_to")
@@ -181,12 +198,12 @@ class HttpSection(ListeningSection):
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
         Field((), description='networks whose X-Forwarded headers are believed, "unix" for whoever uses a unix socket')
     )
-    keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
+    keep_alive: Number = Field(5.0, gt=0, description="seconds that an idle connection is kept")
     allowed_origins: tuple[Annotated[str, BeforeValidator(_to_origin)], ...] = Field(
         (), description='other sites whose pages may open the live feed, "https://example.org"; "*": all'
     )
-    max_watchers: int = Field(2000, ge=0, description="connections that may follow the live feed at once")
-    max_watchers_per_address: int = Field(64, ge=1, description="of these, from one address (IPv6: one /64)")
+    max_watchers: StrictInt = Field(2000, ge=0, description="connections that may follow the live feed at once")
+    max_watchers_per_address: StrictInt = Field(64, ge=1, description="of these, from one address (IPv6: one /64)")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> HttpSection:
@@ -198,31 +215,49 @@ class HttpSection(ListeningSection):
         return self
 
 
+_NICK_SPECIAL = r"[]\`_^{|}"  # RFC 2812, 2.3.1
+_NICK = re.compile(rf"[A-Za-z{re.escape(_NICK_SPECIAL)}][A-Za-z0-9{re.escape(_NICK_SPECIAL)}-]{{0,29}}")
+
+
 class IrcSection(Section):
     """[irc]: a bot that answers private messages."""
 
     server: Address = Field(description="host and port of the IRC server")
-    nick: str = Field(
-        "fingerbot",
-        pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
-        description="what it is called there",
-    )
+    nick: str = Field("fingerbot", description="what it is called there")
 
     @field_validator("server", mode="before")
     @classmethod
     def _server(cls, value: object) -> Address:
-        address = _to_address(value)
+        if isinstance(value, Address):
+            return value
+        if not isinstance(value, str):
+            raise ValueError('expected an address in quotes, "irc.example.net:6667"')  # noqa: TRY004 -- pydantic's way
+        expected = f'"{value}" is not the address of a server: expected a host and a port, "irc.example.net:6667"'
+        try:
+            address = parse_address(value)
+        except ValueError:
+            raise ValueError(expected) from None
         if address.path is not None or not address.port:
-            raise ValueError('expected a host and a port, such as "irc.example.net:6667"')
+            raise ValueError(expected)
         return address
+
+    @field_validator("nick")
+    @classmethod
+    def _nick(cls, value: str) -> str:
+        if _NICK.fullmatch(value) is None:
+            raise ValueError(
+                f'"{value}" is no nickname: expected a letter or one of {_NICK_SPECIAL}, and up to 29 more of these, '
+                "digits and -"
+            )
+        return value
 
 
 class AdminSection(ListeningSection):
     """[admin]: /metrics, /healthz and /readyz, for who runs the server. They tell who asks how much, and what fails."""
 
     listen: Listen = Field((Address("127.0.0.1", 9079),), description="addresses of its own")
-    max_connections: int = Field(64, ge=1, description="connections open at once")
-    allow_public: bool = Field(False, description="listen where other machines can reach it, too")
+    max_connections: StrictInt = Field(64, ge=1, description="connections open at once")
+    allow_public: StrictBool = Field(False, description="listen where other machines can reach it, too")
 
     @model_validator(mode="after")
     def _never_public_by_accident(self) -> AdminSection:

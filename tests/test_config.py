@@ -137,8 +137,15 @@ def test_the_environment_overrides_the_file(write):
             '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nallowed_origins = ["https://example.org/"]\n',
             ["[http] allowed_origins.0", '"https://example.org/"', "without a path"],
         ),
-        ('[backend]\nuse = "memory"\n[irc]\nserver = "irc"\n', ["[irc] server", "irc"]),
-        ('[backend]\nuse = "memory"\n[irc]\nserver = "irc:6667"\nnick = "no spaces"\n', ["[irc] nick"]),
+        (
+            '[backend]\nuse = "memory"\n[irc]\nserver = "irc.example.net"\n',
+            ["[irc] server", '"irc.example.net" is not', '"irc.example.net:6667"'],
+        ),
+        ('[backend]\nuse = "memory"\n[irc]\nserver = 6667\n', ["[irc] server: expected an address in quotes"]),
+        (
+            '[backend]\nuse = "memory"\n[irc]\nserver = "irc:6667"\nnick = "no spaces"\n',
+            ['[irc] nick: "no spaces" is no nickname: expected a letter'],
+        ),
         (
             '[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nforwarding = true\n',
             ["[finger]", "forward_to"],
@@ -147,7 +154,10 @@ def test_the_environment_overrides_the_file(write):
             '[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nforward_to = ["a b"]\n',
             ["[finger] forward_to", '"a b"'],
         ),
-        ('backend = "memory"\n', ["[backend]", "dictionary"]),
+        ('backend = "memory"\n', ["[backend]: expected a table"]),
+        ('[backend]\nuse = "memory"\n[finger]\nlisten = 79\n', ["[finger] listen: expected an array"]),
+        ('[backend]\nuse = "memory"\n[limits]\nexempt = [1]\n', ["[limits] exempt.0", "expected a network in quotes"]),
+        ('[backend]\nuse = "memory"\n[log]\nlevel = "x"\n', ['[log] level: expected "debug", "info", "warning" or']),
         (
             '[backend]\nuse = "memory"\n[admin]\nlisten = ["127.0.0.1:0", "192.0.2.1:9079"]\n',
             ["[admin]", '"192.0.2.1:9079"', "loopback", "allow_public = true"],
@@ -161,6 +171,28 @@ def test_a_mistake_is_named_with_its_file_its_key_and_what_was_expected(write, t
     for part in parts:
         assert part in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "expected"),
+    [
+        ("service", 'deadline = "5"', "a number"),
+        ("service", "grace = true", "a number"),
+        ("service", "cache_size = 10.0", "an integer"),
+        ("service", "deadline = 0", "a number greater than 0"),
+        ("admin", 'max_connections = "7"', "an integer"),
+        ("admin", "max_connections = true", "an integer"),
+        ("admin", "allow_public = 0", "a boolean, true or false"),
+        ("log", 'anonymize_addresses = "yes"', "a boolean, true or false"),
+    ],
+)
+def test_a_value_of_another_type_is_a_mistake_however_it_might_be_read(write, section, line, expected):
+    message = mistake(write(f'[backend]\nuse = "memory"\n[{section}]\n{line}\n'))
+    assert message.endswith(f"[{section}] {line.split()[0]}: expected {expected}")
+
+
+def test_an_integer_is_a_number(write):
+    assert load_config(write('[backend]\nuse = "memory"\n[service]\ndeadline = 3\n'), {}).service.deadline == 3.0
 
 
 def test_all_mistakes_are_told_at_once(write):

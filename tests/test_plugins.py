@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from fingertrio.backend import Backend, UserInfo
 from fingertrio.mistakes import ConfigError
-from fingertrio.plugins import _load, backend_names, find_backend, installed_backends
+from fingertrio.plugins import OptionsError, _load, backend_names, find_backend, installed_backends
 
 
 class Somebody:
@@ -90,6 +90,14 @@ def test_options_are_checked_by_the_backends_own_type(name):
         plugin.check_options({"path": "/x", "deph": 4}, "f.toml")
     with pytest.raises(ConfigError, match=r"\[backend\] depth: .*integer"):
         plugin.check_options({"path": "/x", "depth": "deep"}, "f.toml")
+
+
+@pytest.mark.parametrize("name", ["open_dataclass", "open_model"])
+@pytest.mark.parametrize("depth", ["3", True, 3.0])
+def test_an_option_of_another_type_is_a_mistake_and_told_once_with_all_others(name, depth):
+    with pytest.raises(OptionsError) as caught:
+        load(name).validate({"depth": depth}, "backend")
+    assert sorted(caught.value.mistakes) == ["[backend] depth: expected an integer", "[backend] path: is missing"]
 
 
 def test_options_are_listed_with_type_default_and_description():

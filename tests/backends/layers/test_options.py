@@ -87,7 +87,7 @@ MEMORY = '[[backend.layers]]\nuse = "memory"\n'
             ],
         ),
         (f"{MEMORY}[[backend.layers]]\npath = 'users'", ["layer 2: [backend.layers] use: is missing"]),
-        (f"{MEMORY}on_failure = 'ignore'", ["layer 1: [backend.layers] on_failure: ", "'fail' or 'skip'"]),
+        (f"{MEMORY}on_failure = 'ignore'", ["layer 1: [backend.layers] on_failure: ", '"fail" or "skip"']),
         (f"{MEMORY}on_failure = 'skip'\nskip_after = 0", ["layer 1: [backend.layers] skip_after: ", "greater than 0"]),
         (
             '[[backend.layers]]\nuse = "layers"\n[[backend.layers.layers]]\nuse = "nosuch"',
