@@ -1,12 +1,13 @@
 """The embedded default: statuses in one SQLite file, as durable as the disk, with nothing to install or to run beside.
 
-    schema.py    the tables, their version, migrations
-    rows.py      every statement, as functions of a connection
-    files.py     making, opening and recognising the file
-    store.py     the open file, for threads: reading, committing together, noticing others
-    lane.py      many who ask, one thread that works, in batches
-    backend.py   the contract, over a store and lanes
-    admin.py, transfer.py, backup.py   what the command line does to a file, whether it is served or not
+    schema.py               the tables, their version, migrations
+    rows.py, writing.py     every statement, as functions of a connection
+    files.py, opening.py    making, recognising and opening the file
+    store.py                the open file, for threads: reading, committing together, noticing others
+    lane.py                 many who ask, one thread that works, in batches
+    backend.py              the contract, over a store and lanes
+    admin.py, backup.py, transfer.py, sources.py, checks.py
+                            what the command line does to a file, whether it is served or not
 
 An `OK` means that the status outlasts a loss of power: each commit waits for the disk (synchronous = FULL). Sets that
 arrive while the disk is waited for share the next commit, so that it costs one set's latency and not everybody's

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fingertrio.backend import UserInfo
-from fingertrio.backends.sqlite import checks, files, rows
+from fingertrio.backends.sqlite import checks, files, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, check, connect, open_to_write, transaction
-from fingertrio.backends.sqlite.rows import Retention, microseconds
+from fingertrio.backends.sqlite.rows import Put, Retention, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: 
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is not None:
             raise ValueError(f"there is a user {login} already")
-        rows.add(connection, login)
+        writing.add(connection, login)
         _change(connection, login, edit, retention)
 
 
@@ -117,7 +117,7 @@ def remove_user(connection: sqlite3.Connection, login: str) -> None:
         user = _find_id(connection, login)
         if user is None:
             raise ValueError(f"there is no user {login}")
-        rows.erase_log(connection, user)
+        writing.erase_log(connection, user)
         connection.execute("DELETE FROM user WHERE id = ?", (user,))
 
 
@@ -131,10 +131,10 @@ def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: R
     if edit.name is not None:
         name = checks.full_name(edit.name)
     details = checks.details({**rows.details_from_json(text), **edit.details})
-    rows.describe(connection, user, name, details)
+    writing.describe(connection, user, name, details)
     if edit.status is not None:
         time = now()
         until = None if edit.until is None else microseconds(edit.until)
         if until is not None and until <= time:
             raise ValueError("the time until which the status should hold has passed")
-        rows.put(connection, login, checks.status(edit.status), until, time, retention)
+        writing.put(connection, [Put(login, checks.status(edit.status), until)], time, retention)

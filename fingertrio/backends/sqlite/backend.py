@@ -16,8 +16,8 @@ import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite.lane import Lane
-from fingertrio.backends.sqlite.rows import microseconds, moment
-from fingertrio.backends.sqlite.store import Put, Store
+from fingertrio.backends.sqlite.rows import Put, microseconds, moment
+from fingertrio.backends.sqlite.store import Store
 from fingertrio.feeds import ChangeHub
 
 # Seconds between looks at what others did. One costs some 80 us, most of them for the way into a thread and back.

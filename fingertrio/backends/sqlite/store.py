@@ -20,23 +20,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.backends.sqlite import files, rows, schema
+from fingertrio.backends.sqlite import files, rows, schema, writing
 from fingertrio.backends.sqlite.failures import concerns_all, failure
 from fingertrio.backends.sqlite.opening import check, connect, open_to_write, transaction
-from fingertrio.backends.sqlite.rows import Retention
+from fingertrio.backends.sqlite.rows import Put, Retention
 
 _log = logging.getLogger(__name__)
-
-
-class Put(NamedTuple):
-    """A status to be set; `until` in microseconds. A tuple, since thousands are made in a second."""
-
-    login: str
-    text: str
-    until: int | None
 
 
 class _Connection:
@@ -175,8 +166,7 @@ class Store:
     def _commit_together(self, puts: Sequence[Put]) -> list[UserInfo]:
         connection = self._to_write()
         with transaction(connection):
-            now = self._now()
-            return [rows.put(connection, put.login, put.text, put.until, now, self._retention) for put in puts]
+            return writing.put(connection, puts, self._now(), self._retention)
 
     def forget(self, after: int, count: int) -> int | None:
         """Trim the history of the next `count` users, by id, after the user `after`; the last one's id, None: all done.
@@ -188,9 +178,9 @@ class Store:
             with self._writer.lock:
                 connection = self._to_write()
                 with transaction(connection):
-                    users = rows.users_after(connection, after, count)
+                    users = writing.users_after(connection, after, count)
                     for user in users:
-                        rows.trim(connection, user, self._now(), self._retention)
+                        writing.trim(connection, user, self._now(), self._retention)
                 return users[-1] if len(users) == count else None
         except sqlite3.Error as error:
             raise failure(error) from error

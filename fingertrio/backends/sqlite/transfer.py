@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fingertrio.backends.sqlite import admin, rows
+from fingertrio.backends.sqlite import admin, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, transaction
-from fingertrio.backends.sqlite.rows import Retention, moment
+from fingertrio.backends.sqlite.rows import Put, Retention, moment
 from fingertrio.backends.sqlite.sources import Bad, Reading, Record
 
 # Seconds that one transaction of an import lasts: how long a server's sets wait for it.
@@ -61,7 +61,7 @@ def count_users(connection: sqlite3.Connection) -> int:
 def _export(connection: sqlite3.Connection, user: int, login: str, name: str | None, details: str) -> str:
     statuses = [
         {"status": said.text, "since": _time(said.since), "until": None if said.until is None else _time(said.until)}
-        for said in rows.log_of(connection, user)
+        for said in writing.log_of(connection, user)
     ]
     record = {"user": login, "name": name, "details": json.loads(details), "statuses": statuses}
     return json.dumps(record, ensure_ascii=False)
@@ -138,28 +138,28 @@ def _apply(connection: sqlite3.Connection, record: Record, retention: Retention)
     """Let the database say what the record says, and keep what it does not speak of. False: it does already."""
     now = admin.now()
     found = connection.execute("SELECT id, name, details FROM user WHERE login = ?", (record.login,)).fetchone()
-    user, name, text = found or (rows.add(connection, record.login), None, "{}")
+    user, name, text = found or (writing.add(connection, record.login), None, "{}")
     changed = found is None
     details = dict(rows.details_from_json(text))
     if (record.name or name, {**details, **record.details}) != (name, details):
-        rows.describe(connection, user, record.name or name, {**details, **record.details})
+        writing.describe(connection, user, record.name or name, {**details, **record.details})
         changed = True
     if record.present is not None:
         return _apply_present(connection, user, record, now, retention) or changed
-    here = rows.log_of(connection, user)
+    here = writing.log_of(connection, user)
     merged = {said.since: said for said in (*here, *record.said)}
-    wanted = rows.retained([merged[since] for since in sorted(merged)], now, retention)
+    wanted = writing.retained([merged[since] for since in sorted(merged)], now, retention)
     if wanted != here:
-        rows.rewrite_log(connection, user, wanted)
+        writing.rewrite_log(connection, user, wanted)
         changed = True
     return changed
 
 
 def _apply_present(connection: sqlite3.Connection, user: int, record: Record, now: int, retention: Retention) -> bool:
-    lasting, latest = rows.last_said(connection, user)
+    lasting, latest = writing.last_said(connection, user)
     if record.present is None or record.present == lasting:
         return False
     written = record.written
     since = written if written is not None and latest < written < now else now
-    rows.put(connection, record.login, record.present, None, since, retention)
+    writing.put(connection, [Put(record.login, record.present)], since, retention)
     return True

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.backends.sqlite.rows import Retention
-from fingertrio.backends.sqlite.store import Put, Store
+from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.backends.sqlite.store import Store
 
 SECOND = 1_000_000  # microseconds
 

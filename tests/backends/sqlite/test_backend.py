@@ -17,8 +17,8 @@ from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite import SQLiteBackend, SQLiteOptions, open_sqlite, rows
 from fingertrio.backends.sqlite.backend import LOOK
 from fingertrio.backends.sqlite.backup import back_up, restore
-from fingertrio.backends.sqlite.rows import Retention
-from fingertrio.backends.sqlite.store import Put, Store
+from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.backends.sqlite.store import Store
 from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of
 
 SOON = timedelta(milliseconds=200)

@@ -9,8 +9,8 @@ import pytest
 from fingertrio.backend import BackendError
 from fingertrio.backends.sqlite import opening
 from fingertrio.backends.sqlite.backup import back_up, restore
+from fingertrio.backends.sqlite.rows import Put
 from fingertrio.backends.sqlite.schema import MIGRATIONS, migrate
-from fingertrio.backends.sqlite.store import Put
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
 

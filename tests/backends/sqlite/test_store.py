@@ -14,8 +14,8 @@ import pytest
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.sqlite import opening
 from fingertrio.backends.sqlite.backup import back_up
+from fingertrio.backends.sqlite.rows import Put
 from fingertrio.backends.sqlite.schema import APPLICATION_ID
-from fingertrio.backends.sqlite.store import Put
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
 

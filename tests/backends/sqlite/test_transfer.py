@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from fingertrio.backend import BackendError
-from fingertrio.backends.sqlite import transfer
+from fingertrio.backends.sqlite import transfer, writing
 from fingertrio.backends.sqlite.admin import Edit, add_user, administered, change_user
-from fingertrio.backends.sqlite.rows import Retention
+from fingertrio.backends.sqlite.rows import Put, Retention, Said
 from fingertrio.backends.sqlite.sources import Bad, open_source
-from fingertrio.backends.sqlite.store import Put
 from fingertrio.backends.sqlite.transfer import Tally, count_users, export_user, export_users, import_records
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
@@ -173,14 +172,14 @@ def test_a_record_is_taken_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch:
             for user, text in (("a", "x"), ("b", "poison"), ("c", "x"))
         ),
     )
-    rewrite = transfer.rows.rewrite_log  # type: ignore[attr-defined]  # the very module
+    rewrite = writing.rewrite_log
 
-    def failing(connection: sqlite3.Connection, user: int, statuses: list[transfer.rows.Said]) -> None:  # type: ignore[name-defined]
+    def failing(connection: sqlite3.Connection, user: int, statuses: list[Said]) -> None:
         rewrite(connection, user, statuses)
         if statuses[0].text == "poison":
             raise sqlite3.IntegrityError("poison")
 
-    monkeypatch.setattr(transfer.rows, "rewrite_log", failing)  # type: ignore[attr-defined]
+    monkeypatch.setattr(writing, "rewrite_log", failing)
     tally, (bad,) = load(tmp_path / "x.db", source)
     assert tally == Tally(imported=2, bad=1)
     assert (bad.place, bad.reason) == (f"{source}:2", "poison")
