@@ -19,7 +19,7 @@ from fingertrio.config import Config, load_config
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.observe import stderr_observer
-from fingertrio.plugins import Plugin, find_backend, installed_backends, installed_frontends
+from fingertrio.plugins import Plugin, find_frontends, installed_backends, installed_frontends
 from fingertrio.wire.text import clean_line
 
 MISTAKE = 2
@@ -63,7 +63,7 @@ def serve(path: Path | None = None) -> None:
                 observer,
                 source=str(path or "the built-in configuration"),
                 ready=ready,
-                load=lambda: load_config(path),
+                load=lambda: load_config(path, to_serve=True),
             )
         )
     except ConfigError as error:
@@ -81,7 +81,7 @@ def check_config(path: Path) -> None:
     """Say what is wrong with a configuration file, or that nothing is. Opens no port and no backend."""
     config = _load(path)
     try:
-        find_backend(config.backend.use, str(path)).check_options(config.backend.options, str(path))
+        find_frontends(config.doors, str(path))
     except ConfigError as error:
         _refuse(error)
     click.echo(f"{path}: no mistakes found")
@@ -199,7 +199,7 @@ def _list(plugins: Iterable[Plugin[Any] | ConfigError]) -> None:
 
 def _load(path: Path | None) -> Config:
     try:
-        return load_config(path)
+        return load_config(path, to_serve=True)
     except ConfigError as error:
         _refuse(error)
 

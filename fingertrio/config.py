@@ -2,8 +2,9 @@
 
 A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
 are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
-an unknown key like any other. The backend's own options stay a plain table here: its own model checks them when it is
-found (`fingertrio.plugins`). What can be written in each section stands in `fingertrio.sections`.
+an unknown key like any other. The backend's own options stay a plain table here; its own model (`fingertrio.plugins`)
+checks them where a server shall run, so that all mistakes are told at once, and again when it is opened. What can be
+written in each section stands in `fingertrio.sections`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fingertrio.mistakes import ConfigError, mistake, report
-from fingertrio.plugins import OptionsError, find_frontends, frontend_names
+from fingertrio.plugins import (
+    OptionsError,
+    backend_names,
+    find_backend,
+    find_frontends,
+    frontend_names,
+    unknown_backend,
+)
 from fingertrio.sections import (
     AdminSection,
     BackendSection,
@@ -70,19 +78,31 @@ DEFAULT: Mapping[str, Any] = {
 }
 
 
-def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ, *, to_serve: bool = False) -> Config:
     """Read `path` (None: the built-in default) and the environment.
+
+    Args:
+        path: the file.
+        environ: the environment.
+        to_serve: whether a server shall run from it: then a door must be there, and the backend's own options are
+            checked, too. Who administers a database needs neither.
 
     Raises:
         ConfigError: with every mistake there is, not only the first.
     """
     table = dict(DEFAULT) if path is None else _read(path)
     from_environment = _override(table, environ)
+    doors = table.keys() - _NO_DOORS  # mistyped ones included: those are told already
     others, mistakes = _take_others(table)
     try:
         config = Config.model_validate(table | others)
     except ValidationError as error:
         mistakes += [_explain(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors()]
+    if to_serve:
+        mistakes += _mistakes_in_backend(table.get("backend"))
+        if not doors:
+            sections = [f"[{name}]" for name in Config.model_fields if name not in _NO_DOORS]
+            mistakes.append(f"no section opens a door: add {', '.join(sections[:-1])} or {sections[-1]}")
     if mistakes:
         raise ConfigError(report(_source(path, from_environment), mistakes))
     return config
@@ -109,6 +129,21 @@ def _take_others(table: dict[str, Any]) -> tuple[dict[str, object], list[str]]:
         except ConfigError as error:
             mistakes.append(str(error))
     return others, mistakes
+
+
+def _mistakes_in_backend(table: object) -> Sequence[str]:
+    """What the backend itself finds wrong with its section; whether that names a backend at all is told elsewhere."""
+    if not isinstance(table, dict) or not isinstance(name := table.get("use"), str):
+        return []
+    if name not in backend_names():
+        return [unknown_backend(name)]
+    try:
+        find_backend(name, "[backend]").validate({key: table[key] for key in table if key != "use"}, "backend")
+    except OptionsError as error:
+        return error.mistakes
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def _source(path: Path | None, variables: Sequence[str]) -> str:

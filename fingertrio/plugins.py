@@ -189,7 +189,12 @@ def find_backend(name: str, source: str = "configuration", section: str = "backe
     """
     for point in _points(BACKENDS).select(name=name):
         return _load(point, source)
-    raise ConfigError(f'{source}: [{section}] use: no backend "{name}"; installed are: {", ".join(backend_names())}')
+    raise ConfigError(f"{source}: {unknown_backend(name, section)}")
+
+
+def unknown_backend(name: str, section: str = "backend") -> str:
+    """The mistake of a backend's name that nothing is installed under."""
+    return f'[{section}] use: no backend "{name}"; {_instead(backend_names())}'
 
 
 def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[str, FrontendPlugin]:
@@ -202,9 +207,17 @@ def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[
     found = {}
     for name in names:
         if name not in points:
-            raise ConfigError(f"{source}: [{name}]: no such front end; installed are: {', '.join(sorted(points))}")
+            raise ConfigError(f"{source}: [{name}]: no such front end; {_instead(sorted(points))}")
         found[name] = _load(points[name], source)
     return found
+
+
+def _instead(names: Sequence[str]) -> str:
+    # Ours are always among them, unless what is installed says nothing of them: an update of an editable checkout, as
+    # of an unpacked archive, renews the code but not its entry points.
+    if names:
+        return f"installed are: {', '.join(names)}"
+    return "none is installed: this installation is older than its code: install it again"
 
 
 def installed_backends() -> Sequence[BackendPlugin | ConfigError]:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from fingertrio import cli
+from fingertrio.mistakes import ConfigError
+
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
 ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")} | {
     "FINGERTRIO_BACKEND__USE": "memory",
@@ -158,6 +161,7 @@ def test_a_question_that_is_none_is_wrong_usage(target):
         ('[backend]\nuse = "nosuch"\n', 'no backend "nosuch"; installed are:'),
         ('[backend]\nuse = "memory"\nuzers = {}\n', 'did you mean "users"?'),
         ('[backend]\nuse = "memory"\n[setter]\nlisten = ["0.0.0.0:0"]\n', "loopback"),
+        ('[backend]\nuse = "memory"\n', "no section opens a door: add [finger],"),
     ],
 )
 def test_a_configuration_mistake_ends_it_at_once_with_one_message(tmp_path, command, text, part):
@@ -193,6 +197,19 @@ def test_a_setter_over_a_backend_that_cannot_set_is_a_mistake(tmp_path):
 def test_check_config_finds_no_mistake_in_the_default_file_and_opens_no_port():
     done = fingertrio("check-config", "conf/fingertrio.toml")
     assert (done.returncode, done.stdout) == (0, "conf/fingertrio.toml: no mistakes found\n")
+
+
+def test_check_config_looks_for_the_front_ends_too(tmp_path, monkeypatch, capsys):
+    def gone(names, source):
+        raise ConfigError(f"{source}: [{next(iter(names))}]: no such front end")
+
+    monkeypatch.setattr(cli, "find_frontends", gone)
+    path = tmp_path / "conf.toml"
+    path.write_text('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\n')
+    with pytest.raises(SystemExit) as caught:
+        cli.check_config.main([str(path)])
+    assert caught.value.code == cli.MISTAKE
+    assert capsys.readouterr().err == f"fingertrio: {path}: [finger]: no such front end\n"
 
 
 def test_backends_are_listed_with_their_options():

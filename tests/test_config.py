@@ -22,9 +22,9 @@ def write(tmp_path):
     return write
 
 
-def mistake(path, environ=None):
+def mistake(path, environ=None, *, to_serve=False):
     with pytest.raises(ConfigError) as caught:
-        load_config(path, environ or {})
+        load_config(path, environ or {}, to_serve=to_serve)
     return str(caught.value)
 
 
@@ -199,6 +199,39 @@ def test_all_mistakes_are_told_at_once(write):
     message = mistake(write('[backend]\nuse = "memory"\nx = 1\n[finger]\nlisten = ["x"]\nansver = "full"\n[lgo]\n'))
     assert "3 mistakes" in message
     assert [part in message for part in ("[finger] listen.0", '"answer"', '"log"')] == [True, True, True]
+
+
+@pytest.mark.parametrize("text", ["", "[log]\n[limits]\n[service]\n[process]\n"])
+def test_a_server_without_a_door_is_a_mistake(write, text):
+    path = write(f'[backend]\nuse = "memory"\n{text}')
+    assert (
+        mistake(path, to_serve=True)
+        == f"{path}: no section opens a door: add [finger], [setter], [http], [irc] or [admin]"
+    )
+    assert load_config(path, {"FINGERTRIO_FINGER__LISTEN": "127.0.0.1:0"}, to_serve=True).finger is not None
+
+
+def test_a_mistyped_door_is_told_once(write):
+    assert "no section opens a door" not in mistake(write('[backend]\nuse = "memory"\n[fingr]\n'), to_serve=True)
+
+
+@pytest.mark.parametrize(
+    ("backend", "parts"),
+    [
+        ('use = "memory"\nuzers = {}\nusers = 1', ['[backend] uzers: unknown key; did you mean "users"?', "users: "]),
+        ('use = "sqlite"\nhistory = "7"', ["[backend] history: expected an integer"]),
+        ('use = "memroy"', ['[backend] use: no backend "memroy"; installed are:']),
+    ],
+)
+def test_the_backends_own_mistakes_are_told_with_all_others(write, backend, parts):
+    message = mistake(write(f'[backend]\n{backend}\n[finger]\nlisten = ["x"]\n[lgo]\n'), to_serve=True)
+    for part in [*parts, "[finger] listen.0", '[lgo]: unknown section; did you mean "log"?']:
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["", 'backend = "memory"\n', "[backend]\nuse = 1\n"])
+def test_a_backend_that_is_not_named_is_told_once(write, text):
+    assert mistake(write(f"{text}[finger]\nlisten = []\n"), to_serve=True).count("[backend]") == 1
 
 
 def test_a_file_that_is_not_there_or_cannot_be_read_is_named(tmp_path):

@@ -3,14 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 from pydantic import BaseModel, Field
 
+from fingertrio import plugins
 from fingertrio.backend import Backend, UserInfo
 from fingertrio.mistakes import ConfigError
-from fingertrio.plugins import OptionsError, _load, backend_names, find_backend, installed_backends
+from fingertrio.plugins import OptionsError, _load, backend_names, find_backend, find_frontends, installed_backends
 
 
 class Somebody:
@@ -77,6 +78,13 @@ def test_our_own_backends_are_found_like_anybodys():
 def test_an_unknown_backend_is_told_with_those_that_are_installed():
     with pytest.raises(ConfigError, match=r'f\.toml: \[backend\] use: no backend "memroy"; installed are: .*memory'):
         find_backend("memroy", "f.toml")
+
+
+def test_an_installation_that_knows_none_of_ours_is_older_than_its_code(monkeypatch):
+    monkeypatch.setattr(plugins, "_points", lambda _group: EntryPoints())
+    for find in (lambda: find_backend("memory", "f.toml"), lambda: find_frontends(["finger"], "f.toml")):
+        with pytest.raises(ConfigError, match=r"f\.toml: .*older than its code: install it again"):
+            find()
 
 
 @pytest.mark.parametrize("name", ["open_dataclass", "open_model"])
