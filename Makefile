@@ -25,6 +25,9 @@ check: $(VENV)/.develops  ## format, lint, types, tests: run it before every com
 bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
 
+faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
@@ -57,4 +60,9 @@ $(VENV)/.measures: $(VENV)/.develops benchmarks/requirements.txt
 	@$(INSTALL) --requirement benchmarks/requirements.txt
 	@touch $@
 
-.PHONY: help run test check bench lock clean
+$(VENV)/.breaks: $(VENV)/.develops benchmarks/requirements-faults.txt
+	@echo "installing the fuzzer into $(VENV) ..."
+	@$(INSTALL) --requirement benchmarks/requirements-faults.txt
+	@touch $@
+
+.PHONY: help run test check bench faults lock clean

@@ -1,0 +1,134 @@
+"""`make faults`: do to the program what it must survive, and print one table of how it did.
+
+    python -m benchmarks.faults [--short] [--soak] [NAME ...]
+
+The table goes to standard output, progress to standard error. The exit status is 1 if anything did not hold, or could
+not be carried out; what this machine lacks a program for is said, and is no failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from benchmarks.faults import (
+    blackhole,
+    blocked,
+    caps,
+    crowd,
+    descriptors,
+    endings,
+    failing_tasks,
+    fuzz,
+    killers,
+    random_lines,
+    resets,
+    restart,
+    slow_readers,
+    soak,
+    xml,
+)
+from benchmarks.faults.scenario import SHORT, Findings, NotHere, Scale, Scenario
+from benchmarks.harness import progress
+from benchmarks.report import Machine
+
+SCENARIOS: Sequence[Scenario] = tuple(
+    module.SCENARIO
+    for module in (
+        killers,
+        slow_readers,
+        endings,
+        crowd,
+        caps,
+        descriptors,
+        resets,
+        random_lines,
+        fuzz,
+        blackhole,
+        blocked,
+        failing_tasks,
+        xml,
+        restart,
+        soak,
+    )
+)
+
+_PACKAGES = ("fingertrio", "trio", "hypercorn", "quart-trio", "atheris")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one scenario went."""
+
+    scenario: Scenario
+    findings: Findings
+    gap: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings.broken
+
+    @property
+    def verdict(self) -> str:
+        if self.findings.broken:
+            return "FAILED: " + "; ".join(self.findings.broken)
+        return f"not run: {self.gap}" if self.gap else "passed"
+
+
+async def carry_out(scenario: Scenario, scale: Scale) -> Row:
+    """One scenario, within its limit; whatever it raises is one more thing that did not hold."""
+    findings = Findings()
+    gap = ""
+    try:
+        with trio.fail_after(scenario.limit):
+            await scenario.run(scale, findings)
+    except NotHere as missing:
+        gap = str(missing)
+    except trio.TooSlowError:
+        findings.require(False, f"something was not over in time (at most {scenario.limit:g} s for all of it)")
+        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 -- the others are still to be carried out
+        findings.require(False, f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+    return Row(scenario, findings, gap)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown; no cell breaks a line."""
+    lines = ["| scenario | what was done | figures | result |", "|---|---|---|---|"]
+    for row in rows:
+        cells = (row.scenario.title, row.findings.done, "; ".join(row.findings.figures), row.verdict)
+        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
+    """Returns the exit status."""
+    known = {scenario.name: scenario for scenario in scenarios}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"by default all of: {', '.join(known)}")
+    parser.add_argument("--short", action="store_true", help="with the small numbers of the tests")
+    parser.add_argument("--soak", action="store_true", help=f"let the soak take {soak.FULL_SOAK:.0f} s")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"no scenario {', '.join(unknown)}; there are: {', '.join(known)}")
+    scale = SHORT if options.short else Scale(soak=soak.FULL_SOAK) if options.soak else Scale()
+    rows = []
+    for name in options.names or known:
+        progress(f"{name} ...")
+        began = time.monotonic()
+        rows.append(row := trio.run(carry_out, known[name], scale))
+        progress(f"{name}: {row.verdict} ({time.monotonic() - began:.0f} s)")
+    print(table(rows))
+    print(f"\n{time.strftime('%Y-%m-%d')}, {Machine.here(_PACKAGES)}")
+    return 0 if all(row.passed for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Sixty calls of the backend that stand still in threads, more than all of trio's threads, while others ask."""
+
+from __future__ import annotations
+
+import statistics
+
+import trio
+
+from benchmarks.faults.backends import BLOCKED
+from benchmarks.faults.clients import dial, reset
+from benchmarks.faults.prober import Probe
+from benchmarks.faults.program import STATUS, USER, Program, running, sections
+from benchmarks.faults.scenario import Findings, Scale, Scenario, until
+from benchmarks.faults.watch import finger_probe, http_probe, watching
+
+_CALLS = 60
+_RATIO = 3.0
+
+# Below this, a p99 says more of the machine than of the program: a turn of the kernel's scheduler.
+_FLOOR = 0.004  # seconds
+
+
+async def _p99(probes: list[Probe], seconds: float, findings: Findings) -> dict[str, float]:
+    async with watching(probes) as watch:
+        await trio.sleep(seconds)
+    for name, seen in watch.seen.items():
+        findings.require(seen.losses == 0, f"{name} lost {seen.losses} of {seen.asked}: {seen.lost}")
+    return {name: seen.p99 for name, seen in watch.seen.items()}
+
+
+async def _standing(program: Program) -> int:
+    """How many of the calls stand still."""
+    return int((await program.metrics()).get('fingertrio_connections{door="finger"}', 0))
+
+
+async def run(scale: Scale, findings: Findings) -> None:
+    """By turns without and with the calls, so that what else the machine does falls on both."""
+    rounds, seconds = scale.of((4, 3.0), (1, 0.7))
+    findings.done = f"{_CALLS} questions whose answers stand still in threads; {rounds} rounds without and with them"
+    blocks = seconds + 3  # the probes' own start, and some patience
+    table = sections(
+        backend={"use": "faulty", "users": {USER: STATUS, "ada": "Weaving"}, "blocks": blocks},
+        service={"deadline": blocks + 1, "grace": 0.1, "cache_ttl": 0.0},  # every question reaches the backend
+    )
+    free: dict[str, list[float]] = {}
+    loaded: dict[str, list[float]] = {}
+    with running(table) as program:
+        probes = [
+            finger_probe(program, rate=250),
+            http_probe(program, rate=50),
+            _style_probe(program),
+        ]
+        for turn in range(rounds):
+            for name, figure in (await _p99(probes, seconds, findings)).items():
+                free.setdefault(name, []).append(figure)
+            streams = []
+            for number in range(_CALLS):
+                streams.append(stream := await dial(program.port("finger")))
+                await stream.send_all(f"{BLOCKED}{number}\r\n".encode())
+
+            async def all_stand() -> bool:
+                return await _standing(program) >= _CALLS
+
+            async def none_stands() -> bool:
+                return not await _standing(program)
+
+            findings.require(await until(all_stand, 10), "not all of them came to stand still")
+            for name, figure in (await _p99(probes, seconds, findings)).items():
+                loaded.setdefault(name, []).append(figure)
+            findings.require(await all_stand(), "not all of them stood still to the end of a round")
+            for stream in streams:
+                await reset(stream)
+            if turn < rounds - 1:
+                findings.require(await until(none_stands, 30), "they stand still for ever")
+        await program.examine(findings)
+    for name, figures in free.items():
+        without, meanwhile = statistics.median(figures), statistics.median(loaded[name])
+        ratio = meanwhile / without
+        findings.figure(
+            f"{name}: p99 {without * 1000:.1f} ms without, {meanwhile * 1000:.1f} ms with them ({ratio:.1f} times)"
+        )
+        allowed = max(without * _RATIO, scale.of(_FLOOR, 0.5))
+        findings.require(meanwhile <= allowed, f"{name}: the p99 is {ratio:.1f} times as long")
+
+
+def _style_probe(program: Program) -> Probe:
+    send = "GET /-/style.css HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    return Probe(name="style sheet", port=program.port("http"), send=send, expect="text/css", exact=False, rate=25)
+
+
+SCENARIO = Scenario("blocked", "60 backend calls blocked in threads", run, limit=90)

@@ -1,0 +1,86 @@
+"""One address that wants all the connections there are, and another that wants an answer."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from benchmarks.faults.clients import dial, exchange, request
+from benchmarks.faults.program import STATUS, USER, Program, running, sections
+from benchmarks.faults.scenario import Findings, Scale, Scenario, until
+from benchmarks.faults.watch import every_probe, watching
+from fingertrio.frontends.finger import TOO_MANY as FINGER_REFUSAL
+from fingertrio.frontends.setter import TOO_MANY as SETTER_REFUSAL
+
+_GREEDY = "127.0.0.66"
+_AT_ONCE = 1.0  # seconds until a refusal has arrived
+
+# By door: what a connection says that is to stay, how a refusal begins, and a whole question with its answer.
+_DOORS = {
+    "finger": (b"mos", FINGER_REFUSAL, f"{USER}\r\n".encode(), False),
+    "setter": (b"mos", SETTER_REFUSAL, f"{USER}\r\n{STATUS}\r\n".encode(), True),
+    "http": (b"GET / HT", b"HTTP/1.1 503 ", request(f"/api/users/{USER}"), False),
+}
+
+
+async def _refusal(stream: trio.SocketStream, seconds: float) -> bytes:
+    answer = b""
+    with trio.move_on_after(seconds):
+        while chunk := await stream.receive_some():
+            answer += chunk
+    return answer
+
+
+async def _fill(program: Program, door: str, cap: int, extra: int, findings: Findings) -> float:
+    """As many connections as may be, then `extra` more; the seconds of the slowest refusal."""
+    said, refusal, question, end = _DOORS[door]
+    held: list[trio.SocketStream] = []
+    worst = 0.0
+    refused = 0
+    try:
+        for _ in range(cap):
+            held.append(stream := await dial(program.port(door), _GREEDY))
+            await stream.send_all(said)
+        for _ in range(extra):
+            began = time.monotonic()
+            held.append(stream := await dial(program.port(door), _GREEDY))
+            await stream.send_all(said)
+            refused += (await _refusal(stream, 5)).startswith(refusal)
+            worst = max(worst, time.monotonic() - began)
+        findings.require(
+            refused == extra, f"{door}: {extra - refused} of {extra} connections too many were not refused"
+        )
+        still_open = 0
+        for stream in held[:cap]:
+            with trio.move_on_after(0) as waiting:
+                await stream.receive_some()
+            still_open += waiting.cancelled_caught
+        findings.require(still_open == cap, f"{door}: {cap - still_open} of the {cap} that may stay were closed")
+    finally:
+        for stream in held:
+            await trio.aclose_forcefully(stream)
+
+    async def is_served() -> bool:
+        return not (await exchange(program.port(door), question, end=end, source=_GREEDY)).startswith(refusal)
+
+    findings.require(await until(is_served, 5), f"{door}: the address is refused although it has closed everything")
+    return worst
+
+
+async def run(scale: Scale, findings: Findings) -> None:
+    """Door by door."""
+    cap, extra = scale.of((256, 500), (20, 20))
+    findings.done = f"{cap} connections (the cap) and {extra} more from one address, on each door; another address asks"
+    capped = {"max_connections_per_address": cap}
+    with running(sections(finger=capped, setter=capped, http=capped)) as program:
+        async with watching(every_probe(program)) as watch:
+            for door in _DOORS:
+                worst = await _fill(program, door, cap, extra, findings)
+                findings.figure(f"{door}: {extra} refused, the slowest in {worst * 1000:.0f} ms")
+                findings.require(worst <= _AT_ONCE, f"{door}: a refusal took {worst:.2f} s")
+        watch.report(findings)
+        await program.examine(findings)
+
+
+SCENARIO = Scenario("caps", "more connections than one address may have", run, limit=60)

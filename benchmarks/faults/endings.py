@@ -1,0 +1,122 @@
+"""How HTTP connections end when nobody is hostile: each in its way, and none of them leaves a socket behind."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from benchmarks.faults.clients import dial, exchange, http_status, read_all, request
+from benchmarks.faults.program import STATUS, USER, Program, running, sections
+from benchmarks.faults.scenario import Findings, Scale, Scenario
+
+KEEP_ALIVE = 1.0  # seconds; configured, so that nobody has to wait for five
+_LATE = 0.5  # seconds that the program may be late with a close
+_LINGER = 3.0  # seconds: `net.linger` holds a socket for 2.1 s at most
+_EXIT = 1.0  # seconds for an exit that nobody delays
+
+PATH = f"/api/users/{USER}"
+
+
+async def _closed_first(port: int, data: bytes) -> float:
+    """A request after which the server closes; the client does nothing to that end."""
+    began = time.monotonic()
+    _expect_status(await exchange(port, data, within=KEEP_ALIVE * 0.9))
+    return time.monotonic() - began
+
+
+async def _half_closed(port: int) -> float:
+    """The client ends its input together with its request."""
+    began = time.monotonic()
+    _expect_status(await exchange(port, request(PATH, "Connection: keep-alive"), end=True, within=KEEP_ALIVE * 0.9))
+    return time.monotonic() - began
+
+
+async def _kept_alive(port: int) -> float:
+    """Two requests over one connection, then nothing more: seconds until the server closes."""
+    async with await dial(port) as stream:
+        for _ in range(2):
+            await stream.send_all(request(PATH, "Connection: keep-alive"))
+            answer = b""
+            with trio.fail_after(5):
+                while STATUS.encode() not in answer:
+                    answer += await stream.receive_some()
+        began = time.monotonic()
+        with trio.fail_after(KEEP_ALIVE + 5):
+            await read_all(stream)
+        return time.monotonic() - began
+
+
+async def _unfinished(port: int) -> float:
+    """Half a request, then nothing more: seconds until the server closes."""
+    began = time.monotonic()
+    await exchange(port, request(PATH)[:20], within=KEEP_ALIVE + 5)
+    return time.monotonic() - began
+
+
+def _expect_status(answer: bytes) -> None:
+    if http_status(answer) != 200 or STATUS.encode() not in answer:
+        raise ValueError(f"answered {answer[:100]!r}")
+
+
+# What a client does, and the seconds after which the server is to close.
+_WAYS: dict[str, tuple[Callable[[int], Awaitable[float]], float]] = {
+    "Connection: close": (lambda port: _closed_first(port, request(PATH)), 0.0),
+    "HTTP/1.0": (lambda port: _closed_first(port, request(PATH, version="1.0")), 0.0),
+    "half-closed": (_half_closed, 0.0),
+    "kept alive": (_kept_alive, KEEP_ALIVE),
+    "unfinished": (_unfinished, KEEP_ALIVE),
+}
+
+
+async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+    """Every way, many at once; the program must have been configured with KEEP_ALIVE."""
+    count = scale.of(100, 10)
+    late = scale.of(_LATE, 4 * _LATE)
+    findings.done = f"{count} clients each, all at once: {', '.join(_WAYS)}"
+    before = program.descriptors
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    failed: defaultdict[str, list[str]] = defaultdict(list)
+
+    async def one(name: str, way: Callable[[int], Awaitable[float]]) -> None:
+        try:
+            took[name].append(await way(program.port("http")))
+        except (ValueError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            failed[name].append(repr(error))
+
+    async with trio.open_nursery() as nursery:
+        for name, (way, _) in _WAYS.items():
+            for _ in range(count):
+                nursery.start_soon(one, name, way)
+    for name, (_, expected) in _WAYS.items():
+        findings.require(not failed[name], f"{name}: {len(failed[name])} failed, the first: {failed[name][:1]}")
+        if seconds := took[name]:
+            findings.figure(f"{name}: closed after {statistics.median(seconds):.2f} s (at most {max(seconds):.2f})")
+            in_time = expected - 0.05 <= min(seconds) and max(seconds) <= expected + late
+            findings.require(in_time, f"{name}: closed after {min(seconds):.2f} to {max(seconds):.2f} s")
+    left = await program.back_to(before, _LINGER)
+    findings.figure(f"{max(left - before, 0)} sockets left")
+    findings.require(left <= before, f"{left - before} sockets are left")
+    await program.examine(findings)
+
+
+async def run(scale: Scale, findings: Findings) -> None:
+    """Then idle clients who do not even look, and an exit."""
+    idle = scale.of(200, 20)
+    with running(sections(http={"keep_alive": KEEP_ALIVE})) as program:
+        await attack(program, scale, findings)
+    with running() as program:
+        streams = [await dial(program.port("http")) for _ in range(idle)]
+        for stream in streams:
+            await stream.send_all(request(PATH, "Connection: keep-alive"))
+            with trio.fail_after(5):
+                await stream.receive_some()
+        took = await program.end(_EXIT + 5)
+    findings.figure(f"exit with {idle} idle clients: {took:.2f} s")
+    findings.require(took <= _EXIT, f"{idle} idle clients delayed the exit to {took:.2f} s")
+
+
+SCENARIO = Scenario("endings", "Connection: close, HTTP/1.0, keep-alive, half-close", run, limit=60)

@@ -1,0 +1,150 @@
+"""What the fuzzer feeds: bytes to each parser that a stranger reaches. A target raises if, and only if, there is a bug.
+
+"Parse it, or raise the error that the parser is documented to raise; never anything else." Where what was parsed can be
+written again, it must come out as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import h11
+
+from fingertrio.frontends.web.protocols import is_proper, vet
+from fingertrio.names import check_user_name, is_user_name
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.finger import encode_query, parse_query, query_line
+from fingertrio.wire.irc_client import CTCPRequest, IRCClient, PrivateMessage
+from fingertrio.wire.lines import LineBuffer
+from fingertrio.wire.setter import encode_request, parse_request
+from fingertrio.wire.text import clean, clean_line, escape, first_line, to_wire
+from fingertrio.wire.xmlrpc import XMLRPCError, dump_call, dump_response, parse_call, parse_response
+
+
+def finger(data: bytes) -> None:
+    """A query line, with and without its end."""
+    for ended in (False, True):
+        with suppress(ProtocolError):
+            if (line := query_line(data, ended=ended)) is not None:
+                query = parse_query(line)
+                encoded = encode_query(query)  # what was parsed can be encoded
+                assert parse_query(encoded) == query
+                if query.hosts:
+                    assert query.forward()[0] == query.hosts[-1]
+
+
+def setter(data: bytes) -> None:
+    """The two lines of the setter."""
+    with suppress(ProtocolError):
+        request = parse_request(data)
+        with suppress(ValueError):  # a lone CR is no line end, and can be read but not written
+            assert parse_request(encode_request(request.user, request.status)) == request
+
+
+def lines(data: bytes) -> None:
+    """A line buffer gives the same lines however its input is cut."""
+    limit = data[0] if data else 0
+    assert _lines([data], limit) == _lines([data[n : n + 1] for n in range(len(data))], limit)
+
+
+def _lines(chunks: list[bytes], limit: int) -> list[bytes | None]:
+    buffer = LineBuffer(limit)
+    found: list[bytes | None] = []
+    try:
+        for chunk in chunks:
+            buffer.feed(chunk)
+            while (line := buffer.take()) is not None:
+                found.append(line)
+    except ProtocolError:
+        found.append(None)
+    return found
+
+
+def irc(data: bytes) -> None:
+    """A whole session, from its registration on; what it lets us say is said."""
+    client = IRCClient("fingerbot", username="fingerbot", realname="fingerbot")
+    with suppress(ProtocolError):
+        for event in client.receive(b":irc.test 001 fingerbot :hello\r\n" + data):
+            if isinstance(event, CTCPRequest):
+                _check_line(client.ctcp_reply(event))
+            elif isinstance(event, PrivateMessage):
+                with suppress(ValueError):
+                    for line in client.privmsg(event.source.nick, clean_line(event.text)):
+                        _check_line(line)
+    for line in client.take_urgent():
+        _check_line(line)
+
+
+def _check_line(line: bytes | None) -> None:
+    assert line is None or (len(line) <= 512 and line.endswith(b"\r\n") and line.count(b"\n") == line.count(b"\r") == 1)
+    assert line is None or b"\0" not in line
+
+
+def xmlrpc_call(data: bytes) -> None:
+    """A call, as the server reads it."""
+    with suppress(XMLRPCError):
+        call = parse_call(data)
+        with suppress(ValueError):  # XML-RPC reads more than it can write
+            dump_call(call.method, call.params)
+
+
+def xmlrpc_response(data: bytes) -> None:
+    """A response, as the client reads it."""
+    with suppress(XMLRPCError):
+        value = parse_response(data)
+        with suppress(ValueError):
+            dump_response(value)  # type: ignore[arg-type]  # a fault is none, and says so by ValueError
+
+
+def text(data: bytes) -> None:
+    """What may reach a terminal, a log or a line."""
+    even = data[: len(data) // 2 * 2]
+    for found in (data.decode("utf-8", "surrogateescape"), even.decode("utf-16-le", "surrogatepass")):
+        shown = clean(found)
+        assert clean(shown) == shown
+        assert "\n" not in clean_line(found)
+        assert "\n" not in first_line(found)
+        assert escape(found).isascii()
+        assert escape(found).isprintable()
+        wire = to_wire(found)
+        assert wire.endswith(b"\r\n")
+        assert wire.count(b"\n") == wire.count(b"\r")
+        assert not set(wire) & ({*range(32)} - {9, 10, 13} | {127})
+
+
+def names(data: bytes) -> None:
+    """A name that may be set can be read, too."""
+    found = data.decode("utf-8", "replace")
+    with suppress(ValueError):
+        assert is_user_name(check_user_name(found))
+
+
+def http(data: bytes) -> None:
+    """An HTTP/1 request as h11 reads it, and what we refuse of it."""
+    connection = h11.Connection(h11.SERVER)
+    with suppress(h11.RemoteProtocolError):
+        connection.receive_data(data)
+        event = connection.next_event()
+        if isinstance(event, h11.Request):
+            assert vet(event).target.startswith(b"/")
+    cut = len(data) // 2
+    is_proper([(b":method", data[:cut]), (b":path", data[cut:])])
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (finger, setter, lines, irc, xmlrpc_call, xmlrpc_response, text, names, http)
+}
+
+# What a fuzzer begins with: it finds the grammar by itself, but not soon.
+SEEDS: Mapping[str, tuple[bytes, ...]] = {
+    "finger": (b"/W moshez@a@b\r\n", b"moshez\n"),
+    "setter": (b"moshez\r\nHappy and well\r\n",),
+    "lines": (b"\x05one\r\ntwo\nthree",),
+    "irc": (b"@a=b :x!y@z PRIVMSG fingerbot :\x01PING 1\x01\r\nPING :1\r\n:x!y@z PRIVMSG fingerbot :moshez\r\n",),
+    "xmlrpc_call": (dump_call("getUser", ["moshez", 1, 1.5, True, [b"x", {"a": "b"}]]),),
+    "xmlrpc_response": (dump_response([{"a": 1}, "b"]),),
+    "text": ("Grüße \x1b[31m\r\n\x85\u202e".encode(),),
+    "names": (b"moshez", "Zoë".encode(), "山田".encode()),
+    "http": (b"POST http://test/RPC2 HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nUpgrade: h2c\r\n\r\nx",),
+}

@@ -1,0 +1,25 @@
+"""The little HTTP/2 that an unfriendly client needs: the first bytes of a connection with one request."""
+
+from __future__ import annotations
+
+import hpack
+from hyperframe.frame import HeadersFrame, SettingsFrame
+
+from fingertrio.frontends.web.protocols import PREFACE
+
+START = PREFACE + SettingsFrame(0).serialize()
+
+
+def headers(stream: int = 1, *, end: bool = True, **changes: bytes | None) -> bytes:
+    """A HEADERS frame with a request; an argument takes the place of the pseudo-header of its name, or takes it out."""
+    values: dict[str, bytes | None] = {
+        "method": b"GET", "scheme": b"http", "authority": b"test", "path": b"/moshez", **changes
+    }  # fmt: skip
+    fields = [(b":" + name.encode(), value) for name, value in values.items() if value is not None]
+    flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
+    return HeadersFrame(stream, hpack.Encoder().encode(fields), flags=flags).serialize()
+
+
+def http2_request(path: str) -> bytes:
+    """A connection's first bytes: preface, settings, one request."""
+    return START + headers(path=path.encode())

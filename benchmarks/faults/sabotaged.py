@@ -1,0 +1,65 @@
+"""The program, with a saboteur in each supervised task: told so, it raises there.
+
+    SABOTAGE=DIRECTORY python -m benchmarks.faults.sabotaged serve --config FILE
+
+Each task that runs has a datagram socket DIRECTORY/TASK, and whoever sends something there makes the task fail. The
+socket is gone while the task is down. SABOTAGE_POLICY holds, as JSON, how failed tasks come back, where that is not to
+be as it always is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from fingertrio import app, cli
+from fingertrio.supervisor import RestartPolicy, Serve, Supervised, supervise
+
+
+class SabotageError(Exception):
+    """Raised in a task by request."""
+
+
+def sabotaged(task: Supervised, directory: Path) -> Supervised:
+    """The same task, which can be made to fail."""
+    path = directory / task.name
+
+    async def wait_for_sabotage(order: trio.socket.SocketType) -> None:
+        await order.recv(16)
+        raise SabotageError(f"{task.name} was sabotaged")
+
+    async def serve(stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]]) -> None:
+        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as order:
+            await order.bind(os.fspath(path))
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(wait_for_sabotage, order)
+                    await task.serve(stopping, task_status=task_status)
+                    nursery.cancel_scope.cancel()
+            finally:
+                path.unlink()
+
+    served: Serve = serve
+    return Supervised(task.name, served)
+
+
+def main() -> None:
+    """As `python -m fingertrio`, with the saboteurs."""
+    directory = Path(os.environ.pop("SABOTAGE"))
+    policy = RestartPolicy(**json.loads(os.environ.pop("SABOTAGE_POLICY", "{}")))
+
+    async def supervise_sabotaged(tasks: Sequence[Supervised], **options: Any) -> None:
+        await supervise([sabotaged(task, directory) for task in tasks], policy=policy, **options)
+
+    vars(app)["supervise"] = supervise_sabotaged
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

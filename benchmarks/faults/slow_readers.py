@@ -1,0 +1,57 @@
+"""Clients that ask for much and read nothing, and then the service manager's wish to stop."""
+
+from __future__ import annotations
+
+import trio
+
+from benchmarks.faults.backends import HUGE
+from benchmarks.faults.clients import dial, request
+from benchmarks.faults.http2 import http2_request
+from benchmarks.faults.program import running, sections
+from benchmarks.faults.scenario import Findings, Scale, Scenario
+
+# Bytes: twice what Linux keeps on the way to a client of loopback that does not read.
+_HUGE = 5 * 1024 * 1024
+_WINDOW = 4096  # bytes that such a client has room for
+_ALLOWED = 1.0  # seconds after the grace
+
+
+_ASK = {
+    "finger": ("finger", f"{HUGE}\r\n".encode()),
+    "HTTP/1.1": ("http", request(f"/{HUGE}")),
+    "HTTP/1.1, pipelining": ("http", request(f"/api/users/{HUGE}", "Connection: keep-alive") * 20),
+    "HTTP/2": ("http", http2_request(f"/{HUGE}")),
+}
+
+
+async def run(scale: Scale, findings: Findings) -> None:
+    """Have all of them in the middle of their answers, and stop."""
+    each = scale.of(8, 2)
+    grace = scale.of(5.0, 0.5)
+    findings.done = f"{each} clients each of {'; '.join(_ASK)}, who read a byte of an answer of 5 MB; then SIGTERM"
+    table = sections(
+        backend={"use": "faulty", "users": {"moshez": "Happy and well"}, "huge": _HUGE},
+        service={"grace": grace, "cache_ttl": 600.0},
+    )
+    with running(table) as program:
+        streams = []
+        for door, data in _ASK.values():
+            for _ in range(each):
+                streams.append(stream := await dial(program.port(door), window=_WINDOW))
+                await stream.send_all(data)
+        with trio.fail_after(30):
+            for stream in streams:
+                await stream.receive_some(1)
+        metrics = await program.metrics()
+        held = sum(metrics.get(f'fingertrio_connections{{door="{door}"}}', 0.0) for door in ("finger", "http"))
+        findings.require(held == len(streams), f"only {held:.0f} of {len(streams)} answers were still being sent")
+        took = await program.end(grace + 10)
+        errors = [record for record in program.records() if record.get("level") == "error"]
+        findings.require(not errors, f"errors in the log: {str(errors[:1])[:600]}")
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+    findings.figure(f"grace {grace:g} s, exit after {took:.2f} s with status 0")
+    findings.require(took <= grace + scale.of(_ALLOWED, 3 * _ALLOWED), f"the exit took {took:.2f} s")
+
+
+SCENARIO = Scenario("slow-readers", "clients that do not read, then SIGTERM", run, limit=60)

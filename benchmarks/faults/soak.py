@@ -1,0 +1,118 @@
+"""Everything at once, for a long time: memory and descriptors must stay where they are."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import trio
+
+from benchmarks.faults.clients import dial, exchange, request, reset
+from benchmarks.faults.killers import openings
+from benchmarks.faults.prober import Probe
+from benchmarks.faults.program import USER, Program, running
+from benchmarks.faults.random_lines import finger_line, setter_lines
+from benchmarks.faults.scenario import Findings, Scale, Scenario
+from benchmarks.faults.watch import finger_probe, http_probe, setter_probe, watching
+from fingertrio.wire.xmlrpc import dump_call
+
+FULL_SOAK = 600.0  # seconds
+_SAMPLES = 1.0  # seconds between two looks
+_HOSTILE = 40.0  # connections a second that no honest client would make
+
+# Megabytes by which the last quarter may lie above the first one that counts. Python's own memory comes and goes by
+# steps of this size; a leak of a kilobyte for each of the 200 requests a second would be 100 MB in ten minutes.
+_FLAT = 3.0
+
+
+def _probes(program: Program) -> list[Probe]:
+    call = request("/RPC2", "Content-Type: text/xml", method="POST", body=dump_call("getUser", [USER])).decode()
+    nobody = finger_probe(program, user="nobody", status="No such user", rate=20)
+    everybody = Probe(name="list", port=nobody.port, send="\r\n", expect=USER, exact=False, rate=10)
+    return [
+        finger_probe(program, rate=100),
+        replace(nobody, name="nobody"),
+        everybody,
+        setter_probe(program, rate=10),
+        http_probe(program, rate=20),
+        replace(http_probe(program, path=f"/{USER}", rate=10), name="page"),
+        replace(http_probe(program, path="/RPC2", rate=10), name="XML-RPC", send=call),
+    ]
+
+
+async def _be_hostile(program: Program, source: random.Random) -> None:
+    """One connection of some bad kind: malformed HTTP, random lines, half a request; ended by a reset or in order."""
+    match source.randrange(3):
+        case 0:
+            port, data = program.port("http"), next(openings(source.randrange(1 << 30)))
+        case 1:
+            port, data = program.port("finger"), finger_line(source)
+        case _:
+            port, data = program.port("setter"), setter_lines(source)
+    with suppress(OSError, trio.BrokenResourceError, trio.TooSlowError):
+        if source.random() < 0.5:
+            await exchange(port, data[: source.randrange(len(data) + 1)], end=source.random() < 0.5, within=1)
+        else:
+            stream = await dial(port)
+            try:
+                await stream.send_all(data)
+                await trio.sleep(source.random() * 0.1)
+            finally:
+                await reset(stream)
+
+
+async def _be_hostile_for_ever(program: Program) -> None:
+    source = random.Random(1288)
+    async with trio.open_nursery() as nursery:
+        while True:
+            nursery.start_soon(_be_hostile, program, source)
+            await trio.sleep(source.expovariate(_HOSTILE))
+
+
+def _quarters(samples: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and of the last quarter."""
+    quarter = max(1, len(samples) // 4)
+    return statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
+
+
+async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+    """Load for `scale.soak` seconds, the first fifth of which only warms the program up."""
+    rate = sum(probe.rate for probe in _probes(program)) + _HOSTILE
+    findings.done = f"{scale.soak:.0f} s of {rate:.0f} connections a second on every door, hostile ones among them"
+    if scale.soak < FULL_SOAK:
+        findings.done += f" (shortened; --soak makes it {FULL_SOAK:.0f} s)"
+    memory: list[float] = []
+    descriptors: list[float] = []
+    before = program.descriptors
+    async with watching(_probes(program)) as watch, trio.open_nursery() as nursery:
+        nursery.start_soon(_be_hostile_for_ever, program)
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) < scale.soak:
+            await trio.sleep(scale.of(_SAMPLES, 0.1))
+            program.check()
+            if elapsed > scale.soak / 5:
+                memory.append(program.megabytes)
+                descriptors.append(float(program.descriptors))
+        nursery.cancel_scope.cancel()
+    left = await program.back_to(before, 15)
+    first, last = _quarters(memory)
+    slope = (last - first) / (0.8 * 0.75 * scale.soak) * 3600
+    findings.figure(f"memory {first:.1f} MB, at the end {last:.1f} MB ({slope:+.1f} MB an hour)")
+    findings.require(last - first <= _FLAT, f"memory grew from {first:.1f} to {last:.1f} MB")
+    early, late = _quarters(descriptors)
+    findings.figure(f"{early:.0f} descriptors, at the end {late:.0f}; {before} before and {left} after it")
+    findings.require(left <= before, f"{left - before} descriptors are left")
+    watch.report(findings)
+    await program.examine(findings)
+
+
+async def run(scale: Scale, findings: Findings) -> None:
+    with running() as program:
+        await attack(program, scale, findings)
+
+
+SCENARIO = Scenario("soak", "mixed load for ten minutes", run, limit=FULL_SOAK + 120)

@@ -1,0 +1,58 @@
+"""What `make faults` does to the running program, in small numbers. The criteria are the scenarios' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+import trio
+
+from benchmarks.faults import (
+    blackhole,
+    blocked,
+    caps,
+    crowd,
+    descriptors,
+    endings,
+    failing_tasks,
+    killers,
+    random_lines,
+    resets,
+    restart,
+    slow_readers,
+    soak,
+    xml,
+)
+from benchmarks.faults.endings import KEEP_ALIVE
+from benchmarks.faults.program import Program, running, sections
+from benchmarks.faults.scenario import SHORT, Findings
+
+LIMIT = 30  # seconds for one of them; they take one or two
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Program]:
+    """One program for all that leave it as it was, since starting it takes as long as most of them."""
+    with running(sections(backend=resets.BACKEND, http={"keep_alive": KEEP_ALIVE})) as program:
+        yield program
+
+
+def name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("scenario", [killers, endings, crowd, descriptors, resets, random_lines, xml, soak], ids=name)
+async def test_the_program_survives(scenario: ModuleType, program: Program) -> None:
+    findings = Findings()
+    with trio.fail_after(LIMIT):
+        await scenario.attack(program, SHORT, findings)
+    assert findings.broken == [], findings
+
+
+@pytest.mark.parametrize("scenario", [slow_readers, caps, blackhole, blocked, failing_tasks, restart], ids=name)
+async def test_a_program_of_its_own_survives(scenario: ModuleType) -> None:
+    findings = Findings()
+    with trio.fail_after(LIMIT):
+        await scenario.run(SHORT, findings)
+    assert findings.broken == [], findings
