@@ -24,6 +24,7 @@ check: $(VENV)/.develops  ## format, lint, types, tests: run it before every com
 
 bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m benchmarks.setter)
 
 faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
 	@$(BIN)/python -m benchmarks.faults $(ARGS)
