@@ -32,7 +32,7 @@ _AFTER_FAILURE = 1.0  # seconds until the expiries are read anew
 _FORGETTING = 3600.0
 _PORTION = 200
 
-# Seconds for threads to come back at the end, beyond what a batch may take.
+# Seconds for the other threads to come back at the end.
 _CLOSING = 1.0
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class SQLiteBackend:
         self._store = store
         self._now = now
         self._hub = ChangeHub()
-        self._sets: Lane[Put, UserInfo] = Lane(store.commit, settled=self._tell, stays=True)
-        self._questions: Lane[str, UserInfo | None] = Lane(store.find)
+        self._sets: Lane[Put, UserInfo] = Lane("sqlite sets", store.commit, settled=self._tell, stays=True)
+        self._questions: Lane[str, UserInfo | None] = Lane("sqlite questions", store.find)
         # Each kind of work may hang on its own, and holds up its own kind only.
         self._scans = trio.CapacityLimiter(1)
         self._looks = trio.CapacityLimiter(1)

@@ -43,7 +43,7 @@ async def running(lane: Lane[Any, Any]) -> AsyncIterator[None]:
 
 async def test_what_waits_while_the_thread_is_at_work_is_taken_together_and_in_order() -> None:
     work = Work()
-    lane: Lane[int, int] = Lane(work)
+    lane: Lane[int, int] = Lane("test", work)
     answers: dict[int, int] = {}
 
     async def ask(number: int) -> None:
@@ -65,7 +65,7 @@ async def test_what_waits_while_the_thread_is_at_work_is_taken_together_and_in_o
 
 async def test_one_that_fails_fails_alone() -> None:
     work = Work()
-    lane: Lane[int, int] = Lane(work)
+    lane: Lane[int, int] = Lane("test", work)
     async with running(lane):
         for number in (1, -1, 2):
             if number < 0:
@@ -77,7 +77,7 @@ async def test_one_that_fails_fails_alone() -> None:
 
 async def test_who_goes_away_before_the_work_began_is_not_worked_for() -> None:
     work = Work()
-    lane: Lane[int, int] = Lane(work, stays=True)
+    lane: Lane[int, int] = Lane("test", work, stays=True)
     async with running(lane):
         work.may_go.clear()
         async with trio.open_nursery() as nursery:
@@ -96,7 +96,9 @@ async def test_who_goes_away_before_the_work_began_is_not_worked_for() -> None:
 async def test_who_stays_gets_the_answer_although_cancelled_while_the_work_was_done() -> None:
     work = Work()
     settled: list[tuple[int, object]] = []
-    lane: Lane[int, int] = Lane(work, stays=True, settled=lambda number, answer: settled.append((number, answer)))
+    lane: Lane[int, int] = Lane(
+        "test", work, stays=True, settled=lambda number, answer: settled.append((number, answer))
+    )
     async with running(lane):
         work.may_go.clear()
         answer = None
@@ -117,7 +119,7 @@ async def test_who_stays_gets_the_answer_although_cancelled_while_the_work_was_d
 
 async def test_who_need_not_stay_goes_at_once_and_the_others_are_answered() -> None:
     work = Work()
-    lane: Lane[int, int] = Lane(work)
+    lane: Lane[int, int] = Lane("test", work)
     async with running(lane):
         work.may_go.clear()
         with trio.CancelScope() as scope:
@@ -135,6 +137,7 @@ async def test_work_that_does_not_end_is_told_as_a_failure_and_what_it_did_after
     work = Work()
     settled: list[tuple[int, bool]] = []
     lane: Lane[int, int] = Lane(
+        "test",
         work,
         settled=lambda number, answer: settled.append((number, isinstance(answer, int))),
         patience=0.05,
@@ -151,7 +154,7 @@ async def test_work_that_does_not_end_is_told_as_a_failure_and_what_it_did_after
 
 
 async def test_a_mistake_in_the_work_leaves_nobody_waiting() -> None:
-    lane: Lane[int, int] = Lane(lambda numbers: [1 // number for number in numbers])
+    lane: Lane[int, int] = Lane("test", lambda numbers: [1 // number for number in numbers])
     async with running(lane):
         with pytest.raises(BackendError) as caught:
             await lane.ask(0)
@@ -161,7 +164,7 @@ async def test_a_mistake_in_the_work_leaves_nobody_waiting() -> None:
 
 async def test_a_lane_that_ended_finishes_what_it_does_and_refuses_the_rest() -> None:
     work = Work()
-    lane: Lane[int, int] = Lane(work)
+    lane: Lane[int, int] = Lane("test", work)
     outcomes: list[str] = []
 
     async def ask(number: int) -> None:
