@@ -22,6 +22,11 @@ _SOURCES = 16
 # Megabytes by which the second half of the resets may let the program grow, all stages together.
 _LEAK = 8.0
 
+# A stage whose second half grew is repeated up to so often: how much a few clients take at once is chance, but what
+# leaks does so every time.
+_REPEATS = 3
+_CHANCE = 0.4  # megabytes a stage
+
 
 class _Stage:
     """What a client does before it vanishes.
@@ -109,10 +114,13 @@ async def attack(program: Program, scale: Scale, findings: Findings) -> None:
         for stage in stages.values():
             await _vanish_often(program.port(door), stage, half)
             await program.back_to(descriptors, _CLOSED)
-            before = program.megabytes
-            await _vanish_often(program.port(door), stage, half)
-            await program.back_to(descriptors, _CLOSED)
-            grown += program.megabytes - before
+            growths: list[float] = []
+            while not growths or (min(growths) > _CHANCE and len(growths) < _REPEATS):
+                before = program.megabytes
+                await _vanish_often(program.port(door), stage, half)
+                await program.back_to(descriptors, _CLOSED)
+                growths.append(program.megabytes - before)
+            grown += min(growths)
     left = program.descriptors - descriptors
     took = time.monotonic() - began
     findings.figure(f"{number * half * 2} resets in {took:.0f} s, {left:+d} descriptors, {grown:+.1f} MB")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,20 @@ def over_tcp(*options: str) -> Iterator[RedisServer]:
             yield server
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """One that nobody listens on at the moment. Redis can choose none itself and say which."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """One that nobody has, never the same twice. Redis can choose none itself and say which.
+
+    From below the range that the kernel gives to outgoing connections, or one of these might take it before Redis does.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise AssertionError("a hundred ports in a row are taken")
 
 
 async def test_over_tcp_with_a_password_in_another_database() -> None:
