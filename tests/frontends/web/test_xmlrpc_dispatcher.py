@@ -20,7 +20,7 @@ from fingertrio.frontends.web.xmlrpc_dispatcher import (
     XMLRPCDispatcher,
 )
 from fingertrio.observe import Observer
-from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, Value, dump_call, parse_response
+from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, MethodCall, Value, dump_call, parse_call, parse_response
 
 SYSTEM = [f"system.{name}" for name in ("listMethods", "methodHelp", "methodSignature", "getCapabilities", "multicall")]
 
@@ -247,6 +247,37 @@ async def test_the_largest_call_stalls_nobody_for_long(dispatching: Dispatching)
         assert isinstance(fault, Fault)
         assert fault.code == -32602
     assert min(seconds) < 0.1
+
+
+class Rounds(trio.abc.Instrument):
+    """Counts the scheduler's rounds: in each, every task that is ready has one turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, _timeout: float) -> None:
+        self.count += 1
+
+
+async def test_calls_that_arrive_together_leave_turns_to_everybody_else(
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = Rounds()
+    read_in: list[int] = []
+
+    def noted(body: bytes) -> MethodCall:
+        read_in.append(rounds.count)
+        return parse_call(body)
+
+    monkeypatch.setattr("fingertrio.frontends.web.xmlrpc_dispatcher.parse_call", noted)
+    trio.lowlevel.add_instrument(rounds)
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(dispatching.call, "echo", "x")
+    finally:
+        trio.lowlevel.remove_instrument(rounds)
+    assert len(set(read_in)) == 5
 
 
 async def test_the_log_of_a_call_is_short(dispatching: Dispatching) -> None:
