@@ -36,6 +36,7 @@ from statistics import median
 
 import trio
 
+from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.wire.finger import Query
@@ -208,7 +209,7 @@ class Campaign:
             self._sent[user] = number = self._sent[user] + 1
             try:
                 await set_status(user, status_of(user, number), host="127.0.0.1", port=self._ports["setter"])
-            except (SetterError, OSError):
+            except (SetterError, RemoteError):
                 self.findings.unanswered += 1
                 return
             self._acknowledged[user].append(number)
