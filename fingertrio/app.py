@@ -19,7 +19,8 @@ from fingertrio.config import Config
 from fingertrio.doors.opening import OpenDoor
 from fingertrio.heartbeat import beat
 from fingertrio.mistakes import ConfigError
-from fingertrio.net.listen import BindError, bind, close_all, tune
+from fingertrio.net.address import parse_address
+from fingertrio.net.listen import BindError, bind, close_all, describe, tune
 from fingertrio.observe import Observer
 from fingertrio.plugins import BackendPlugin, FrontendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
@@ -121,6 +122,11 @@ def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.
             if isinstance(section, ListeningSection):
                 listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
                 for sock in listeners[name]:
+                    if section.local_only and not parse_address(describe(sock)).is_local:
+                        raise ConfigError(
+                            f"{source}: [{name}]: the socket that was passed listens on {describe(sock)}, "
+                            "which is not for this machine alone"
+                        )
                     tune(sock, defer_accept=section.client_speaks_first)
         if passed:
             raise ConfigError(f"{source}: sockets were passed for sections that are not there: {', '.join(passed)}")

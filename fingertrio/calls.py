@@ -6,8 +6,9 @@ once when it changes, not with every call.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TypeVar
 
 import trio
@@ -32,10 +33,10 @@ class BackendCalls:
     def __init__(self, deadline: float, observer: Observer) -> None:
         self.deadline = deadline
         self._observer = observer
-        self._failed: Callable[[], Awaitable[object]] | None = None  # the last question, if it failed
+        self._failed: dict[str, Callable[[], Awaitable[object]]] = {}  # by operation, the last question, if it failed
 
-    async def make(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        """What `call` returns.
+    async def make(self, operation: str, call: Callable[[], Awaitable[T]], *, label: str | None = None) -> T:
+        """What `call` returns. It is counted as `label`, by default as its operation.
 
         Raises:
             BackendError: whatever went wrong; its cause has been reported.
@@ -60,32 +61,34 @@ class BackendCalls:
             self._has_failed(operation, call, describe(error), bug=error)
             raise BackendError from error
         finally:
-            self._observer.backend_call(operation, outcome, trio.current_time() - started)
+            self._observer.backend_call(label or operation, outcome, trio.current_time() - started)
         self._has_worked(operation)
         return value
 
-    async def probe(self, instead: Callable[[], Awaitable[object]] | None = None) -> None:
-        """If the last question failed, ask anew, or ask `instead`; never raises.
+    async def probe(self, instead: Mapping[str, Callable[[], Awaitable[object]]] = MappingProxyType({})) -> None:
+        """Ask anew what failed last, or what `instead` has for its operation; never raises.
 
-        So it shows that the backend works again even where nobody else asks any more, because it did not.
+        So it shows that the backend works again even where nobody else asks any more, because it did not. One operation
+        says nothing of another: a backend may list its users and know nothing of any.
         """
-        if (call := self._failed) is not None:
+        for operation, call in list(self._failed.items()):
             with suppress(BackendError):
-                await self.make("probe", instead or call)
+                await self.make(operation, instead.get(operation, call), label="probe")
 
     def _has_worked(self, operation: str) -> None:
         if operation in _WRITES:
             self._observer.recovered("backend_writes")
         else:
-            self._failed = None
-            self._observer.recovered("backend")
+            self._failed.pop(operation, None)
+            if not self._failed:
+                self._observer.recovered("backend")
 
     def _has_failed(
         self, operation: str, call: Callable[[], Awaitable[object]], reason: str, *, bug: Exception | None = None
     ) -> None:
         writing = operation in _WRITES
-        if not writing and operation != "probe":
-            self._failed = call
+        if not writing:
+            self._failed[operation] = call
         self._observer.degraded(
             "backend_writes" if writing else "backend",
             f"{operation}: {reason}",

@@ -120,7 +120,7 @@ def _take_others(table: dict[str, Any]) -> tuple[dict[str, object], list[str]]:
         section = table.pop(name)
         if name not in installed:
             kind = "unknown_section" if isinstance(section, dict) else "extra_forbidden"
-            mistakes.append(mistake((name,), "", kind, [*Config.model_fields, *installed]))
+            mistakes.append(mistake((name,), "", kind, sorted({*Config.model_fields, *installed})))
             continue
         try:
             others[name] = find_frontends([name], f"[{name}]")[name].validate(section, name)

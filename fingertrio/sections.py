@@ -128,6 +128,11 @@ class ListeningSection(Section):
     # Whether the client speaks first, so that the kernel may keep silent connections to itself.
     client_speaks_first: ClassVar[bool] = False
 
+    @property
+    def local_only(self) -> bool:
+        """Whether it may be served to this machine alone, as it is configured."""
+        return False
+
     listen: Listen = Field(description="addresses; empty where the service manager passes the sockets")
     max_connections: StrictInt = Field(20_000, ge=1, description="connections open at once")
     max_connections_per_address: StrictInt = Field(256, ge=1, description="of these, from one address (IPv6: one /64)")
@@ -163,6 +168,10 @@ class SetterSection(ListeningSection):
     """[setter]: two lines set a status."""
 
     auth: Literal["none"] = Field("none", description="who may set: anybody who can reach it")
+
+    @property
+    def local_only(self) -> bool:
+        return self.auth == "none"
 
     @model_validator(mode="after")
     def _local_only(self) -> SetterSection:
@@ -258,6 +267,10 @@ class AdminSection(ListeningSection):
     listen: Listen = Field((Address("127.0.0.1", 9079),), description="addresses of its own")
     max_connections: StrictInt = Field(64, ge=1, description="connections open at once")
     allow_public: StrictBool = Field(False, description="listen where other machines can reach it, too")
+
+    @property
+    def local_only(self) -> bool:
+        return not self.allow_public
 
     @model_validator(mode="after")
     def _never_public_by_accident(self) -> AdminSection:

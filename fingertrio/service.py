@@ -42,6 +42,9 @@ STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
 # again within five seconds of its return.
 _FEED_BACKOFF = (0.25, 2.0)
 
+# Whom `probe` asks for: probably nobody, which is an answer.
+_PROBED = "readiness-probe"
+
 T = TypeVar("T")
 
 
@@ -228,10 +231,9 @@ class FingerService:
     async def probe(self) -> None:
         """If the last question to the backend failed, ask it anew, so that its recovery shows though nobody else asks.
 
-        Where there is a list of users, that is what is asked for: that one user's status cannot be read does not mean
-        that the backend fails.
+        Not for the same user: that one user's status cannot be read does not mean that the backend fails.
         """
-        await self._calls.probe(None if self._lister is None else self._lister.get_users)
+        await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
 
     async def _ask(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         while True:

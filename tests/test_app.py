@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from fingertrio.app import run
+from fingertrio.app import bound, run
 from fingertrio.config import Config
 from fingertrio.mistakes import ConfigError
 from fingertrio.observe import Observer
@@ -215,3 +215,13 @@ def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_th
                     process.wait()
                 assert process.stderr is not None
                 process.stderr.close()
+
+
+@pytest.mark.parametrize(("host", "fits"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_a_setter_that_asks_nobody_who_he_is_takes_no_public_socket_that_was_passed(monkeypatch, host, fits):
+    with socket.create_server((host, 0)) as public:
+        monkeypatch.setattr("fingertrio.app.take_passed_sockets", lambda: {"setter": [public.dup()]})
+        config = Config.model_validate({"backend": MEMORY, "process": {"run_as_root": True}, "setter": {"listen": []}})
+        outcome = contextlib.nullcontext() if fits else pytest.raises(ConfigError, match="not for this machine alone")
+        with outcome, bound(config, "f.toml") as listeners:
+            assert len(listeners["setter"]) == 1

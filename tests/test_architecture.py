@@ -82,8 +82,8 @@ TABLE = (
     Row("doors.*", ours="config fingertrio frontend frontends net.limits net.targets observe plugins sections service"),
     Row(
         "app",
-        ours="backend config doors heartbeat mistakes net.listen observe plugins privileges reload sections "
-        "service supervisor systemd",
+        ours="backend config doors heartbeat mistakes net.address net.listen observe plugins privileges reload "
+        "sections service supervisor systemd",
         others="trio",
     ),
     # The command line.

@@ -178,6 +178,16 @@ async def test_a_probe_may_ask_something_else(calls):
         return ()
 
     await calls.fail(answer=BackendError("this user's file cannot be read"))
-    await calls.calls.probe(instead)
+    await calls.calls.probe({"get_user": instead})
     assert calls.degraded == {}
     assert calls.asked == 1
+
+
+async def test_what_can_be_listed_says_nothing_of_what_can_be_read(calls):
+    """A backend of layers lists what one of them has, while another fails for every user."""
+    await calls.fail("get_user", BackendError("down"))
+    calls.answer = ()
+    await calls.make("get_users")
+    assert calls.degraded == {"backend": True}
+    await calls.make("get_user")
+    assert calls.degraded == {}

@@ -42,10 +42,19 @@ def make(path: Path) -> None:
     missing = [directory for directory in path.parents if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
+        _give_away(directory)
         sync_directory(directory.parent)  # a file is as durable as the names that lead to it
     # SQLite would make it readable for all. Its companions, -wal and -shm, get the same permissions.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        _give_away(path)
+
+
+def _give_away(path: Path) -> None:
+    """What root has made belongs to whom the directory belongs, or the server, which is not root, could not open it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def sync_directory(directory: Path) -> None:
@@ -67,10 +76,11 @@ def identity(path: Path) -> Identity | None:
 
 
 def companion(path: Path, suffix: Literal["-wal", "-shm"]) -> Path:
-    """The file that SQLite keeps beside `path`."""
-    return path.with_name(path.name + suffix)
+    """The file that SQLite keeps beside `path`; where that is a link, beside what it leads to."""
+    target = path.resolve()
+    return target.with_name(target.name + suffix)
 
 
 def is_writable(path: Path) -> bool:
     """Whether we may write the file, and its companions beside it."""
-    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent))
+    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.resolve().parent))

@@ -40,8 +40,8 @@ _SLICE = 65536
 _SEND_DEADLINE = 30.0
 
 # Seconds that sends may go on once the door has been cancelled. A second after its grace the program must have ended,
-# and the end of the interpreter takes a third of that.
-_LAST_WORDS = 0.5
+# and the end of the interpreter takes up to two thirds of that.
+_LAST_WORDS = 0.2
 
 # Seconds that an answer may take once the client has ended its input: it may be waiting, or gone for good.
 _HALF_CLOSED = 10.0
