@@ -315,3 +315,34 @@ def test_whatever_is_wrong_inside_is_told_as_a_backend_error(tmp_path: Path) -> 
             status(store, "moshez")
         with pytest.raises(BackendError):
             put(store, "moshez", "In the garden")
+
+
+def test_a_log_of_writes_without_its_database_is_no_ones(tmp_path: Path) -> None:
+    path, crashed = tmp_path / "x.db", tmp_path / "crashed.db"
+    with opened(path) as store:
+        put(store, "moshez", "Happy and well")
+        shutil.copy(tmp_path / "x.db-wal", tmp_path / "crashed.db-wal")
+    with opened(crashed) as store:
+        assert store.logins() == []
+        put(store, "ada", "Weaving")
+    with opened(crashed) as store:
+        assert store.logins() == ["ada"]
+
+
+def test_a_link_leads_to_the_database_and_may_come_to_lead_to_another(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link, one, two = tmp_path / "x.db", tmp_path / "real" / "one.db", tmp_path / "real" / "two.db"
+    for path in (one, two):
+        with opened(path) as store:
+            put(store, "moshez", path.name)
+    link.symlink_to(one)
+    with opened(link) as store:
+        put(store, "ada", "Weaving")
+        (tmp_path / "new").symlink_to(two)
+        (tmp_path / "new").replace(link)
+        assert store.look()
+        assert status(store, "moshez") == "two.db"
+        assert store.logins() == ["moshez"]
+    with opened(one) as store:
+        assert store.logins() == ["ada", "moshez"]
+    assert sorted(file.name for file in (tmp_path / "real").iterdir()) == ["one.db", "two.db"]
