@@ -307,6 +307,7 @@ def backup_command(place: _Place, target: Path, force: bool) -> None:
     path = place.find().path
     with _failures_told(), _progress(_pages(path), "Copying") as advance:
         back_up(path, target.absolute(), force=force, progress=_to_total(advance))
+    click.echo(f"{target}: whole, and checked", err=True)
 
 
 @click.command("restore")
