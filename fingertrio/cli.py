@@ -55,8 +55,8 @@ def serve(path: Path | None = None) -> None:
     from fingertrio.app import run  # noqa: PLC0415 -- so that --help and mistakes in the file answer at once
 
     def ready(addresses: Mapping[str, Sequence[str]]) -> None:
-        # What has been imported and built by now stays, and the collector need never look at it again: it would do so in
-        # the middle of somebody's question.
+        # What has been imported and built by now stays, and the collector need never look at it again: it would do
+        # so in the middle of somebody's question.
         gc.collect()
         gc.freeze()
         announce(observer, addresses, config.backend.use, version)
