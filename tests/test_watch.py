@@ -13,9 +13,11 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from click.testing import CliRunner
 from fingertrio.backend import Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.cli import cli
+from fingertrio.clients.live import ClosedError, open_live
 from fingertrio.watch import Follower, JSONLines, Lines
 from fingertrio.wire.live import (
     Alive,
@@ -38,6 +41,7 @@ from fingertrio.wire.live import (
     Unavailable,
 )
 from tests.frontends.web.kit import USERS, serving
+from tests.origin import running_origin
 
 ADA = Person("ada", "Weaving")
 GRACE = Person("grace", "Looking for a bug")
@@ -326,3 +330,17 @@ async def test_on_a_terminal_each_change_is_one_line_in_colours_and_nothing_stee
     assert second.startswith("            ada           [2J5nxxx")
     assert re.fullmatch(r"  \d\d:\d\d:\d\d  ada           In the garden", third)
     assert [first[-1], second[-1], len(second)] == ["…", "…", 60]
+
+
+async def test_a_program_that_is_stopped_tells_its_watchers_and_waits_for_none(tmp_path: Path):
+    with running_origin(tmp_path, USERS) as origin:
+        async with open_live(origin.url) as feed:
+            while not isinstance(await anext(feed), SnapshotEnds):
+                pass
+            begun = time.monotonic()
+            origin.process.terminate()
+            with pytest.raises(ClosedError) as closed:
+                await anext(feed)
+            assert closed.value.code == 1001
+        assert await trio.to_thread.run_sync(origin.process.wait, 20) == 0
+        assert time.monotonic() - begun < 2  # of a grace of 5 seconds; the machine may be busy

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import random
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -26,7 +19,6 @@ from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.backends.mirror import MirrorBackend, MirrorOptions, open_mirror
 from fingertrio.clients.dial import RemoteError
-from fingertrio.clients.setter import set_status
 from fingertrio.mistakes import ConfigError
 from fingertrio.plugins import find_backend
 from fingertrio.service import FingerService
@@ -35,6 +27,7 @@ from fingertrio.wire import live
 from tests.clients.test_live import scripted
 from tests.frontends.web.kit import serving
 from tests.helpers import loopback_listener
+from tests.origin import Origin, running_origin
 
 USERS = {"moshez": "Happy and well", "shawn": "Grüße\nfrom the garden", "张三": "在"}
 
@@ -45,48 +38,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "_BACKOFF", (0.005, 0.05))
 
 
-@dataclass(frozen=True)
-class Origin:
-    """A program that runs."""
-
-    url: str
-    setter: tuple[str, int]
-
-    async def set(self, user: str, status: str) -> None:
-        await set_status(user, status, host=self.setter[0], port=self.setter[1])
-
-
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
-    directory = tmp_path_factory.mktemp("origin")
-    users = "".join(f"{json.dumps(user)} = {json.dumps(status)}\n" for user, status in USERS.items())
-    doors = '[setter]\nlisten = ["127.0.0.1:0"]\n[http]\nlisten = ["127.0.0.1:0"]\n[process]\nrun_as_root = true\n'
-    (directory / "origin.toml").write_text(f'[backend]\nuse = "memory"\n[backend.users]\n{users}{doors}')
-    log = directory / "log"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fingertrio", "serve", "--config", directory / "origin.toml"],
-            stderr=stream,
-            env=environment,
-        )
-    try:
-        yield _wait_until_ready(process, log)
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> Origin:
-    deadline = time.monotonic() + 20
-    while b'"event": "ready"' not in log.read_bytes():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.02)
-    events = [json.loads(line) for line in log.read_text().splitlines()]
-    addresses = {event["door"]: event["address"] for event in events if event["event"] == "listening"}
-    host, _, port = addresses["setter"].rpartition(":")
-    return Origin(addresses["http"], (host, int(port)))
+    with running_origin(tmp_path_factory.mktemp("origin"), USERS) as origin:
+        yield origin
 
 
 async def test_the_contract(origin: Origin):
@@ -324,8 +279,16 @@ async def test_a_status_whose_time_is_over_is_not_answered():
         await relay.cut()
         while datetime.now(UTC) <= until or not copy._lost:
             await wait_all_tasks_blocked(0.01)
-        with pytest.raises(BackendError):
+        with trio.fail_after(1), pytest.raises(BackendError):
             await copy.get_user("moshez")
+
+
+async def test_a_new_order_of_the_users_is_told():
+    async with mirrored() as (backend, _line, copy), copy.changes() as feed:
+        backend._lasting = dict(reversed(backend._lasting.items()))
+        backend._hub.emit(Change(None))
+        assert await anext(feed) == Change(None)
+        assert list(await copy.get_users()) == list(reversed(USERS))
 
 
 HELLO = live.render_hello(epoch="e", at=None, resumed=False, complete=True, alive=15)
@@ -363,6 +326,18 @@ async def test_an_origin_that_is_none_is_not_believed(
             if END not in messages:
                 with pytest.raises(BackendError):
                     await copy.get_users()
+
+
+async def test_an_id_that_came_with_nothing_is_no_place_to_go_on_from():
+    messages = [
+        TextMessage(message.decode()) for message in (RESUMED, live.render_alive("e:7"), live.change("e:8", ADA))
+    ]
+    async with scripted(*messages) as origin, line(int(origin.rpartition(":")[2])) as (relay, url):
+        async with mirroring(url, wait=0) as copy:
+            while relay.made < 3:
+                await wait_all_tasks_blocked(0.001)
+            with pytest.raises(BackendError):
+                await copy.get_users()
 
 
 async def test_a_snapshot_counts_when_it_is_whole():

@@ -186,19 +186,19 @@ class Watcher:
         self._peer = peer
         self._users = users
         self._start = start
-        self._ending = trio.Event()
+        self._retired = False
         self._socket: WebSocket | None = None
 
     def retire(self) -> None:
         """The door closes: say so and leave."""
-        self._ending.set()
+        self._retired = True
         if self._socket is not None:
             self._socket.end(Code.GOING_AWAY, "the server stops")
 
     async def run(self, stream: Stream, early: bytes) -> bool:
         """Watch until one side ends it. Whether the socket should be closed with patience; see `WebSocket.run`."""
         socket = self._socket = WebSocket(stream, early, patience=self._policy.patience)
-        if self._ending.is_set():
+        if self._retired:
             self.retire()
         caps = self._policy.caps
         if (reason := caps.admit(self._peer)) is not None:

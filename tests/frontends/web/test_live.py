@@ -20,13 +20,16 @@ from trio.testing import MockClock
 
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.live_hub import LOG_LIMIT, LiveHub
 from fingertrio.net.limits import ConnectionCaps
+from fingertrio.observe import Observer
+from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
-from tests.frontends.web.kit import USERS, Http2Client, Site, serving
+from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
 from tests.frontends.web.watching import Other, frame, handshake, opened, watching
-from tests.helpers import open_descriptors
+from tests.helpers import loopback_listener, open_descriptors
 
 
 async def snapshot(other: Other) -> dict[str, Any]:
@@ -159,11 +162,20 @@ async def test_an_id_that_means_nothing_here_leads_to_a_snapshot(since: str):
             assert await snapshot(other) == {**USERS, "": f"{epoch}:0"}
 
 
-async def test_each_run_of_the_door_has_ids_of_its_own():
+async def test_each_run_of_a_door_has_ids_of_its_own():
+    """Between two runs nobody listened: what was missed then cannot be told by ids of before."""
     epochs = set()
-    for _ in range(2):
-        async with serving() as site, watching(site) as other:
-            epochs.add((await other.message())["epoch"])
+    with loopback_listener() as listener:
+        async with FingerService.open(MemoryBackend(USERS)) as service:
+            caps = ConnectionCaps(total=9, per_address=9)
+            door = WebFrontend(service=service, observer=Observer(), listeners=[listener], caps=caps)
+            for _ in range(2):
+                stopping = trio.Event()
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(door.serve, stopping)
+                    async with Client(await trio.open_tcp_stream(*listener.getsockname())) as client:
+                        epochs.add((await (await opened(client)).message())["epoch"])
+                    stopping.set()
     assert len(epochs) == 2
 
 
@@ -328,6 +340,14 @@ async def test_a_client_that_talks_is_shown_out(data: bytes, code: int):
         await site.empty()
         refused = {1008: {("watch", "flood"): 1}, 1009: {("watch", "body"): 1}, 1002: {}}
         assert site.observer.refusals == refused[code]
+
+
+async def test_the_last_word_reaches_even_who_goes_on_talking():
+    """What it sent and nobody read must not turn our close into a reset, which would destroy the close frame."""
+    async with serving() as site, watching(site) as other:
+        for _ in range(20):
+            await other.stream.send_all(frame(b"x" * 2000) * 10)
+        assert await other.closed() == 1009
 
 
 async def test_what_is_sent_with_the_handshake_counts():

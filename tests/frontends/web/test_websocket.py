@@ -165,7 +165,7 @@ async def test_what_came_with_the_handshake_is_read(received: int):
 async def test_a_few_messages_are_ignored_and_ever_again(autojump_clock: MockClock):
     async with running(greet) as pair:
         for _ in range(100):
-            await pair.other.stream.send_all(frame(b"subscribe", opcode=1) + frame(b"", opcode=2))
+            await pair.other.stream.send_all(frame(b"subscribe to everybody", opcode=1) + frame(b"", opcode=2))
             await trio.sleep(1)
         await pair.other.stream.send_all(frame(b"still there?", opcode=9))
         assert await pair.other.event() == TextMessage("hello")
@@ -250,6 +250,18 @@ async def test_who_does_not_read_does_not_hold_up_the_end(way: str, autojump_clo
         await pair.ended.wait()
         assert trio.current_time() == pytest.approx(6)
         assert not pair.said
+
+
+async def test_nor_does_who_is_sent_something_in_the_last_moment(autojump_clock: MockClock):
+    async def talk(socket: WebSocket) -> None:
+        socket.end(Code.GOING_AWAY)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        await socket.send(text_frame(b"x" * 1_000_000))
+
+    async with running(talk, buffer=10_000) as pair:
+        await pair.ended.wait()
+        assert trio.current_time() == pytest.approx(6)
 
 
 async def test_the_frame_that_is_on_its_way_gets_whole_before_the_close(autojump_clock: MockClock):
