@@ -79,7 +79,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         findings.figure(
             f"{name}: p99 {without * 1000:.1f} ms without, {meanwhile * 1000:.1f} ms with them ({ratio:.1f} times)"
         )
-        allowed = max(without * _RATIO, scale.of(_FLOOR, 0.5))
+        allowed = max(without * _RATIO, scale.of(_FLOOR, 0.7 * blocks))
         findings.require(meanwhile <= allowed, f"{name}: the p99 is {ratio:.1f} times as long")
 
 

@@ -73,6 +73,17 @@ def request(path: str, *headers: str, method: str = "GET", version: str = "1.1",
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def websocket(path: str = "/api/watch") -> bytes:
+    """A request for a WebSocket, by default the live feed."""
+    return request(
+        path,
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+
+
 def http_body(response: bytes) -> bytes:
     """What comes after the head."""
     return response.partition(b"\r\n\r\n")[2]

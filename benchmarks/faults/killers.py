@@ -153,15 +153,29 @@ def _upgrade(kind: str, rest: Callable[[random.Random], bytes], source: random.R
     if source.random() < 0.3:
         headers.pop(source.randrange(len(headers)))
     headers += source.sample(_HEADERS, source.randrange(3))
-    return b"\r\n".join([b"GET /moshez HTTP/1.1", b"Host: test", *headers, b"", b""]) + rest(source)
+    line = source.choice((b"GET /moshez HTTP/1.1", b"GET /api/watch HTTP/1.1", b"GET /api/watch?snapshot=1 HTTP/1.1"))
+    return b"\r\n".join([line, b"Host: test", *headers, b"", b""]) + rest(source)
 
 
 def _h2c(source: random.Random) -> bytes:
     return _upgrade("h2c", lambda source: PREFACE + _frames(source), source)
 
 
+def _websocket_frames(source: random.Random) -> bytes:
+    """Up to ten frames of any kind, masked or not, whose length may be a lie."""
+    frames = b""
+    for _ in range(source.randrange(11)):
+        payload = source.randbytes(source.choice((0, 1, 5, 125, 126, 2000)))
+        mask = source.choice((0x80, 0x80, 0x80, 0))
+        length = len(payload) if source.random() < 0.9 else source.randrange(126)
+        size = bytes([mask | length]) if length < 126 else bytes([mask | 126]) + length.to_bytes(2, "big")
+        first = source.choice((0x81, 0x82, 0x01, 0x00, 0x80, 0x88, 0x89, 0x8A, source.randrange(256)))
+        frames += bytes([first]) + size + (source.randbytes(4) if mask else b"") + payload
+    return frames
+
+
 def _websocket(source: random.Random) -> bytes:
-    return _upgrade("WebSocket", lambda source: source.randbytes(source.randrange(60)), source)
+    return _upgrade("WebSocket", _websocket_frames, source)
 
 
 def openings(seed: int = SEED) -> Iterator[bytes]:

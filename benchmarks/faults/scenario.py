@@ -34,6 +34,11 @@ class Scale:
     short: bool = False
     soak: float = 60.0
 
+    @property
+    def slack(self) -> float:
+        """Seconds that anything may take longer than it should: beside other tests, it waits so long for its turn."""
+        return 5.0 if self.short else 0.0
+
     def of(self, full: _T, short: _T) -> _T:
         """The one that belongs to this scale."""
         return short if self.short else full

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import trio
 
-from benchmarks.faults.clients import dial, exchange, request, reset
+from benchmarks.faults.clients import dial, exchange, request, reset, websocket
 from benchmarks.faults.killers import openings
 from benchmarks.faults.prober import Probe
 from benchmarks.faults.program import USER, Program, running
@@ -73,6 +73,24 @@ async def _be_hostile_for_ever(program: Program) -> None:
             await trio.sleep(source.expovariate(_HOSTILE))
 
 
+class Watchers:
+    """Some who hear the live feed; how many messages they have heard, and how many of them it has left."""
+
+    COUNT = 5
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.left = 0
+
+    async def listen(self, program: Program) -> None:
+        """One of them, for ever."""
+        async with await dial(program.port("http")) as stream:
+            await stream.send_all(websocket())
+            while await stream.receive_some():
+                self.heard += 1
+        self.left += 1
+
+
 def _quarters(samples: Sequence[float]) -> tuple[float, float]:
     """Medians of the first and of the last quarter."""
     quarter = max(1, len(samples) // 4)
@@ -87,9 +105,12 @@ async def attack(program: Program, scale: Scale, findings: Findings) -> None:
         findings.done += f" (shortened; --soak makes it {FULL_SOAK:.0f} s)"
     memory: list[float] = []
     descriptors: list[float] = []
+    watchers = Watchers()
     before = program.descriptors
     async with watching(_probes(program)) as watch, trio.open_nursery() as nursery:
         nursery.start_soon(_be_hostile_for_ever, program)
+        for _ in range(watchers.COUNT):
+            nursery.start_soon(watchers.listen, program)
         began = time.monotonic()
         while (elapsed := time.monotonic() - began) < scale.soak:
             await trio.sleep(scale.of(_SAMPLES, 0.1))
@@ -107,6 +128,8 @@ async def attack(program: Program, scale: Scale, findings: Findings) -> None:
     findings.figure(f"{early:.0f} descriptors, at the end {late:.0f}; {before} before and {left} after it")
     findings.require(left <= before, f"{left - before} descriptors are left")
     watch.report(findings)
+    findings.figure(f"{watchers.COUNT} heard {watchers.heard} messages of the live feed")
+    findings.require(watchers.heard and not watchers.left, f"{watchers.left} lost the live feed")
     await program.examine(findings)
 
 

@@ -34,7 +34,7 @@ LIMIT = 30  # seconds for one of them; they take one or two
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
     """One program for all that leave it as it was, since starting it takes as long as most of them."""
-    with running(sections(backend=resets.BACKEND, http={"keep_alive": KEEP_ALIVE})) as program:
+    with running(sections(backend=resets.BACKEND, http={"keep_alive": KEEP_ALIVE}), environ=resets.ENVIRON) as program:
         yield program
 
 
