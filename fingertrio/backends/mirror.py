@@ -210,8 +210,9 @@ class MirrorBackend:
                 copy.put(person.user, _info(person))
                 self._emit([person.user])
             case live.Removed(user=user):
-                copy.remove(user)
-                self._emit([user])
+                if user in copy.users:
+                    copy.remove(user)
+                    self._emit([user])
             case live.Alive():
                 pass
             case _:

@@ -25,6 +25,7 @@ import trio
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.api import describe
 from fingertrio.frontends.web.websocket import text_frame
+from fingertrio.names import is_user_name
 from fingertrio.observe import Observer
 from fingertrio.service import Answer, FingerService
 from fingertrio.wire import live
@@ -184,7 +185,7 @@ class LiveHub:
             for place in places:
                 place.discard(subscription)
             for user in users or ():
-                if not self._by_user[user]:
+                if not self._by_user.get(user, True):
                     del self._by_user[user]
 
     def id(self, number: int) -> str:
@@ -249,6 +250,8 @@ class LiveHub:
             self._lose_track()
         elif user in self._preparing:
             self._preparing[user] = True
+        elif not is_user_name(user):
+            pass  # nobody could ask for it
         elif not self._is_watched(user):
             self.log.add(user)  # for whoever comes back; what it leads to is asked for then
         else:

@@ -70,6 +70,14 @@ def test_whoever_the_log_names_are_all_who_changed(limit: int, changes: list[str
         assert all(changes[at - 1] == user for at, user in found)
 
 
+class MemoryWrite:
+    """Sets although the fake was told to fail or to hang: as somebody else does."""
+
+    @staticmethod
+    async def set(backend: FakeBackend, user: str, status: str, *, until: datetime | None = None) -> None:
+        await super(FakeBackend, backend).set_user(user, status, until=until)
+
+
 @asynccontextmanager
 async def following(backend: FakeBackend, observer: Observer | None = None) -> AsyncIterator[LiveHub]:
     observer = observer or Observer()
@@ -265,9 +273,11 @@ async def test_what_is_no_id_of_ours_is_none(text: str):
         assert hub.number(text.format(epoch=hub.epoch)) is None
 
 
-class MemoryWrite:
-    """Sets although the fake was told to fail or to hang: as somebody else does."""
-
-    @staticmethod
-    async def set(backend: FakeBackend, user: str, status: str, *, until: datetime | None = None) -> None:
-        await super(FakeBackend, backend).set_user(user, status, until=until)
+async def test_what_could_not_be_a_user_is_told_to_nobody():
+    backend = FakeBackend(USERS)
+    async with following(backend) as hub:
+        with hub.subscribe(None) as feed:
+            for name in ("-l", "a\nb", "\ud800", ""):
+                backend._hub.emit(Change(name))
+            await backend.set_user("ada", "Dreaming")
+            assert await told(feed) == ["ada"]
