@@ -1,0 +1,64 @@
+"""docs/live-feed.md: its JavaScript, in a real browser, which offers compression, sends an Origin and answers pings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from playwright.sync_api import sync_playwright
+
+from fingertrio.backends.memory import MemoryBackend
+from tests.backends.test_mirror import line
+from tests.frontends.web.kit import USERS, serving
+
+PAGE = (Path(__file__).parents[2] / "docs/live-feed.md").read_text()
+[SCRIPT] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+# A hundred times faster than on the page, for the pause between two attempts.
+HURRY = "const wait = setTimeout; setTimeout = (action, ms) => wait(action, ms / 100);"
+
+
+@pytest.fixture
+def chromium() -> str:
+    if (path := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium (Debian package chromium)")
+    return path
+
+
+def follow(chromium: str, url: str, set_status: Callable[[str, str], object], cut: Callable[[], object]) -> str:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(bypass_csp=True).new_page()
+        page.set_default_timeout(20_000)
+        page.goto(url)
+        script = SCRIPT.replace("wss://finger.example.net", url.replace("http", "ws"))
+        page.add_script_tag(content=f"{HURRY}\nfunction show() {{}}\n{script}\nwatch();")
+        for user, status in USERS.items():
+            page.wait_for_function(f"known.get('{user}')?.status === '{status}'")
+        set_status("moshez", "In the garden")
+        page.wait_for_function("known.get('moshez').status === 'In the garden'")
+        before = page.evaluate("since")
+        cut()
+        set_status("ada", "Weaving")
+        page.wait_for_function("known.get('ada')?.status === 'Weaving'")
+        assert page.evaluate("since") > before
+        assert page.evaluate("known.size") == 3
+        browser.close()
+    return str(before)
+
+
+async def test_the_script_follows_and_comes_back(chromium: str):
+    backend = MemoryBackend(USERS)
+    async with serving(backend) as site, line(site.address[1]) as (relay, url):
+        before = await trio.to_thread.run_sync(
+            follow,
+            chromium,
+            url,
+            lambda user, status: trio.from_thread.run(backend.set_user, user, status),
+            lambda: trio.from_thread.run(relay.cut),
+        )
+        assert f"since={before.replace(':', '%3A')}" in site.log.getvalue(), "it did not go on where it was"
