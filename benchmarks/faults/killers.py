@@ -229,7 +229,7 @@ def _word(answer: bytes) -> str:
 async def attack(program: Program, scale: Scale, findings: Findings) -> None:
     """Throw all of it at the HTTP door while every door is asked."""
     known = list(KILLERS.values()) * scale.of(5, 1)
-    made = list(islice(openings(), scale.of(2000, 150)))
+    made = list(islice(openings(), scale.of(5000, 150)))
     findings.done = (
         f"{len(KILLERS)} known killers {scale.of(5, 1)} times, {len(made)} malformed openings of 4 protocols"
     )

@@ -73,6 +73,10 @@ async def _be_hostile_for_ever(program: Program) -> None:
             await trio.sleep(source.expovariate(_HOSTILE))
 
 
+# An empty ping, which no text can contain, and the answer, masked with zeros (RFC 6455 section 5.5).
+_PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
+
+
 class Watchers:
     """Some who hear the live feed; how many messages they have heard, and how many of them it has left."""
 
@@ -86,8 +90,10 @@ class Watchers:
         """One of them, for ever."""
         async with await dial(program.port("http")) as stream:
             await stream.send_all(websocket())
-            while await stream.receive_some():
+            while chunk := await stream.receive_some():
                 self.heard += 1
+                if _PING in chunk:
+                    await stream.send_all(_PONG)
         self.left += 1
 
 
