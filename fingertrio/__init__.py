@@ -11,6 +11,7 @@ from fingertrio.backend import (
     KeepsHistory,
     ListsUsers,
     SetsStatus,
+    TellsStaleness,
     UserInfo,
 )
 from fingertrio.service import FingerService
@@ -27,6 +28,7 @@ __all__ = [
     "KeepsHistory",
     "ListsUsers",
     "SetsStatus",
+    "TellsStaleness",
     "UserInfo",
     "version",
 ]

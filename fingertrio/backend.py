@@ -111,3 +111,15 @@ class KeepsHistory(Protocol):
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
         """At most `limit` statuses of `user`, newest first, the present one included, set before `before`."""
         ...
+
+
+@runtime_checkable
+class TellsStaleness(Protocol):
+    """Goes on answering from what it knew last while its source is away, and does not hide it."""
+
+    def stale_since(self) -> datetime | None:
+        """Since when answers may be out of date, because what they come from is away; None: they are true. Aware.
+
+        It is looked at with every call and about once a second, so it has to be at hand.
+        """
+        ...

@@ -140,7 +140,8 @@ def watch_command(users: tuple[str, ...], url: str, as_json: bool | None, once: 
     Exit status: 0 it was ended, or with --once all was shown; 1 with --once, one of USER is not there; 2 wrong usage;
     3 there is nothing to watch.
     """
-    from fingertrio.watch import JSONLines, Lines, watch  # noqa: PLC0415 -- as in serve
+    from fingertrio.watch import watch  # noqa: PLC0415 -- as in serve
+    from fingertrio.watch_show import JSONLines, Lines  # noqa: PLC0415 -- as in serve
 
     show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
     try:

@@ -17,10 +17,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
-from typing import Generic, TypeVar
 
 import trio
 
+from fingertrio.answers import Answer, Answers, Flight, Key
 from fingertrio.backend import (
     Backend,
     BackendError,
@@ -34,6 +34,7 @@ from fingertrio.calls import BackendCalls
 from fingertrio.feeds import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe import Observer, describe
+from fingertrio.staleness import Staleness
 
 # A status is a few words or a plan file; past this size somebody stores files in it.
 STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
@@ -45,35 +46,7 @@ _FEED_BACKOFF = (0.25, 2.0)
 # Whom `probe` asks for: probably nobody, which is an answer.
 _PROBED = "readiness-probe"
 
-T = TypeVar("T")
-
-
-class Answer(Generic[T]):
-    """What the service answered, and until when (trio's clock) it holds.
-
-    A front end may keep what it rendered of `value` for as long as `expires` lies ahead; the service sets it back the
-    moment a change arrives, so looking at it is all there is to invalidation.
-    """
-
-    __slots__ = ("expires", "value")
-
-    def __init__(self, value: T, expires: float) -> None:
-        self.value = value
-        self.expires = expires
-
-
 _NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for what could not be a name
-
-
-class _Flight:
-    """One call under way. `landed` exists once somebody waits; `current` turns False when a change overtakes it."""
-
-    __slots__ = ("current", "landed", "outcome")
-
-    def __init__(self) -> None:
-        self.landed: trio.Event | None = None
-        self.outcome: Answer[object] | BackendError | None = None  # None after landing: its caller was cancelled
-        self.current = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +77,9 @@ class FingerService:
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._emitter = backend if isinstance(backend, EmitsChanges) else None
         self._live = False  # the change feed is being heard
-        self._known: dict[str | None, Answer[object]] = {}  # None: the list of users
-        self._unknown: dict[str | None, Answer[object]] = {}
-        self._flights: dict[str | None, _Flight] = {}
+        self._answers = Answers()
         self._hub = ChangeHub()
+        self.staleness = Staleness(backend, observer, self._forget_all)
         self.epoch = 0  # counts changes of any kind: equal epochs, equal answers, expiry apart
 
     @classmethod
@@ -117,16 +89,15 @@ class FingerService:
     ) -> AsyncIterator[FingerService]:
         """A service over an opened backend, following its changes until the context ends. The backend stays open."""
         service = cls(backend, policy or ServicePolicy(), observer or Observer())
-        if service._emitter is None:
-            yield service
-            return
         async with trio.open_nursery() as nursery:
-            tried = trio.Event()
-            nursery.start_soon(service._follow, service._emitter, tried)
-            with trio.move_on_after(service._policy.deadline):  # a source that says nothing must not hold up the start
-                await tried.wait()
-            if not tried.is_set():
-                service._observer.degraded("change_feed", "the backend does not answer", essential=False)
+            nursery.start_soon(service.staleness.follow)
+            if (emitter := service._emitter) is not None:
+                tried = trio.Event()
+                nursery.start_soon(service._follow, emitter, tried)
+                with trio.move_on_after(service._policy.deadline):  # a source that says nothing shall not delay us
+                    await tried.wait()
+                if not tried.is_set():
+                    service._observer.degraded("change_feed", "the backend does not answer", essential=False)
             yield service
             nursery.cancel_scope.cancel()
 
@@ -152,16 +123,16 @@ class FingerService:
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
-        answer = self._known.get(user) or self._unknown.get(user)
-        if answer is not None and answer.expires > trio.current_time():
+        answer = self._answers.find(user, trio.current_time())
+        if answer is not None:
             self._observer.cache_hits += 1
             return answer  # type: ignore[return-value]  # a name's answers hold a UserInfo or None
         return None if is_user_name(user) else _NOBODY
 
     def peek_users(self) -> Answer[tuple[str, ...]] | None:
         """The list of users if it is in memory and holds, without waiting."""
-        answer = self._known.get(None)
-        if answer is not None and answer.expires > trio.current_time():
+        answer = self._answers.find(None, trio.current_time())
+        if answer is not None:
             self._observer.cache_hits += 1
             return answer  # type: ignore[return-value]  # the list is kept under None
         return None
@@ -235,13 +206,13 @@ class FingerService:
         """
         await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
 
-    async def _ask(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+    async def _ask(self, key: Key, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         while True:
-            answer = self._known.get(key) or self._unknown.get(key)
-            if answer is not None and answer.expires > trio.current_time():
+            answer = self._answers.find(key, trio.current_time())
+            if answer is not None:
                 self._observer.cache_hits += 1
                 return answer
-            flight = self._flights.get(key)
+            flight = self._answers.flights.get(key)
             if flight is None:
                 self._observer.cache_misses += 1
                 return await self._lead(key, call)
@@ -254,11 +225,11 @@ class FingerService:
             if flight.outcome is not None:
                 return flight.outcome
 
-    async def _lead(self, key: str | None, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+    async def _lead(self, key: Key, call: Callable[[], Awaitable[object]]) -> Answer[object]:
         async def answered() -> Answer[object]:
             return self._weigh(await call())
 
-        flight = self._flights[key] = _Flight()
+        flight = self._answers.flights[key] = Flight()
         try:
             answer = flight.outcome = await self._calls.make("get_users" if key is None else "get_user", answered)
         except BackendError as error:
@@ -266,11 +237,11 @@ class FingerService:
             raise
         finally:
             if flight.current:
-                del self._flights[key]
+                del self._answers.flights[key]
             if flight.landed is not None:
                 flight.landed.set()
         if flight.current:
-            self._keep(key, answer)
+            self._answers.keep(key, answer, self._policy.cache_size)
         else:
             answer.expires = -inf  # a change overtook it: true when asked, but not to be kept
         return answer
@@ -284,37 +255,20 @@ class FingerService:
                 expires = min(expires, now + (value.until - datetime.now(UTC)).total_seconds())
         elif value is not None and not isinstance(value, tuple):
             raise TypeError(f"the backend gave {type(value).__name__} instead of UserInfo or None")
-        return Answer(value, expires)
-
-    def _keep(self, key: str | None, answer: Answer[object]) -> None:
-        kept, other = (
-            (self._unknown, self._known) if answer.value is None and key is not None else (self._known, self._unknown)
-        )
-        other.pop(key, None)
-        kept.pop(key, None)  # so that a refreshed answer counts as a young one
-        while len(kept) >= self._policy.cache_size:
-            kept.pop(next(iter(kept))).expires = -inf  # its change would no longer reach whoever rendered it
-        kept[key] = answer
+        return Answer(value, expires, self.staleness.look())
 
     def _changed(self, change: Change) -> None:
         """Forget what the change touches and tell the subscribers. Synchronous: nobody sees it half done."""
-        self.epoch += 1
         if change.user is None:
-            for cache in (self._known, self._unknown):
-                for answer in cache.values():
-                    answer.expires = -inf
-                cache.clear()
-            for flight in self._flights.values():
-                flight.current = False
-            self._flights.clear()
+            self._forget_all()
         else:
-            for key in (change.user, None):  # the list too: a new user may have come with it
-                for cache in (self._known, self._unknown):
-                    if (kept := cache.pop(key, None)) is not None:
-                        kept.expires = -inf
-                if (overtaken := self._flights.pop(key, None)) is not None:
-                    overtaken.current = False
+            self.epoch += 1
+            self._answers.forget((change.user, None))  # the list too: a new user may have come with it
         self._hub.emit(change)
+
+    def _forget_all(self) -> None:
+        self.epoch += 1
+        self._answers.forget_all()
 
     async def _follow(self, emitter: EmitsChanges, tried: trio.Event) -> None:
         """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`.

@@ -7,17 +7,13 @@ users goes to standard error.
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import shutil
 import signal
 import stat
 import sys
-import unicodedata
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import datetime
 
 import click
 import trio
@@ -26,8 +22,19 @@ from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
 from fingertrio.clients.websocket import RefusedError, parse_url
 from fingertrio.names import is_user_name
-from fingertrio.wire.live import Changed, Event, Person, Present, Removed, SnapshotBegins, SnapshotEnds, Unavailable
-from fingertrio.wire.text import clean_line, first_line
+from fingertrio.watch_show import Show, clock
+from fingertrio.wire.live import (
+    Alive,
+    Changed,
+    Event,
+    Person,
+    Present,
+    Removed,
+    SnapshotBegins,
+    SnapshotEnds,
+    Unavailable,
+)
+from fingertrio.wire.text import clean_line
 
 # Exit statuses: those of `fingertrio finger`.
 SEEN, UNKNOWN, NOT_ASKED = 0, 1, 3
@@ -37,76 +44,6 @@ _BACKOFF = (0.25, 30.0)  # seconds: first and longest pause before the next atte
 _ONCE = 30.0  # seconds for a snapshot, where that is all that is wanted
 
 _MAY_PASS = frozenset({408, 425, 429})  # of HTTP's 4xx, those that another attempt may not get
-
-_NAME_COLUMNS = 12  # a longer name sticks out, instead of pushing everybody's status aside
-
-
-class Show(Protocol):
-    """Where it is shown. `at` is the id of a change; None: this is from a snapshot."""
-
-    def user(self, person: Person, at: str | None) -> None:
-        """What holds of a user."""
-        ...
-
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
-        """There is no such user, or no more."""
-        ...
-
-    def unavailable(self, user: str) -> None:
-        """There is such a user, of whom nothing can be said now."""
-        ...
-
-
-class JSONLines:
-    """For programs: the feed's own messages about users, one on each line."""
-
-    def user(self, person: Person, at: str | None) -> None:
-        self._write(
-            at,
-            user=person.user,
-            status=person.status,
-            name=person.name,
-            since=_timestamp(person.since),
-            until=_timestamp(person.until),
-            details=dict(person.details),
-        )
-
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:  # noqa: ARG002 -- for eyes only
-        self._write(at, user=user, removed=True)
-
-    def unavailable(self, user: str) -> None:
-        self._write(None, user=user, unavailable=True)
-
-    def _write(self, at: str | None, **members: object) -> None:
-        head = {"type": "user"} if at is None else {"type": "change", "id": at}
-        click.echo(json.dumps({**head, **members}, ensure_ascii=False).encode())
-
-
-class Lines:
-    """For eyes: when, who, what, on one line of the terminal."""
-
-    def user(self, person: Person, at: str | None) -> None:
-        when = person.since or (None if at is None else datetime.now(UTC))
-        lines = person.status.count("\n")
-        notes = [f"+{lines} line{'s' * (lines > 1)}"] * bool(lines)
-        if person.until is not None:
-            notes.append(f"until {_clock(person.until)}")
-        self._write(when, person.user, first_line(person.status), f"({', '.join(notes)})" if notes else "")
-
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
-        when = None if at is None else datetime.now(UTC)
-        self._write(when, user, "", "is gone" if was_there else "no such user")
-
-    def unavailable(self, user: str) -> None:
-        self._write(None, user, "", "cannot be read now")
-
-    def _write(self, when: datetime | None, user: str, text: str, note: str) -> None:
-        time = _clock(when) if when is not None else ""
-        name = user + " " * (_NAME_COLUMNS - _width(user))
-        room = shutil.get_terminal_size().columns - _width(f"{time:10}  {name}  ") - (_width(note) + 1 if note else 0)
-        parts = [_fit(text, max(room, 10))] * bool(text) + [click.style(note, dim=True)] * bool(note)
-        time = click.style(f"{time:>10}", dim=True)
-        click.echo(f"{time}  {click.style(name, bold=True, fg='cyan')}  {' '.join(parts)}")
 
 
 class Follower:
@@ -182,6 +119,7 @@ async def _look(url: str, users: Sequence[str], show: Show) -> int:
     try:
         with trio.fail_after(_ONCE):
             async with open_live(url, users=users) as feed:
+                _tell_age(feed.hello.stale_since, None)
                 async for event in feed:
                     if follower.take(event):
                         break
@@ -197,6 +135,7 @@ async def _look(url: str, users: Sequence[str], show: Show) -> int:
 async def _follow(url: str, users: Sequence[str], show: Show) -> int:
     follower = Follower(show, users)
     since: str | None = None
+    stale_since: datetime | None = None
     pause, longest = _BACKOFF
     lost = False
     while True:
@@ -208,7 +147,10 @@ async def _follow(url: str, users: Sequence[str], show: Show) -> int:
                     lost = False
                 if not feed.hello.complete:
                     _tell("not every change can be told: the backend there does not hear of all")
+                stale_since = _tell_age(feed.hello.stale_since, stale_since)
                 async for event in feed:
+                    if isinstance(event, Alive):
+                        stale_since = _tell_age(event.stale_since, stale_since)
                     follower.take(event)
                     since = feed.id
         except RefusedError as error:
@@ -222,6 +164,15 @@ async def _follow(url: str, users: Sequence[str], show: Show) -> int:
             pause = _BACKOFF[0]
         await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
         pause = min(pause * 2, longest)
+
+
+def _tell_age(since: datetime | None, before: datetime | None) -> datetime | None:
+    """Say that what is shown is out of date since then, if that is news, or that it is not any more."""
+    if since is not None and before is None:
+        _tell(f"what is shown is as of {clock(since)}: what it comes from is away")
+    elif since is None and before is not None:
+        _tell("what is shown is up to date again")
+    return since
 
 
 def _tell_once(error: RemoteError, *, lost: bool) -> bool:
@@ -254,36 +205,3 @@ def _forget_stdout() -> None:
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, sys.stdout.fileno())
     os.close(sink)
-
-
-def _clock(moment: datetime) -> str:
-    """The local time of a moment; of another day, the date."""
-    local = moment.astimezone()
-    return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d}"
-
-
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _columns(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in {"Cf", "Mn", "Me"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _width(text: str) -> int:
-    """The columns that `text` takes on a terminal, near enough to stay on one line."""
-    return sum(map(_columns, text))
-
-
-def _fit(text: str, room: int) -> str:
-    if _width(text) <= room:
-        return text
-    fitting, taken = "", 0
-    for char in text:
-        taken += _columns(char)
-        if taken > room - 1:
-            break
-        fitting += char
-    return fitting.rstrip() + "\u2026"

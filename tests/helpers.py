@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from fingertrio.net.address import Address
 from fingertrio.net.listen import bind, close_all
+from fingertrio.testing import FakeBackend
 
 
 def open_descriptors() -> int:
@@ -92,3 +94,12 @@ class Told:
     def events(self, level: str | None = None) -> list[str]:
         """The names of what was reported, in order."""
         return [report.event for report in self.reports if level in (None, report.level)]
+
+
+class Ageing(FakeBackend):
+    """Is as out of date as a test says."""
+
+    age: datetime | None = None
+
+    def stale_since(self) -> datetime | None:
+        return self.age

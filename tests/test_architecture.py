@@ -49,8 +49,9 @@ TABLE = (
     Row("feeds", ours="backend", others="trio"),
     Row("logs", ours="wire.text", others="structlog"),
     Row("observe", ours="logs metrics wire.text"),
-    Row("calls", ours="backend observe", others="trio"),
-    Row("service", ours="backend calls feeds names observe", others="trio"),
+    Row("answers", ours="backend", others="trio"),
+    Row("calls staleness", ours="backend observe", others="trio"),
+    Row("service", ours="answers backend calls feeds names observe staleness", others="trio"),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
@@ -58,15 +59,15 @@ TABLE = (
     Row("backends.redis", ours="backend feeds", others="anyio coredis pydantic trio"),
     # Front ends ask the service. None knows another, and none knows a backend.
     Row(
-        "frontends.finger frontends.finger_text frontends.forwarding",
-        ours="backend clients net observe service wire",
+        "frontends.finger frontends.finger_answers frontends.finger_text frontends.forwarding",
+        ours="answers backend clients net observe service wire",
         others="trio",
     ),
     Row("frontends.setter", ours="backend net observe service wire", others="trio"),
     Row("frontends.irc", ours="backend observe service wire", others="trio"),
     Row(
         "frontends.web",
-        ours="backend names net observe service wire",
+        ours="answers backend names net observe service wire",
         others="h11 h2 hypercorn jinja2 quart quart_trio trio werkzeug wsproto",
     ),
     Row("frontends.admin frontends.prometheus", ours="metrics", others="hypercorn prometheus_client"),
@@ -88,12 +89,14 @@ TABLE = (
     ),
     # The command line.
     Row("ask", ours="clients wire", others="click"),
-    Row("watch", ours="clients names wire", others="click trio"),
+    Row("watch", ours="clients names watch_show wire", others="click trio"),
+    Row("watch_show", ours="wire", others="click"),
     Row("banner", ours="observe", others="click"),
     Row("cli_store", ours="backends.sqlite config mistakes plugins wire", others="click"),
     Row(
         "cli",
-        ours="app ask banner cli_store clients config fingertrio mistakes net.address observe plugins watch wire",
+        ours="app ask banner cli_store clients config fingertrio mistakes net.address observe plugins watch watch_show "
+        "wire",
         others="click trio",
     ),
     Row("__main__", ours="cli"),

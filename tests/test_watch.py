@@ -28,7 +28,8 @@ from fingertrio.backend import Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.cli import cli
 from fingertrio.clients.live import ClosedError, open_live
-from fingertrio.watch import Follower, JSONLines, Lines
+from fingertrio.watch import Follower
+from fingertrio.watch_show import JSONLines, Lines
 from fingertrio.wire.live import (
     Alive,
     Changed,

@@ -1,10 +1,10 @@
 """A live read replica of another fingertrio, over its live feed: all statuses in memory, changed as they change there.
 
 A question never leaves this machine. The price is what every replica pays: while the origin cannot be reached, answers
-are as old as the break, and nothing in them says so; the log says it when a break begins and when it ends. Where the
-connection was cut the feed goes on at the id that was told last, so that nothing is missed; where the origin no longer
-knows, it sends everything, and what differs is told as changes here. What was told stays in force until a new snapshot
-is whole.
+are as old as the break. `stale_since` tells it to whoever shows them, and the log when a break begins and when it ends.
+An origin that is out of date itself makes its mirrors so. Where the connection was cut the feed goes on at the id that
+was told last, so that nothing is missed; where the origin no longer knows, it sends everything, and what differs is
+told as changes here. What was told stays in force until a new snapshot is whole.
 
 Some things cannot be known while the origin is away, and are failures then and not guesses: anything before the first
 snapshot, a user whom the origin could not tell of, and what comes after a status whose time is over.
@@ -100,7 +100,7 @@ def _size(info: UserInfo | None) -> int:
 
 
 class MirrorBackend:
-    """Answers from its copy. Lists users and emits changes; `run` keeps the copy true.
+    """Answers from its copy. Lists users, emits changes and tells staleness; `run` keeps the copy true.
 
     Args:
         options: where the origin is.
@@ -117,6 +117,8 @@ class MirrorBackend:
         self._hub = ChangeHub()
         self._changed = trio.Event()  # set, and replaced, with every change
         self._lost: float | None = None  # since when the origin is away
+        self._heard: datetime | None = None  # when the origin was heard last
+        self._origin_stale: datetime | None = None  # since when the origin's own answers may be out of date
         self.filled = trio.Event()  # there has been a snapshot
 
     async def get_user(self, user: str) -> UserInfo | None:
@@ -143,6 +145,13 @@ class MirrorBackend:
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on; a slow reader finds each user in it once."""
         return self._hub.changes()
+
+    def stale_since(self) -> datetime | None:
+        """See `TellsStaleness`: when the origin was heard last, if it is away; or what it says of itself."""
+        if self._copy is None:
+            return None  # and nothing is answered
+        since = [self._origin_stale, None if self._lost is None else self._heard]
+        return min((moment for moment in since if moment is not None), default=None)
 
     async def run(self) -> None:
         """Follow the origin, and come back after every break. Never returns."""
@@ -174,7 +183,9 @@ class MirrorBackend:
             if current:
                 self._tell_return()
             coming: _Copy | None = None  # a snapshot that is not whole yet
+            self._hear(feed.hello)
             async for event in feed:
+                self._hear(event)
                 if isinstance(event, live.SnapshotBegins):
                     coming, current = _Copy(options.memory), False
                 elif coming is not None:
@@ -186,6 +197,11 @@ class MirrorBackend:
                     raise LiveError("the origin sent changes before a snapshot")
                 self._since = feed.id if current else None
         raise AssertionError("a feed does not end without an exception")
+
+    def _hear(self, message: live.Message) -> None:
+        self._heard = datetime.now(UTC)
+        if isinstance(message, live.Hello | live.Alive):
+            self._origin_stale = message.stale_since
 
     def _take_in(self, coming: _Copy, event: live.Event) -> bool:
         """A part of a snapshot, which is in force when it is whole. Returns whether that is now."""

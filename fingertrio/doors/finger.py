@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from fingertrio.frontend import Door, Frontend
-from fingertrio.frontends.finger import FingerFrontend, FingerPolicy
+from fingertrio.frontends.finger import FingerFrontend
+from fingertrio.frontends.finger_answers import FingerPolicy
 from fingertrio.frontends.forwarding import Forwarder
 from fingertrio.net.targets import parse_target
 from fingertrio.sections import FingerSection

@@ -45,13 +45,20 @@ def render_status(info: UserInfo) -> bytes:
     return to_wire(info.status)
 
 
-def render_full(info: UserInfo, *, verbose: bool = False, facts: AbstractSet[str] | None = None) -> bytes:
+def render_full(
+    info: UserInfo,
+    *,
+    verbose: bool = False,
+    facts: AbstractSet[str] | None = None,
+    stale_since: datetime | None = None,
+) -> bytes:
     """User information as finger programs give it: `answer = "full"`.
 
     Args:
         info: the user.
         verbose: /W. Adds every detail; without it only the project is shown. Takes nothing away (2.5.4).
         facts: what may be shown, /W or not; None: everything.
+        stale_since: since when all this may be out of date; a line says so, whatever `facts` are.
     """
     login = f"Login: {clean_line(info.user)}"
     name = clean_line(info.name or "") or _NAME_UNKNOWN
@@ -64,15 +71,23 @@ def render_full(info: UserInfo, *, verbose: bool = False, facts: AbstractSet[str
     if _may_show("plan", facts):
         plan = clean(info.status).strip("\n")
         lines.append(f"Plan:\n{plan}" if plan else "No Plan.")
-    return to_wire("\n".join(lines))
+    return to_wire("\n".join(lines + _stale(stale_since)))
 
 
-def render_list(infos: Iterable[UserInfo], *, facts: AbstractSet[str] | None = None) -> bytes:
+def render_list(
+    infos: Iterable[UserInfo],
+    *,
+    facts: AbstractSet[str] | None = None,
+    more: int = 0,
+    stale_since: datetime | None = None,
+) -> bytes:
     """One line for each user: login, full name, and the first line of the status where "plan" may be shown.
 
     The login begins the line and stands whole between its start and a blank, so that one double click takes it. The
     list shows nothing that `render_full` would hide (2.5.2). Where nobody's full name is known, the column is left out.
+    Below stand how many `more` there are, and since when the list may be out of date.
     """
+    below = [f"... and {more} more"] * bool(more) + _stale(stale_since)
     with_status = _may_show("plan", facts)
     rows = [
         (
@@ -83,17 +98,16 @@ def render_list(infos: Iterable[UserInfo], *, facts: AbstractSet[str] | None = N
         for info in infos
     ]
     if not rows:
-        return to_wire(NOBODY)
+        return to_wire("\n".join([NOBODY, *below]))
     with_names = any(name for _, name, _ in rows)
     rows.insert(0, ("Login", "Name" if with_names else "", "Status" if with_status else ""))
     login_columns = min(max(_width(login) for login, _, _ in rows), _LOGIN_COLUMNS) + 2
     name_columns = min(max(_width(name) for _, name, _ in rows), _NAME_COLUMNS) + 2 if with_names else 0
-    return to_wire(
-        "\n".join(
-            (_pad(login, login_columns) + (_pad(name, name_columns) if with_names else "") + status).rstrip()
-            for login, name, status in rows
-        )
-    )
+    lines = [
+        (_pad(login, login_columns) + (_pad(name, name_columns) if with_names else "") + status).rstrip()
+        for login, name, status in rows
+    ]
+    return to_wire("\n".join(lines + below))
 
 
 def _may_show(fact: str, facts: AbstractSet[str] | None) -> bool:
@@ -105,6 +119,10 @@ def _times(info: UserInfo, facts: AbstractSet[str] | None) -> str:
     since = f"since {_moment(info.since)}" if info.since is not None and _may_show("since", facts) else ""
     until = f"until {_moment(info.until)}" if info.until is not None and _may_show("until", facts) else ""
     return _capital(", ".join(filter(None, (since, until))))
+
+
+def _stale(since: datetime | None) -> list[str]:
+    return [] if since is None else [f"As of {_moment(since)}: what this comes from is away"]
 
 
 def _moment(when: datetime) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
-from fingertrio.backend import Backend, EmitsChanges, KeepsHistory, ListsUsers, SetsStatus, UserInfo
+from fingertrio.backend import Backend, EmitsChanges, KeepsHistory, ListsUsers, SetsStatus, TellsStaleness, UserInfo
 
 # How far into a call its cancellation is tried. No backend of ours passes a tenth of it, retries included.
 _MOST_STEPS = 100
@@ -32,6 +32,10 @@ class Setter(Backend, SetsStatus, Protocol):
 
 class Emitter(Backend, EmitsChanges, Protocol):
     """What a clause that needs EmitsChanges is given."""
+
+
+class Ageing(Backend, TellsStaleness, Protocol):
+    """What a clause that needs TellsStaleness is given."""
 
 
 class SettingEmitter(Setter, EmitsChanges, Protocol):

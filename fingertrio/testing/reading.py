@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import islice
 
 import trio
 
-from fingertrio.backend import Backend, ListsUsers
+from fingertrio.backend import Backend, ListsUsers, TellsStaleness
 from fingertrio.names import is_user_name
 from fingertrio.testing.kit import (
+    Ageing,
     Attempt,
     Chapter,
     Lister,
@@ -86,6 +88,17 @@ async def the_list_is_of_the_users(subject: Subject, backend: Lister) -> None:
     require(not missing, f"get_users() gave {list(islice(users, 10))}, and {missing} not at all")
     for user in islice(filter(is_user_name, users), _LISTED_ASKED):
         require(await ask(backend, user) is not None, f"get_users() gave {user!r}, of whom get_user knows nothing")
+
+
+@chapter.clause(TellsStaleness)
+async def staleness_is_a_time(subject: Subject, backend: Ageing) -> None:
+    """stale_since() is None, or since when answers may be out of date: an aware time, and none to come."""
+    await subject.people(backend)  # who has not been asked yet may not have looked whether its source is there
+    since = backend.stale_since()
+    if since is not None:
+        require(isinstance(since, datetime), f"stale_since() was {since!r}")
+        require(since.tzinfo is not None, f"stale_since() was {since!r}, without a time zone")
+        require(since <= datetime.now(UTC), f"stale_since() was {since!r}, which is to come")
 
 
 @chapter.clause()

@@ -3,10 +3,11 @@
 Each message is one JSON object in one WebSocket text message, its `type` first. docs/live-feed.md tells what they mean
 together; this is their shape:
 
-    {"type": "hello", "protocol": 1, "epoch": E, "id": ID | null, "resumed": BOOL, "complete": BOOL, "alive": SECONDS}
+    {"type": "hello", "protocol": 1, "epoch": E, "id": ID | null, "resumed": BOOL, "complete": BOOL, "alive": SECONDS,
+     "stale_since": TIME | null}
     {"type": "snapshot"}            {"type": "user", USER}*            {"type": "end", "id": ID}
     {"type": "change", "id": ID, USER}
-    {"type": "alive", "id": ID | null}
+    {"type": "alive", "id": ID | null, "stale_since": TIME | null}
 
 USER is the object of /api/users/NAME, its members in place; or `"user": NAME, "removed": true` (in a change), or
 `"user": NAME, "unavailable": true` (in a snapshot). An ID is opaque to clients. Types and members that a client does
@@ -22,7 +23,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -60,6 +61,7 @@ class Hello:
         resumed: the changes go on where the client left off.
         complete: every change is told. Otherwise only those that are made through this server.
         alive: seconds after which a silent server says that it is alive.
+        stale_since: since when what it tells may be out of date, its source being away; None: it is true.
     """
 
     epoch: str
@@ -67,6 +69,7 @@ class Hello:
     resumed: bool
     complete: bool
     alive: float
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +116,33 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The server is there. Everything up to `id` has been told; None: a snapshot is still to come."""
+    """The server is there. Everything up to `id` has been told; None: a snapshot is still to come.
+
+    `stale_since` is that of `Hello`.
+    """
 
     id: str | None
+    stale_since: datetime | None = None
 
 
 Event: TypeAlias = SnapshotBegins | Present | Unavailable | SnapshotEnds | Changed | Removed | Alive
 Message: TypeAlias = Hello | Event
 
 
-def render_hello(*, epoch: str, at: str | None, resumed: bool, complete: bool, alive: float) -> bytes:
+def render_hello(
+    *, epoch: str, at: str | None, resumed: bool, complete: bool, alive: float, stale_since: datetime | None = None
+) -> bytes:
     """The first message; `at` is the id."""
-    return _render(type="hello", protocol=PROTOCOL, epoch=epoch, id=at, resumed=resumed, complete=complete, alive=alive)
+    return _render(
+        type="hello",
+        protocol=PROTOCOL,
+        epoch=epoch,
+        id=at,
+        resumed=resumed,
+        complete=complete,
+        alive=alive,
+        stale_since=timestamp(stale_since),
+    )
 
 
 def render_user(members: Mapping[str, object]) -> bytes:
@@ -160,9 +178,14 @@ def render_end(at: str) -> bytes:
     return _render(type="end", id=at)
 
 
-def render_alive(at: str | None) -> bytes:
+def render_alive(at: str | None, stale_since: datetime | None = None) -> bytes:
     """A sign of life; `at` is its id."""
-    return _render(type="alive", id=at)
+    return _render(type="alive", id=at, stale_since=timestamp(stale_since))
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """A time as messages have it (RFC 3339, in UTC); null for none."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _render(**members: object) -> bytes:
@@ -197,6 +220,7 @@ def _read_hello(members: Mapping[str, Any]) -> Hello:
         members.get("resumed") is True,
         members.get("complete") is True,
         float(alive),
+        _moment(members, "stale_since"),
     )
 
 
@@ -216,7 +240,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
     "user": _read_user,
     "end": lambda members: SnapshotEnds(_id(members)),
     "change": _read_change,
-    "alive": lambda members: Alive(_id_or_none(members)),
+    "alive": lambda members: Alive(_id_or_none(members), _moment(members, "stale_since")),
 }
 
 

@@ -26,9 +26,10 @@ from fingertrio.testing import FakeReader, check_backend
 from fingertrio.wire import live
 from tests.clients.test_live import scripted
 from tests.frontends.web.kit import serving
-from tests.helpers import loopback_listener
+from tests.helpers import Ageing, loopback_listener
 from tests.origin import Origin, running_origin
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 USERS = {"moshez": "Happy and well", "shawn": "Grüße\nfrom the garden", "张三": "在"}
 
 
@@ -226,6 +227,7 @@ async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(ca
     caplog.set_level(logging.INFO, "fingertrio")
     async with mirrored() as (_backend, relay, copy):
         for outage in range(1, 3):
+            assert copy.stale_since() is None
             made = relay.made
             relay.up = False
             await relay.cut()
@@ -234,10 +236,26 @@ async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(ca
             assert {user: info and info.status for user, info in (await everything(copy)).items()} == USERS
             messages = [record.getMessage() for record in caplog.records]
             assert sum("is away, answers are as old as this" in message for message in messages) == outage
+            since = copy.stale_since()
+            assert since is not None
+            assert timedelta() <= datetime.now(UTC) - since < timedelta(seconds=10)
             relay.up = True
             while copy._lost:
                 await wait_all_tasks_blocked(0.001)
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+
+
+async def test_of_an_origin_that_is_stale_itself_it_is_as_stale():
+    origin = Ageing(USERS)
+    origin.age = NOON
+    async with serving(origin) as site, mirroring(site.url) as copy:
+        while copy.stale_since() is None:  # the origin's own service looks once a second
+            await wait_all_tasks_blocked(0.01)
+        assert copy.stale_since() == NOON
+        assert await everything(copy) == await everything(origin)
+        origin.age = None
+        while copy.stale_since() is not None:
+            await wait_all_tasks_blocked(0.01)
 
 
 async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
@@ -251,6 +269,7 @@ async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
             with pytest.raises(BackendError) as error:
                 await question
             assert isinstance(error.value.__cause__, RemoteError)
+        assert copy.stale_since() is None, "nothing is answered, so nothing is out of date"
         assert [record.getMessage().count("nothing is known yet") for record in caplog.records] == [1]
         backend = MemoryBackend(USERS)
         async with copy.changes() as feed, serving(backend) as site:

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.frontends.finger import FingerAnswers, FingerFrontend, FingerPolicy
+from fingertrio.frontends.finger import FingerFrontend
+from fingertrio.frontends.finger_answers import FingerAnswers, FingerPolicy
 from fingertrio.frontends.forwarding import Forwarder
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
@@ -28,6 +29,7 @@ from fingertrio.net.listen import bind, close_all, tune
 from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService, ServicePolicy
+from tests.helpers import Ageing
 
 MOSHEZ = UserInfo(
     "moshez",
@@ -459,3 +461,19 @@ async def test_curl_speaks_gopher_to_any_port():
     program = needs("curl", "curl")
     async with open_door() as (host, port):
         assert await run(program, "-s", f"gopher://{host}:{port}/0moshez") == "Happy and well\n"
+
+
+async def test_answers_that_may_be_out_of_date_say_so_but_where_the_status_stands_alone():
+    backend = Ageing({"moshez": "Happy and well"})
+    backend.age = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    note = b"As of Thu 1 Jan 2026 12:00 UTC: what this comes from is away\r\n"
+    async with FingerService.open(backend) as service:
+        for policy in (FingerPolicy(), FingerPolicy(full=True)):
+            answers = FingerAnswers(service, policy)
+            for line in (b"\r\n", b"/W moshez\r\n"):
+                assert (await answers.fetch(line)).payload.endswith(note)
+                at_once = answers.at_once(line, trio.current_time())
+                assert at_once is not None
+                assert at_once.payload.endswith(note)
+        assert (await FingerAnswers(service, FingerPolicy()).fetch(b"moshez\r\n")).payload == b"Happy and well\r\n"
+        assert (await FingerAnswers(service, FingerPolicy(ambiguous=True)).fetch(b"mosh\r\n")).payload.endswith(note)

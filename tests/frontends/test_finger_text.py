@@ -205,3 +205,13 @@ def test_name_cannot_forge_a_line() -> None:
         "Plan:",
         "ok",
     ]
+
+
+def test_what_may_be_out_of_date_says_so_whatever_else_is_hidden() -> None:
+    stale = datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
+    line = "As of Thu 1 Jan 2026 12:00 UTC: what this comes from is away"
+    info = UserInfo("moshez", "Happy and well")
+    assert lines(render_full(info, stale_since=stale))[-1] == line
+    assert lines(render_full(info, facts=frozenset(), stale_since=stale))[-1] == line
+    assert lines(render_list([info], stale_since=stale))[-1] == line
+    assert lines(render_list([], more=2, stale_since=stale)) == ["Nobody is listed here", "... and 2 more", line]

@@ -73,6 +73,10 @@ class ByPattern(MemoryBackend):
         return UserInfo(user, found[0].status) if found else None
 
 
+def ageing(since: object) -> type[MemoryBackend]:
+    return type("Ageing", (MemoryBackend,), {"stale_since": lambda _self: since})
+
+
 class ListsTwice(MemoryBackend):
     async def get_users(self) -> Sequence[str]:
         return [*await super().get_users(), "moshez"]
@@ -231,6 +235,9 @@ BROKEN: list[tuple[str, type, str]] = [
     ("the_list_is_of_the_users", ListsBytes, "gave b'moshez' among the names"),
     ("the_list_is_of_the_users", ListsLines, "no sequence"),
     ("the_list_is_of_the_users", ListsASet, "no sequence"),
+    ("staleness_is_a_time", ageing(PAST.replace(tzinfo=None)), "without a time zone"),
+    ("staleness_is_a_time", ageing(12.5), "stale_since() was 12.5"),
+    ("staleness_is_a_time", ageing(datetime.now(UTC) + timedelta(days=1)), "which is to come"),
     ("questions_at_once_are_answered", SharesItsQuestion, " instead of "),
     ("questions_at_once_are_answered", ListsOneAtATime, "gave [] without ['alice', 'moshez']"),
     ("a_cancelled_question_harms_nothing", KeepsItsLock, "no end of it within 1 seconds"),

@@ -43,6 +43,11 @@ MOSHEZ = live.Person("moshez", 'Happy\n"and" well', "Moshe Z", NOON, None, {"pro
         (live.change("e:2", live.render_removed("moshez")), live.Removed("e:2", "moshez")),
         (live.render_alive("e:2"), live.Alive("e:2")),
         (live.render_alive(None), live.Alive(None)),
+        (live.render_alive("e:2", NOON), live.Alive("e:2", NOON)),
+        (
+            live.render_hello(epoch="e", at=None, resumed=False, complete=True, alive=1, stale_since=NOON),
+            live.Hello("e", None, resumed=False, complete=True, alive=1.0, stale_since=NOON),
+        ),
     ],
 )
 def test_what_is_written_is_read(written: bytes, read: live.Message):

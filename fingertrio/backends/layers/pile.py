@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar, TypeVarTuple
 
 import trio
@@ -22,6 +22,7 @@ from fingertrio.backend import (
     KeepsHistory,
     ListsUsers,
     SetsStatus,
+    TellsStaleness,
     UserInfo,
 )
 from fingertrio.feeds import ChangeFeed, ChangeHub
@@ -47,7 +48,13 @@ class Opened:
         self.name = name
         self.backend = backend
         self._skip_after = skip_after
-        self._fails = False
+        self._ages = backend if isinstance(backend, TellsStaleness) else None
+        self._fails_since: datetime | None = None
+
+    def stale_since(self) -> datetime | None:
+        """Since when what it answers, or that it knows nobody, may be out of date; None: it is true."""
+        own = None if self._ages is None else self._ages.stale_since()
+        return min((since for since in (own, self._fails_since) if since is not None), default=None)
 
     async def ask(self, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """What `method`, which is the backend's, answers.
@@ -64,16 +71,16 @@ class Opened:
         except Exception as error:
             self._tell_failure(error)
             raise _LeftOutError from error
-        if self._fails:
-            self._fails = False
+        if self._fails_since is not None:
+            self._fails_since = None
             _log.warning("%s answers again", self.name)
         return answer
 
     def _tell_failure(self, error: Exception) -> None:
         """Once, until it answers again; what a backend does not foresee is a mistake in it, and more than a warning."""
-        if self._fails:
+        if self._fails_since is not None:
             return
-        self._fails = True
+        self._fails_since = datetime.now(UTC)
         if isinstance(error, trio.TooSlowError):
             _log.warning("%s is left out: no answer within %g seconds", self.name, self._skip_after)
         else:
@@ -91,6 +98,10 @@ class LayeredBackend:
         """What the first layer that knows `user` says."""
         found = await self._find(user)
         return None if found is None else found[0]
+
+    def stale_since(self) -> datetime | None:
+        """Since when one of the layers is out of date or left out, so that what is answered may be out of date."""
+        return min((since for layer in self._layers if (since := layer.stale_since()) is not None), default=None)
 
     async def _find(self, user: str) -> tuple[UserInfo, Opened] | None:
         """The same, with the layer."""

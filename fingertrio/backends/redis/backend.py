@@ -59,7 +59,6 @@ class RedisBackend:
             str(options.target), self._connect, self._follower.resume, self._tasks, timeout=options.timeout
         )
 
-    @property
     def stale_since(self) -> datetime | None:
         """Since when answers may be stale because Redis is away; None: it is there, and they are not."""
         return self._link.away_since

@@ -260,16 +260,18 @@ class Session:
             self._observer.refused("irc", "ctcp")
 
     async def _answer(self, query: _Query, name: str) -> None:
+        stale_since = None
         try:
-            info = await self._service.get_user(name)
+            found = await self._service.ask_user(name)
         except BackendError as error:
             text = error.public_message
         else:
-            query.outcome, text = ("unknown", NO_SUCH_USER) if info is None else ("ok", info.status)
+            stale_since = found.stale_since
+            query.outcome, text = ("unknown", NO_SUCH_USER) if found.value is None else ("ok", found.value.status)
         finally:
             self._asking -= 1
         target = query.source.nick
-        pieces = compose(name, text, self._client.room("PRIVMSG", target))
+        pieces = compose(name, text, self._client.room("PRIVMSG", target), stale_since=stale_since)
         lines = [line for piece in pieces for line in self._client.privmsg(target, piece)]
         query.size = sum(map(len, lines))
         self._put(query, lines)

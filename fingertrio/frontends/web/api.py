@@ -1,18 +1,19 @@
 """The JSON interface, for programs: two questions, the same two that the pages answer.
 
-    GET /api/users           {"users": [{"user": "moshez", "url": "/api/users/moshez"}, ...]}
-    GET /api/users/moshez    {"user": ..., "status": ..., "name": ..., "since": ..., "until": ..., "details": {...}}
+    GET /api/users           {"users": [{"user": "moshez", "url": "/api/users/moshez"}, ...], "stale_since": ...}
+    GET /api/users/moshez    {"user": ..., "status": ..., "name": ..., "since": ..., "until": ..., "details": {...},
+                              "stale_since": ...}
 
-What is not known is null; `details` is always an object, of strings. Times are RFC 3339, in UTC. Text is UTF-8, clean
-(`wire.text`), and a status has LF between its lines. Members may be added, and none will change its meaning. Errors are
-`application/problem+json` (RFC 9457). Pages of other sites may ask too: what is public here is public.
+`stale_since` is the time since when the answer may be out of date, because what it comes from is away; null: it is
+true. What is not known is null; `details` is always an object, of strings. Times are RFC 3339, in UTC. Text is UTF-8,
+clean (`wire.text`), and a status has LF between its lines. Members may be added, and none will change its meaning.
+Errors are `application/problem+json` (RFC 9457). Pages of other sites may ask too: what is public here is public.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 from quart import Blueprint, Response, request
@@ -21,6 +22,7 @@ from werkzeug.exceptions import NotFound
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.service import FingerService
+from fingertrio.wire.live import timestamp
 from fingertrio.wire.text import clean, clean_line
 
 PREFIX = "/api/"
@@ -36,16 +38,17 @@ def api_blueprint(service: FingerService) -> Blueprint:
     async def users() -> Response:
         if not service.can_list:
             raise NotFound(NO_LIST)
-        names = await service.get_users()
+        answer = await service.ask_users()
         note_outcome(request.scope, "list")
-        return _json({"users": [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in names]})
+        users = [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in answer.value]
+        return _json({"users": users, "stale_since": timestamp(answer.stale_since)})
 
     @blueprint.get("/users/<user>")
     async def user(user: str) -> Response:
-        info = await service.get_user(user)
-        if info is None:
+        answer = await service.ask_user(user)
+        if answer.value is None:
             raise NotFound(NO_SUCH_USER)
-        return _json(describe(info))
+        return _json(describe(answer.value) | {"stale_since": timestamp(answer.stale_since)})
 
     @blueprint.after_app_request
     async def allow_origins(response: Response) -> Response:
@@ -62,8 +65,8 @@ def describe(info: UserInfo) -> dict[str, object]:
         "user": info.user,
         "status": clean(info.status),
         "name": None if info.name is None else clean_line(info.name),
-        "since": _timestamp(info.since),
-        "until": _timestamp(info.until),
+        "since": timestamp(info.since),
+        "until": timestamp(info.until),
         "details": {clean_line(key): clean(value) for key, value in info.details.items()},
     }
 
@@ -85,10 +88,6 @@ def problem_body(status: int, title: str, detail: str, instance: str) -> bytes:
         "instance": instance,
     }
     return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
-
-
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _json(document: Mapping[str, object]) -> Response:

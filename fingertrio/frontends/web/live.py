@@ -222,6 +222,7 @@ class Watcher:
         with self._hub.subscribe(self._users) as feed:
             resumed = self._resume(feed)
             behind = not resumed and (self._start.snapshot or self._start.since is not None)  # a snapshot is owed
+            stale_since = self._hub.service.staleness.since
             await socket.send(self._hello(feed, resumed=resumed, behind=behind))
             next_beat = trio.current_time() + self._policy.alive
             while True:
@@ -231,9 +232,11 @@ class Watcher:
                 elif pending:
                     await self._tell(socket, feed, pending)
                 now = trio.current_time()
-                if now >= next_beat:
+                if now >= next_beat or stale_since != self._hub.service.staleness.since:
                     next_beat = now + self._policy.alive
-                    await socket.beat(text_frame(live.render_alive(None if behind else self._hub.id(feed.number))))
+                    stale_since = self._hub.service.staleness.since
+                    at = None if behind else self._hub.id(feed.number)
+                    await socket.beat(text_frame(live.render_alive(at, stale_since)))
                 elif behind:
                     await trio.sleep_until(min(next_beat, now + _RETRY))
                 elif pending == []:
@@ -256,6 +259,7 @@ class Watcher:
                 resumed=resumed,
                 complete=self._hub.service.hears_changes,
                 alive=self._policy.alive,
+                stale_since=self._hub.service.staleness.since,
             )
         )
 

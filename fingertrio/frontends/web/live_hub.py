@@ -22,12 +22,13 @@ from contextlib import contextmanager
 
 import trio
 
+from fingertrio.answers import Answer
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.api import describe
 from fingertrio.frontends.web.websocket import text_frame
 from fingertrio.names import is_user_name
 from fingertrio.observe import Observer
-from fingertrio.service import Answer, FingerService
+from fingertrio.service import FingerService
 from fingertrio.wire import live
 
 # Names in the log. Who was away while more people than these changed is better served by a snapshot.
@@ -164,9 +165,16 @@ class LiveHub:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow. Never returns."""
         async with self.service.changes() as feed, trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._follow_age)
             task_status.started()
             async for change in feed:
                 self._hear(change.user)
+
+    async def _follow_age(self) -> None:
+        """Have everybody told when answers begin to be out of date, and when that is over."""
+        while True:
+            await self.service.staleness.changed.wait()
+            self._wake_all()
 
     @contextmanager
     def subscribe(self, users: Collection[str] | None) -> Iterator[Subscription]:
@@ -259,6 +267,9 @@ class LiveHub:
 
     def _lose_track(self) -> None:
         self.log.forget()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for subscription in self._everything.union(*self._by_user.values()):
             subscription.wake()
 

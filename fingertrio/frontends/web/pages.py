@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,16 +61,18 @@ def pages_blueprint(service: FingerService) -> Blueprint:
 
     @blueprint.get("/")
     async def users() -> Response:
-        names = await service.get_users() if service.can_list else None
+        answer = await service.ask_users() if service.can_list else None
         note_outcome(request.scope, "list")
-        return _page("users.html", names=names)
+        if answer is None:
+            return _page("users.html", names=None)
+        return _page("users.html", names=answer.value, stale=_stale(answer.stale_since))
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
-        info = await service.get_user(user)
-        if info is None:
+        answer = await service.ask_user(user)
+        if answer.value is None:
             raise NotFound(NO_SUCH_USER)
-        return _page("user.html", **describe(info))
+        return _page("user.html", stale=_stale(answer.stale_since), **describe(answer.value))
 
     @blueprint.get("/-/<name>")
     async def asset(name: str) -> Response:
@@ -105,11 +107,21 @@ def _times(info: UserInfo) -> Iterator[tuple[str, str, str]]:
     """What the moment means, and the moment for a machine and for a person."""
     for meaning, moment in (("Since", info.since), ("Until", info.until)):
         if moment is not None:
-            utc = moment.astimezone(UTC)
-            yield meaning, f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+            yield meaning, *_moment(moment)
 
 
-def _page(template: str, status: int = 200, **context: object) -> Response:
+def _stale(since: datetime | None) -> tuple[str, str] | None:
+    """Since when the page may be out of date."""
+    return None if since is None else _moment(since)
+
+
+def _moment(moment: datetime) -> tuple[str, str]:
+    """For a machine and for a person."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def _page(template: str, status: int = 200, *, stale: tuple[str, str] | None = None, **context: object) -> Response:
     root = "../" * (request.path.count("/") - 1)  # from where the asker believes to be
-    html = _environment.get_template(template).render(root=root, **context)
+    html = _environment.get_template(template).render(root=root, stale=stale, **context)
     return Response(html, status, mimetype="text/html")

@@ -25,6 +25,7 @@ from fingertrio.backends.layers.pile import LayeredBackend, Opened, TellingBacke
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
+from tests.helpers import Ageing
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -132,6 +133,30 @@ class TestFailing:
         assert await backend.get_users() == ["moshez"]
         upper.failure = None
         assert await status_of(backend, "moshez") == "above"
+
+    async def test_makes_what_is_answered_stale_until_the_layer_answers_again(self) -> None:
+        upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
+        backend = over(upper, lower, skip_after=1.0)
+        assert backend.stale_since() is None
+        upper.failure = BackendError()
+        before = datetime.now(UTC)
+        await backend.get_user("moshez")
+        began = backend.stale_since()
+        assert began is not None
+        assert before <= began <= datetime.now(UTC)
+        await backend.get_user("moshez")
+        assert backend.stale_since() == began
+        upper.failure = None
+        await backend.get_user("moshez")
+        assert backend.stale_since() is None
+
+    async def test_the_whole_is_as_stale_as_its_stalest_layer(self) -> None:
+        upper, lower = Ageing({}), Ageing({"moshez": "below"})
+        backend = over(upper, lower)
+        upper.age = NOON
+        assert backend.stale_since() == NOON
+        lower.age = NOON - HOUR
+        assert backend.stale_since() == NOON - HOUR
 
     async def test_by_not_answering_counts_after_a_while(self, autojump_clock: MockClock) -> None:
         upper, lower = FakeBackend({"moshez": "above"}), FakeBackend({"moshez": "below"})
@@ -342,6 +367,8 @@ class TestNothingStaleIsServedForEver:
             assert await status_of(service, "moshez") == "below"
             upper.failure = None
             await trio.sleep(1.5)
+            assert await status_of(service, "moshez") == "above"
+            await trio.sleep(1.5)  # until the service has noticed that answers are true again
             assert await status_of(service, "moshez") == "above"
             await trio.sleep(3600)
             assert service.peek("moshez") is not None

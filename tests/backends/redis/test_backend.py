@@ -331,7 +331,7 @@ async def test_a_redis_that_takes_no_writes_is_still_read(
             await trio.sleep(SOON.total_seconds() + 0.05)
             assert await status_of(backend, "alice") is None
             assert await status_of(backend, "moshez") == "Happy and well"
-            assert backend.stale_since is None
+            assert backend.stale_since() is None
         finally:
             shared.command("CONFIG", "SET", "min-replicas-to-write", "0")
         assert await next_change(feed) == "alice"

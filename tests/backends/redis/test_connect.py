@@ -112,7 +112,7 @@ def tls_url(server: RedisServer, host: str) -> str:
 async def test_over_tls_both_sides_show_certificates(secured: RedisServer) -> None:
     files = {"ca_file": secured.directory / "ca.pem", "cert_file": secured.directory / "client.pem"}
     async with open_redis(options_for(tls_url(secured, "localhost"), **files)) as backend:
-        assert backend.stale_since is None
+        assert backend.stale_since() is None
         await backend.set_user("moshez", "Happy and well")
 
 
@@ -182,7 +182,7 @@ async def test_a_service_that_no_sentinel_knows_is_away(
     sentinel: tuple[int, RedisServer, RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_redis(options_for(f"redis+sentinel://127.0.0.1:{sentinel[0]}/other")) as backend:
-        assert backend.stale_since is not None
+        assert backend.stale_since() is not None
     assert "'other'" in caplog.text
 
 

@@ -33,13 +33,13 @@ async def status_of(asked: RedisBackend | FingerService, user: str) -> str | Non
 
 async def until_away(backend: RedisBackend) -> None:
     with trio.fail_after(RECOVERY):
-        while backend.stale_since is None:  # noqa: ASYNC110 -- there is no event for those outside
+        while backend.stale_since() is None:  # noqa: ASYNC110 -- there is no event for those outside
             await trio.sleep(0.005)
 
 
 async def until_there(backend: RedisBackend) -> None:
     with trio.fail_after(RECOVERY):
-        while backend.stale_since is not None:  # noqa: ASYNC110 -- there is no event for those outside
+        while backend.stale_since() is not None:  # noqa: ASYNC110 -- there is no event for those outside
             await trio.sleep(0.005)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,3 +31,8 @@ def test_messages_are_few_short_clean_and_never_blank(name: str, text: str, room
         assert message.strip()
         assert not set(message) & set(map(chr, [*range(9), *range(10, 32), *range(127, 160)]))
     assert is_answer(messages[0])
+
+
+def test_what_may_be_out_of_date_says_so_where_it_cannot_be_cut_off() -> None:
+    messages = compose("moshez", "Happy", 400, stale_since=datetime(2026, 1, 1, 12, tzinfo=UTC))
+    assert messages == ["Status of moshez (as of 2026-01-01 12:00 UTC): Happy"]

@@ -17,6 +17,7 @@ from fingertrio.observe import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import serving
+from tests.helpers import Ageing
 
 ADA = UserInfo(
     "ada",
@@ -55,6 +56,7 @@ async def test_a_user_with_everything() -> None:
             "since": "2026-11-22T16:30:00Z",
             "until": "2999-01-01T00:00:00.250000Z",
             "details": {"project": "The Engine", "pronouns": "she/her"},
+            "stale_since": None,
         }
         assert "é 日本" in (await response.get_data(as_text=False)).decode()
 
@@ -68,6 +70,7 @@ async def test_a_user_with_nothing_else_has_the_same_members() -> None:
             "since": None,
             "until": None,
             "details": {},
+            "stale_since": None,
         }
 
 
@@ -79,7 +82,8 @@ async def test_the_list_says_where_each_user_is() -> None:
                 {"user": "moshez", "url": "/api/users/moshez"},
                 {"user": "a+b$c", "url": "/api/users/a%2Bb%24c"},
                 {"user": "日本", "url": "/api/users/%E6%97%A5%E6%9C%AC"},
-            ]
+            ],
+            "stale_since": None,
         }
         for entry in listed["users"]:
             assert (await (await api.get(entry["url"])).get_json())["user"] == entry["user"]
@@ -87,7 +91,16 @@ async def test_the_list_says_where_each_user_is() -> None:
 
 async def test_nobody_is_an_empty_list() -> None:
     async with client() as api:
-        assert await (await api.get("/api/users")).get_json() == {"users": []}
+        assert await (await api.get("/api/users")).get_json() == {"users": [], "stale_since": None}
+
+
+async def test_what_may_be_out_of_date_says_since_when() -> None:
+    backend = Ageing({"moshez": "x"})
+    backend.age = datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
+    async with FingerService.open(backend) as service:
+        api = create_app(service, Observer()).test_client()
+        for path in ("/api/users", "/api/users/moshez"):
+            assert (await (await api.get(path)).get_json())["stale_since"] == "2026-01-01T12:00:00Z"
 
 
 async def test_no_list_is_a_problem_of_the_asker() -> None:

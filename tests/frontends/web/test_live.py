@@ -29,7 +29,7 @@ from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
 from tests.frontends.web.watching import Other, frame, handshake, opened, watching
-from tests.helpers import loopback_listener, open_descriptors
+from tests.helpers import Ageing, loopback_listener, open_descriptors
 
 
 async def snapshot(other: Other) -> dict[str, Any]:
@@ -63,6 +63,7 @@ async def test_changes_are_told_from_now_on():
             "resumed": False,
             "complete": True,
             "alive": 15.0,
+            "stale_since": None,
         }
         info = await backend.set_user("moshez", 'In the\n"garden"')
         assert info.since is not None
@@ -198,9 +199,23 @@ async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it
         epoch = (await other.message())["epoch"]
         await backend.set_user("moshez", "In the garden")
         for number in range(1, 5):
-            assert await other.message() == {"type": "alive", "id": f"{epoch}:1"}
+            assert await other.message() == {"type": "alive", "id": f"{epoch}:1", "stale_since": None}
             assert trio.current_time() == pytest.approx(15 * number)
         assert other.pings == 3
+
+
+async def test_who_watches_is_told_when_answers_begin_to_be_out_of_date_and_when_that_is_over():
+    backend = Ageing(USERS)
+    async with serving(backend) as site, watching(site) as early:
+        at = (await early.message())["id"]
+        backend.age = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        stale = {"type": "alive", "id": at, "stale_since": "2026-01-01T12:00:00Z"}
+        assert await early.message() == stale
+        async with watching(site) as late:
+            assert (await late.message())["stale_since"] == "2026-01-01T12:00:00Z"
+            backend.age = None
+            for other in (early, late):
+                assert await other.message() == stale | {"stale_since": None}
 
 
 async def test_one_call_to_the_backend_serves_all_watchers():
@@ -222,7 +237,7 @@ async def test_a_snapshot_waits_for_a_backend_that_fails(autojump_clock: MockClo
     backend.failure = BackendError()
     async with serving(backend) as site, watching(site, "?snapshot=1") as other:
         await other.message()
-        assert await other.message() == {"type": "alive", "id": None}
+        assert await other.message() == {"type": "alive", "id": None, "stale_since": None}
         backend.failure = None
         assert set(await snapshot(other)) == {*USERS, ""}
 

@@ -24,6 +24,7 @@ from fingertrio.observe import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader
 from tests.frontends.web.kit import USERS, serving
+from tests.helpers import Ageing
 
 VOID = {"meta", "link", "br"}
 
@@ -91,6 +92,17 @@ async def test_the_list() -> None:
     async with client(UserInfo("moshez", "x"), UserInfo("shawn", "y")) as browser:
         html, _ = await page(browser, "/")
         assert '<ul><li><a href="moshez">moshez</a></li><li><a href="shawn">shawn</a></li></ul>' in html
+
+
+async def test_what_may_be_out_of_date_says_since_when() -> None:
+    backend = Ageing({"moshez": "x"})
+    backend.age = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    async with FingerService.open(backend) as service:
+        browser = create_app(service, Observer()).test_client()
+        for path in ("/", "/moshez"):
+            html, read = await page(browser, path)
+            assert "As of 1 January 2026, 12:00 UTC: what this comes from is away." in read.text
+            assert '<time datetime="2026-01-01T12:00:00Z">' in html
 
 
 async def test_nobody() -> None:

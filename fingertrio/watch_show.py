@@ -1,0 +1,113 @@
+"""How `fingertrio watch` shows what it is told: as lines for eyes, or as lines of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import unicodedata
+from datetime import UTC, datetime
+from typing import Protocol
+
+import click
+
+from fingertrio.wire.live import Person, timestamp
+from fingertrio.wire.text import first_line
+
+_NAME_COLUMNS = 12  # a longer name sticks out, instead of pushing everybody's status aside
+
+
+class Show(Protocol):
+    """Where it is shown. `at` is the id of a change; None: this is from a snapshot."""
+
+    def user(self, person: Person, at: str | None) -> None:
+        """What holds of a user."""
+        ...
+
+    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
+        """There is no such user, or no more."""
+        ...
+
+    def unavailable(self, user: str) -> None:
+        """There is such a user, of whom nothing can be said now."""
+        ...
+
+
+class JSONLines:
+    """For programs: the feed's own messages about users, one on each line."""
+
+    def user(self, person: Person, at: str | None) -> None:
+        self._write(
+            at,
+            user=person.user,
+            status=person.status,
+            name=person.name,
+            since=timestamp(person.since),
+            until=timestamp(person.until),
+            details=dict(person.details),
+        )
+
+    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:  # noqa: ARG002 -- for eyes only
+        self._write(at, user=user, removed=True)
+
+    def unavailable(self, user: str) -> None:
+        self._write(None, user=user, unavailable=True)
+
+    def _write(self, at: str | None, **members: object) -> None:
+        head = {"type": "user"} if at is None else {"type": "change", "id": at}
+        click.echo(json.dumps({**head, **members}, ensure_ascii=False).encode())
+
+
+class Lines:
+    """For eyes: when, who, what, on one line of the terminal."""
+
+    def user(self, person: Person, at: str | None) -> None:
+        when = person.since or (None if at is None else datetime.now(UTC))
+        lines = person.status.count("\n")
+        notes = [f"+{lines} line{'s' * (lines > 1)}"] * bool(lines)
+        if person.until is not None:
+            notes.append(f"until {clock(person.until)}")
+        self._write(when, person.user, first_line(person.status), f"({', '.join(notes)})" if notes else "")
+
+    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
+        when = None if at is None else datetime.now(UTC)
+        self._write(when, user, "", "is gone" if was_there else "no such user")
+
+    def unavailable(self, user: str) -> None:
+        self._write(None, user, "", "cannot be read now")
+
+    def _write(self, when: datetime | None, user: str, text: str, note: str) -> None:
+        time = clock(when) if when is not None else ""
+        name = user + " " * (_NAME_COLUMNS - _width(user))
+        room = shutil.get_terminal_size().columns - _width(f"{time:10}  {name}  ") - (_width(note) + 1 if note else 0)
+        parts = [_fit(text, max(room, 10))] * bool(text) + [click.style(note, dim=True)] * bool(note)
+        time = click.style(f"{time:>10}", dim=True)
+        click.echo(f"{time}  {click.style(name, bold=True, fg='cyan')}  {' '.join(parts)}")
+
+
+def clock(moment: datetime) -> str:
+    """The local time of a moment; of another day, the date."""
+    local = moment.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d}"
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in {"Cf", "Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _width(text: str) -> int:
+    """The columns that `text` takes on a terminal, near enough to stay on one line."""
+    return sum(map(_columns, text))
+
+
+def _fit(text: str, room: int) -> str:
+    if _width(text) <= room:
+        return text
+    fitting, taken = "", 0
+    for char in text:
+        taken += _columns(char)
+        if taken > room - 1:
+            break
+        fitting += char
+    return fitting.rstrip() + "\u2026"
