@@ -134,9 +134,34 @@ async def test_a_read_that_was_cancelled_while_waiting_loses_nothing(autojump_cl
 
 async def test_a_reader_in_a_loop_lets_others_run():
     feed = ChangeFeed()
-    feed.put(Change("moshez"))
-    with trio.testing.assert_checkpoints():
-        await anext(feed)
+    for number in range(FEED_LIMIT):
+        feed.put(Change(f"user{number}"))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(FEED_LIMIT):
+            await anext(feed)
+        assert turns >= FEED_LIMIT // 64
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reader_in_a_loop_can_be_cancelled_at_every_name():
+    feed = ChangeFeed()
+    for name in "abc":
+        feed.put(Change(name))
+    for _ in range(2):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(feed)
+        assert scope.cancelled_caught
+    assert [(await anext(feed)).user for _ in range(3)] == ["a", "b", "c"]
 
 
 async def test_a_feed_ends_with_its_context_however_that_ends():

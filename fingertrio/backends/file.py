@@ -29,6 +29,7 @@ import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Annotated
@@ -202,6 +203,7 @@ class FileBackend:
         self._read_at = -inf
         self._certain_from = -inf  # a reading that begins then or later has seen what its state says
         self._trouble: str | None = None  # why the file cannot be read now
+        self._stale_since: datetime | None = None
         self._hub = ChangeHub()
         self._limiter = trio.CapacityLimiter(1)
 
@@ -219,6 +221,10 @@ class FileBackend:
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of those whose line says something else, is new or is gone."""
         return self._hub.changes()
+
+    def stale_since(self) -> datetime | None:
+        """See `TellsStaleness`: since when it was noticed that the file cannot be read."""
+        return self._stale_since
 
     async def read(self, *, moving: bool) -> bool:
         """Read the file and serve what it says. False: it changed meanwhile, which `moving` would have allowed."""
@@ -268,13 +274,14 @@ class FileBackend:
             if self._reading.state is None:
                 _log.warning("%s: %s; nobody is known until it can be read", self._path, reason)
             else:
+                self._stale_since = datetime.now(UTC)
                 _log.warning("%s: %s; what it said last is served, stale, until it can be read", self._path, reason)
         self._trouble = reason
 
     def _serve(self, reading: _Reading) -> None:
         self._reading = reading
         if self._trouble is not None:
-            self._trouble = None
+            self._trouble = self._stale_since = None
             _log.warning("%s: it can be read again, and is served", self._path)
         for problem in reading.problems[:_TOLD]:
             _log.warning("%s:%d: %s", self._path, problem.line, problem.reason)

@@ -21,7 +21,8 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize("clause", CLAUSES, ids=str)
 async def test_the_contract_holds(clause: Clause) -> None:
     applies = await check_backend(lambda: open_memory(MemoryOptions(users=USERS)), known=USERS, clauses=[clause])
-    assert applies or clause.name == "what_others_change_is_told" or clause.name.startswith("history_")
+    cannot = clause.name in {"what_others_change_is_told", "staleness_is_a_time"}
+    assert applies or cannot or clause.name.startswith("history_")
 
 
 class Calendar:

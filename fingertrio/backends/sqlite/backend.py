@@ -79,6 +79,10 @@ class SQLiteBackend:
         """A feed of every change from now on, other programs' too; a slow reader finds each user in it once."""
         return self._hub.changes()
 
+    def stale_since(self) -> datetime | None:
+        """See `TellsStaleness`: since when it was noticed that the file is not in its place."""
+        return self._store.stale_since
+
     async def run(self) -> None:
         """Work, tell of what ends and of what others do, and forget. Until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -30,6 +30,10 @@ A = TypeVar("A")
 # of the disk's time is small already.
 BATCH = 64
 
+# Rounds of the loop that a batch is waited for at most while each brings somebody. With 64 who set all the time this
+# makes batches of 45 instead of 22; who sets alone waits for one round, some 20 us.
+_ROUNDS = 8
+
 # Seconds that a batch may be at work before those who wait are told that it failed. A lock is waited for 2 s; what
 # takes longer than this is a disk that does not answer. The service gives up after 5 s.
 PATIENCE = 4.0
@@ -79,6 +83,7 @@ class Lane(Generic[Q, A]):
         self._under_way: list[_Asked[Q, A]] | None = None
         self._began = 0.0  # on trio's clock
         self._batches: SimpleQueue[list[_Asked[Q, A]] | None] = SimpleQueue()  # None: that was all
+        self._beginning = False  # a batch will begin in this round of the loop
         self._closed = False
 
     async def ask(self, question: Q) -> A:
@@ -92,7 +97,7 @@ class Lane(Generic[Q, A]):
         asked: _Asked[Q, A] = _Asked(question)
         self._waiting.append(asked)
         if self._under_way is None:
-            self._begin()
+            self._begin_soon()
 
         def cancelled(_raise: object) -> trio.lowlevel.Abort:
             if asked.taken and self._stays:
@@ -127,7 +132,24 @@ class Lane(Generic[Q, A]):
                 await trio.to_thread.run_sync(thread.join, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
             self._give_up()
 
-    def _begin(self) -> None:
+    def _begin_soon(self) -> None:
+        """Once all have asked who are about to.
+
+        Begun at once, the batch of who asks first would be small, and all others would wait for it to end. So it begins
+        after a round of the loop that brought nobody else, or after `_ROUNDS`.
+        """
+        if not self._beginning:
+            self._beginning = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._begin, len(self._waiting), _ROUNDS)
+
+    def _begin(self, seen: int, rounds: int) -> None:
+        count = len(self._waiting)
+        if seen < count < BATCH and rounds and not self._closed:
+            trio.lowlevel.current_trio_token().run_sync_soon(self._begin, count, rounds - 1)
+            return
+        self._beginning = False
+        if not count or self._closed:
+            return
         batch = self._under_way = self._waiting[:BATCH]
         del self._waiting[:BATCH]
         for asked in batch:
@@ -148,10 +170,10 @@ class Lane(Generic[Q, A]):
                 return
 
     def _finish(self, batch: list[_Asked[Q, A]], answers: Sequence[A | BackendError]) -> None:
-        """In the loop again: the next batch first, so that the thread is not kept waiting by those who go on."""
+        """In the loop again."""
         self._under_way = None
         if self._waiting:
-            self._begin()
+            self._begin_soon()
         try:
             self._answer(batch, answers)
         except Exception:  # noqa: BLE001 -- what escapes here would end the program

@@ -24,6 +24,9 @@ ADMIN_PATIENCE = 30.0
 # after the other leaves but a gap of some 0.1 ms between them: this finds one soon, whichever side it is on.
 _RETRY = 0.001
 
+# Statements that a connection keeps compiled. What is written together is one statement for each size of a batch.
+_STATEMENTS = 256
+
 # Bytes to which the log of writes is cut back when a large import or restoration has made it grow.
 _WAL_LIMIT = 16 * 1024 * 1024
 
@@ -113,6 +116,7 @@ def connect(path: Path, mode: Literal["rw", "read", "ro", "immutable"]) -> sqlit
         timeout=BUSY_PATIENCE,
         isolation_level=None,
         check_same_thread=False,
+        cached_statements=_STATEMENTS,
     )
     if mode != "rw":
         connection.execute("PRAGMA query_only = ON")

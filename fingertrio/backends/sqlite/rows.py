@@ -50,9 +50,9 @@ class Retention:
     def most(self) -> int:
         """How many there may be in the log before it is trimmed; answers always keep to `count`.
 
-        To trim is to walk along all of a user's statuses, so it is done once in a while: for every fourth part more.
+        To trim is to walk along all of a user's statuses, so it is done once in a while: when there are twice as many.
         """
-        return self.count + max(8, self.count // 4)
+        return self.count + max(8, self.count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from fingertrio.backend import BackendError, UserInfo
@@ -66,6 +67,7 @@ class Store:
         self._version: int | None = None  # counts what others committed
         self._replaced = False  # the file was, since the last look
         self._trouble = ""  # that was logged last
+        self.stale_since: datetime | None = None  # since when the file was not in its place, as far as was looked
 
     @classmethod
     def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> Store:
@@ -187,15 +189,20 @@ class Store:
 
     def _to_write(self) -> sqlite3.Connection:
         """The connection that writes, to the file that is at the path now. The writer's lock is held."""
-        if files.identity(self._path) != self._file:
-            self._follow()
-        if self._writer.open is None and files.is_writable(self._path):  # it was not, when it was opened
-            self._reattach()
-        if files.identity(self._path) != self._file:
-            raise BackendError("The database is not in its place")
+        if files.identity(self._path) != self._file or self._writer.open is None:
+            self._mend()
         if self._writer.open is None:
             raise BackendError("The database is read-only")
         return self._writer.open
+
+    def _mend(self) -> None:
+        """Have the file that is at the path now, and write to it if it may be written by now."""
+        if files.identity(self._path) != self._file:
+            self._follow()
+        if self._writer.open is None and files.is_writable(self._path):
+            self._reattach()
+        if files.identity(self._path) != self._file:
+            raise BackendError("The database is not in its place")
 
     # --- others -------------------------------------------------------------------------------------------------------
 
@@ -208,6 +215,7 @@ class Store:
                 elif self._frozen is not None and self._frozen != _state(self._path):
                     self._reattach()
                     self._replaced = True
+                self._look_whether_it_is_in_place()
                 version = self._data_version()
             except (sqlite3.Error, BackendError, OSError) as error:
                 self._say(f"it cannot be read: {error}")
@@ -215,6 +223,15 @@ class Store:
             news = self._replaced or version != self._version
             self._replaced, self._version = False, version
             return news
+
+    def _look_whether_it_is_in_place(self) -> None:
+        if files.identity(self._path) != self._file:
+            self.stale_since = self.stale_since or rows.moment(self._now())
+        elif self.stale_since is not None:
+            self.stale_since = None
+            if self._trouble:  # the same file has come back
+                self._say("it is in its place again")
+                self._trouble = ""
 
     def _data_version(self) -> int:
         """A number that changes when others commit; of the writer, so that our own commits do not count."""

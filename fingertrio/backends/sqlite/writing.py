@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from fingertrio.backend import UserInfo
@@ -24,27 +25,42 @@ class _Person:
         self.passing_until: int | None = None
 
 
-# The `?` of the logins are put in for as many as there are. The user's row, and when the latest status was set.
+# The last status of all; and of each login, the user's row and when the latest status was set. All of it in one row.
 _WHOM = """
-SELECT user.login, user.id, user.name, user.details, user.kept, user.latest, user.lasting, coalesce(status.since, 0)
+SELECT (SELECT coalesce(max(id), 0) FROM status), json_group_array(json_array(
+    user.login, user.id, user.name, user.details, user.kept, user.latest, user.lasting, coalesce(status.since, 0)
+))
 FROM user LEFT JOIN status ON status.id = user.latest
 WHERE user.login IN ({})
 """
 
-_SAY = "INSERT INTO status (id, user, since, until, previous, text) VALUES (?, ?, ?, ?, ?, ?)"
 
-_POINT = "UPDATE user SET kept = ?, latest = ?, lasting = ?, passing_until = ? WHERE id = ?"
+# Rows for the log.
+_SAY = "INSERT INTO status (id, user, since, until, previous, text) VALUES {}"
+
+# Let users, who are there, point at other statuses.
+_POINT = """
+INSERT INTO user (id, login, kept, latest, lasting, passing_until) VALUES {}
+ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, latest = excluded.latest, lasting = excluded.lasting,
+    passing_until = excluded.passing_until
+"""
+
+
+@cache
+def _for(statement: str, count: int, placeholders: str = "(?, ?, ?, ?, ?, ?)") -> str:
+    """`statement` with the placeholders for as many."""
+    return statement.format(", ".join([placeholders] * count))
 
 
 def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention: Retention) -> list[UserInfo]:
     """Let users, who need not exist, have new statuses from `now` on. For each what `find` gives after it.
 
-    All are worked on together: each statement that is executed by itself gives the interpreter away and has to wait
-    until it gets it back, beside a loop that is busy.
+    All are worked on together: each row that is fetched or written by itself gives the interpreter away, and has to
+    wait until it gets it back from a loop that is busy.
     """
-    people = {login: _Person(row) for login, *row in _whom(connection, {one.login for one in puts})}
-    status = _last_status(connection)
-    said: list[tuple[int, int, int, int | None, int | None, str]] = []
+    status, rows = _whom(connection, {one.login for one in puts})
+    people = {login: _Person(row) for login, *row in rows}
+    said: list[int | str | None] = []
     infos: list[UserInfo] = []
     for login, text, until in puts:
         person = people.get(login)
@@ -52,26 +68,27 @@ def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention
             person = people[login] = _Person((add(connection, login), None, "{}", 0, None, None, 0))
         status += 1
         person.since = max(now, person.since + 1)  # along with the log, also after the clock was set back
-        said.append((status, person.id, person.since, until, person.latest, text))
+        said += (status, person.id, person.since, until, person.latest, text)
         person.kept += 1
         person.latest = status
         person.passing_until = until
         if until is None:
             person.lasting = status
         infos.append(info_of(login, person.name, person.details, text, person.since, until))
-    connection.executemany(_SAY, said)
-    connection.executemany(
-        _POINT,
-        [(person.kept, person.latest, person.lasting, person.passing_until, person.id) for person in people.values()],
-    )
+    connection.execute(_for(_SAY, len(puts)), said)
+    pointers: list[int | str | None] = []
+    for login, person in people.items():
+        pointers += (person.id, login, person.kept, person.latest, person.lasting, person.passing_until)
+    connection.execute(_for(_POINT, len(people)), pointers)
     for person in people.values():
         if person.kept > retention.most:
             trim(connection, person.id, now, retention)
     return infos
 
 
-def _whom(connection: sqlite3.Connection, wanted: Collection[str]) -> list[tuple[Any, ...]]:
-    return connection.execute(_WHOM.format(", ".join("?" * len(wanted))), tuple(wanted)).fetchall()
+def _whom(connection: sqlite3.Connection, wanted: Collection[str]) -> tuple[int, list[list[Any]]]:
+    status, rows = connection.execute(_for(_WHOM, len(wanted), "?"), tuple(wanted)).fetchone()
+    return status, json.loads(rows)
 
 
 def _last_status(connection: sqlite3.Connection) -> int:
@@ -107,27 +124,45 @@ SELECT chain.id, chain.since, chain.previous, status.until, status.text
 FROM chain CROSS JOIN status ON status.id = chain.id
 """
 
+# How many of the statuses from ?1 back are kept for their number and their age, and which is the last of these.
+_KEPT = """
+WITH RECURSIVE chain (id, previous, number) AS (
+    SELECT id, previous, 1 FROM status WHERE id = ?1
+    UNION ALL
+    SELECT status.id, status.previous, number + 1
+    FROM chain CROSS JOIN status ON status.id = chain.previous
+    WHERE number < ?2 AND status.since >= ?3
+)
+SELECT max(number), id, previous FROM chain
+"""
+
+# All from ?1 back but ?2.
+_DROP = """
+DELETE FROM status WHERE id IS NOT ?2 AND id IN (
+    WITH RECURSIVE chain (id) AS (
+        VALUES (?1)
+        UNION ALL
+        SELECT status.previous FROM chain CROSS JOIN status ON status.id = chain.id WHERE status.previous IS NOT NULL
+    )
+    SELECT id FROM chain
+)
+"""
+
 
 def trim(connection: sqlite3.Connection, user: int, now: int, retention: Retention) -> bool:
     """Forget what is not to be kept of the user with the id `user`. Returns whether there was anything."""
-    chain = connection.execute(_LOG, (user,)).fetchall()
-    (lasting,) = connection.execute("SELECT lasting FROM user WHERE id = ?", (user,)).fetchone()
-    cutoff = retention.cutoff(now)
-    kept: list[tuple[int, int | None]] = []
-    dropped: list[tuple[int]] = []
-    for position, (status, since, previous, _until, _text) in enumerate(chain):
-        wanted = position < retention.count and since >= cutoff
-        if wanted or position == 0 or status == lasting:
-            kept.append((status, previous))
-        else:
-            dropped.append((status,))
+    latest, lasting = connection.execute("SELECT latest, lasting FROM user WHERE id = ?", (user,)).fetchone()
+    number, last, following = connection.execute(_KEPT, (latest, retention.count, retention.cutoff(now))).fetchone()
+    if following is None:  # the last one that is kept is the first that was said; or nothing ever was
+        return False
+    outlives = lasting is not None and lasting < last  # the ids of a user's statuses grow
+    dropped = connection.execute(_DROP, (following, lasting if outlives else None)).rowcount
     if not dropped:
         return False
-    connection.executemany("DELETE FROM status WHERE id = ?", dropped)
-    following = [*(status for status, _ in kept[1:]), None]
-    links = [(after, status) for (status, previous), after in zip(kept, following, strict=True) if previous != after]
-    connection.executemany("UPDATE status SET previous = ? WHERE id = ?", links)
-    connection.execute("UPDATE user SET kept = ? WHERE id = ?", (len(kept), user))
+    connection.execute("UPDATE status SET previous = ? WHERE id = ?", (lasting if outlives else None, last))
+    if outlives:
+        connection.execute("UPDATE status SET previous = NULL WHERE id = ?", (lasting,))
+    connection.execute("UPDATE user SET kept = ? WHERE id = ?", (number + outlives, user))
     return True
 
 
@@ -168,9 +203,11 @@ def rewrite_log(connection: sqlite3.Connection, user: int, statuses: Sequence[Sa
         latest = status
         if said.until is None:
             lasting = status
-    connection.executemany(_SAY, log)
-    passing_until = statuses[-1].until if statuses else None
-    connection.execute(_POINT, (len(log), latest, lasting, passing_until, user))
+    connection.executemany(_for(_SAY, 1), log)
+    connection.execute(
+        "UPDATE user SET kept = ?, latest = ?, lasting = ?, passing_until = ? WHERE id = ?",
+        (len(log), latest, lasting, statuses[-1].until if statuses else None, user),
+    )
 
 
 def erase_log(connection: sqlite3.Connection, user: int) -> None:
