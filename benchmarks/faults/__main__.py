@@ -27,7 +27,9 @@ from benchmarks.faults import (
     failing_tasks,
     fuzz,
     killers,
+    kills,
     random_lines,
+    redis_away,
     resets,
     restart,
     slow_readers,
@@ -55,6 +57,8 @@ SCENARIOS: Sequence[Scenario] = tuple(
         failing_tasks,
         xml,
         restart,
+        kills,
+        redis_away,
         soak,
     )
 )

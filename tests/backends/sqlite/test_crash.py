@@ -1,4 +1,4 @@
-"""The short form of benchmarks/faults_kill.py, which says what is held to be true; and that it would notice."""
+"""The short form of `make faults ARGS=kills`, which says what is held to be true; and that it would notice."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults_kill import Campaign, Findings, number_in, status_of
+from benchmarks.faults.kills import READY_LIMIT, Campaign, Seen, judge, number_in, status_of
+from benchmarks.faults.scenario import SHORT, Findings
 
 
 async def test_what_was_acknowledged_outlasts_kill_9_whole_and_it_is_soon_back(tmp_path: Path) -> None:
-    findings = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
-    assert findings.hold, f"{findings.table()}\n{findings.lost[:5]} {findings.torn[:5]}"
-    assert findings.kills == 5
-    assert findings.acknowledged >= 500
-    assert findings.unanswered > 0, "it was killed while nobody was writing"
+    seen = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
+    findings = Findings()
+    judge(seen, findings, ready_limit=READY_LIMIT + SHORT.slack)
+    assert findings.broken == [], findings
+    assert seen.kills == 5
+    assert seen.acknowledged >= 500
+    assert seen.unanswered > 0, "it was killed while nobody was writing"
 
 
 @pytest.mark.parametrize("number", range(50))
@@ -32,5 +35,7 @@ def test_a_status_tells_its_number_and_a_torn_one_none(number: int) -> None:
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_anything_wrong_does_not_hold(wrong: dict[str, list[str]]) -> None:
-    assert Findings(ready=[0.5]).hold
-    assert not Findings(**{"ready": [0.5], **wrong}).hold  # type: ignore[arg-type]
+    for seen, holds in ((Seen(ready=[0.5]), True), (Seen(**{"ready": [0.5], **wrong}), False)):  # type: ignore[arg-type]
+        findings = Findings()
+        judge(seen, findings, ready_limit=READY_LIMIT)
+        assert (not findings.broken) == holds

@@ -1,7 +1,5 @@
 """The server is killed with kill -9, at random moments, while statuses are set through its setter: is anything lost?
 
-    python -m benchmarks.faults_kill [--kills 100] [--writes 10000] [--writers 32]
-
 Everything is real: `python -m fingertrio` over a database file, the setter door and the finger door. Each writer sets
 the statuses of one user, one after the other. A status says which it is, and carries a checksum. What has to hold:
 
@@ -11,13 +9,11 @@ the statuses of one user, one after the other. A status says which it is, and ca
 - the server is ready 2 s after it is started, whatever it was killed in.
 
 kill -9 takes the process and leaves the kernel's memory, so this does not show what a loss of power does; for that,
-each commit waits for fdatasync (tests/backends/sqlite holds that it does). Progress goes to standard error, the table
-to standard output. The exit status is 1 if anything did not hold.
+each commit waits for fdatasync (tests/backends/sqlite holds that it does).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -36,6 +32,8 @@ from statistics import median
 
 import trio
 
+from benchmarks.faults.scenario import Findings, Scale, Scenario
+from benchmarks.harness import progress
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
@@ -65,7 +63,7 @@ format = "json"
 
 
 @dataclass
-class Findings:
+class Seen:
     """What was seen.
 
     Attributes:
@@ -85,25 +83,6 @@ class Findings:
     ready: list[float] = field(default_factory=list)
     unsound: str = ""
 
-    @property
-    def hold(self) -> bool:
-        """Whether all that has to hold does."""
-        return not (self.lost or self.torn or self.unsound) and max(self.ready) <= READY_LIMIT
-
-    def table(self) -> str:
-        """For people."""
-        rows = (
-            ("kill -9", str(self.kills)),
-            ("acknowledged sets", str(self.acknowledged)),
-            ("sets cut off unanswered", str(self.unanswered)),
-            ("acknowledged and lost", str(len(self.lost))),
-            ("torn", str(len(self.torn))),
-            ("the file afterwards", self.unsound or "sound"),
-            ("start to ready, median", f"{median(self.ready):.2f} s"),
-            ("start to ready, longest", f"{max(self.ready):.2f} s"),
-        )
-        return "\n".join(f"{name:<26}{value:>10}" for name, value in rows)
-
 
 def status_of(user: str, number: int) -> str:
     """The status number `number` of `user`, of a length that differs, with its checksum."""
@@ -121,7 +100,7 @@ class Campaign:
     """Writers, the server they write to, and whoever kills it."""
 
     def __init__(self, directory: Path, *, writers: int) -> None:
-        self.findings = Findings()
+        self.findings = Seen()
         self._directory = directory
         self._users = [f"user{number}" for number in range(writers)]
         self._sent = dict.fromkeys(self._users, 0)
@@ -131,7 +110,7 @@ class Campaign:
         self._enough = trio.Event()
         self._goal = 0
 
-    async def run(self, *, kills: int, writes: int, report: bool = False) -> Findings:
+    async def run(self, *, kills: int, writes: int) -> Seen:
         """Kill the server `kills` times, spread over `writes` acknowledged sets, and look at what is left."""
         portion = writes // kills
         with trio.fail_after(PATIENCE):
@@ -142,8 +121,8 @@ class Campaign:
                     within = random.randint(1, portion) if number < kills else portion
                     self._goal = portion * (number - 1) + within
                     await self._write(process)
-                if report and (number % 10 == 0 or number == kills):
-                    print(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged", file=sys.stderr)
+                if number % 25 == 0:
+                    progress(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged")
             async with self._serving() as process:
                 await self._check_present()
                 process.send_signal(signal.SIGTERM)
@@ -257,20 +236,25 @@ async def _drain(server: trio.Process) -> None:
         pass
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--writes", type=int, default=10_000, help="acknowledged sets, at least")
-    parser.add_argument("--writers", type=int, default=32)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        campaign = Campaign(Path(directory), writers=arguments.writers)
-        findings = trio.run(lambda: campaign.run(kills=arguments.kills, writes=arguments.writes, report=True))
-    print(findings.table())
-    for line in [*findings.lost, *findings.torn][:20]:
-        print(line)
-    return 0 if findings.hold else 1
+async def run(scale: Scale, findings: Findings) -> None:
+    """A hundred kills over ten thousand sets."""
+    kills, writes, writers = scale.of((100, 10_000, 32), (4, 400, 16))
+    findings.done = f"{writers} writers; kill -9 at {kills} random moments over {writes:,} acknowledged sets"
+    with tempfile.TemporaryDirectory(prefix="fingertrio-kills-") as directory:
+        seen = await Campaign(Path(directory), writers=writers).run(kills=kills, writes=writes)
+    judge(seen, findings, ready_limit=READY_LIMIT + scale.slack)
+    findings.require(seen.acknowledged >= writes, "too few were acknowledged")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def judge(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
+    """What was seen, and whether it may be."""
+    findings.figure(f"{seen.acknowledged:,} acknowledged, {seen.unanswered} cut off unanswered")
+    findings.figure(f"{len(seen.lost)} lost, {len(seen.torn)} torn, the file {seen.unsound or 'sound'}")
+    findings.figure(f"ready after {median(seen.ready):.2f} s (median), {max(seen.ready):.2f} s (longest)")
+    findings.require(not seen.lost, f"lost: {seen.lost[:5]}")
+    findings.require(not seen.torn, f"torn: {seen.torn[:5]}")
+    findings.require(not seen.unsound, f"the file: {seen.unsound}")
+    findings.require(max(seen.ready) <= ready_limit, f"ready after {max(seen.ready):.2f} s")
+
+
+SCENARIO = Scenario("kills", "kill -9 while statuses are set over SQLite", run, limit=PATIENCE + 60)

@@ -1,22 +1,18 @@
 """Redis is killed and started again, twenty times, under three nodes of ours, one of which dies half-way.
 
-    python -m benchmarks.faults_redis [--rounds N]
-
 Everything is real: redis-server with its append-only file, `python -m fingertrio` three times, and the doors that
 people use. What has to hold in each round:
 
-- while Redis is away every node answers what it answered before, and refuses to set anything;
+- while Redis is away every node answers what it answered before, says that this is stale, and refuses to set anything;
 - at most five seconds after it is back, a status can be set at one node, every other one shows it, and all of them
   follow the changes again, so that live feeds tell;
-- nothing that was acknowledged is lost, and nothing stale is shown afterwards.
+- nothing that was acknowledged is lost, and nothing stale is shown afterwards as if it were not.
 
-Then the nodes are left alone, and it is measured how soon a set at one is seen at another. Progress goes to standard
-error, the table to standard output. The exit status is 1 if anything did not hold.
+Then the nodes are left alone, and it is measured how soon a set at one is seen at another.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -25,13 +21,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import trio
 
+from benchmarks.faults.scenario import Findings, NotHere, Scale, Scenario, until
 from benchmarks.harness import Cores, Server, progress
-from benchmarks.report import Machine
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.wire.finger import Query
@@ -41,7 +38,7 @@ NODES = 3
 USER = "moshez"
 PATIENCE = 30.0  # seconds until a round is given up
 LIMIT = 5.0  # seconds that recovery may take
-SIGHTINGS = 200  # sets whose way to another node is measured
+AGE_LIMIT = 2.0  # seconds until answers are said to be stale
 SIGHTING_LIMIT = 0.1  # seconds, of their median
 
 _CONFIGURATION = """
@@ -72,13 +69,14 @@ class FaultError(Exception):
 
 
 @dataclass
-class Findings:
+class Seen:
     """Seconds, of each round: until a set was refused; from Redis's return until all was as before, step by step."""
 
     refused: list[float] = field(default_factory=list)
     taken: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
     followed: list[float] = field(default_factory=list)
+    fresh: list[float] = field(default_factory=list)
     answers_meanwhile: int = 0
     sightings: list[float] = field(default_factory=list)
 
@@ -86,6 +84,16 @@ class Findings:
 async def ask(node: Server) -> str:
     answer = await finger(Query(USER), "127.0.0.1", node.port("finger"))
     return answer.decode().removesuffix("\r\n")
+
+
+async def is_stale(node: Server) -> bool:
+    """Whether it says that its answer may be out of date."""
+    answer = await finger(Query(USER, verbose=True), "127.0.0.1", node.port("finger"))
+    return b"\r\nAs of " in answer
+
+
+async def is_fresh(node: Server) -> bool:
+    return not await is_stale(node)
 
 
 async def put(node: Server, status: str) -> bool:
@@ -125,7 +133,20 @@ def _follows(node: Node) -> bool:
     return True
 
 
-async def one_round(redis: RedisServer, nodes: list[Node], number: int, findings: Findings) -> None:
+async def look_while_away(nodes: Sequence[Node], status: str, number: int, seen: Seen) -> None:
+    """Everybody answers as before, and says soon that it is stale."""
+    for _ in range(5):
+        for node in nodes:
+            if (answer := await ask(node)) != status:
+                raise FaultError(f"round {number}: {node.name} answered {answer!r} while Redis was away")
+            seen.answers_meanwhile += 1
+        await trio.sleep(0.1)
+    for node in nodes:
+        if not await until(partial(is_stale, node), AGE_LIMIT):
+            raise FaultError(f"round {number}: {node.name} does not say that its answers are stale")
+
+
+async def one_round(redis: RedisServer, nodes: list[Node], number: int, seen: Seen) -> None:
     """Kill Redis, look at what is served meanwhile, start it, and look at what is served then."""
     status = f"Status {number}"
     await until_taken(nodes[0], status)
@@ -135,13 +156,8 @@ async def one_round(redis: RedisServer, nodes: list[Node], number: int, findings
     for node in nodes:
         if await put(node, f"Lost {number}"):
             raise FaultError(f"round {number}: {node.name} took a status while Redis was away")
-    findings.refused.append((time.monotonic() - began) / len(nodes))
-    for _ in range(5):
-        for node in nodes:
-            if (answer := await ask(node)) != status:
-                raise FaultError(f"round {number}: {node.name} answered {answer!r} while Redis was away")
-            findings.answers_meanwhile += 1
-        await trio.sleep(0.1)
+    seen.refused.append((time.monotonic() - began) / len(nodes))
+    await look_while_away(nodes, status, number, seen)
     await trio.to_thread.run_sync(redis.start)
     began = time.monotonic()
     setter, *others = nodes[number % len(nodes) :] + nodes[: number % len(nodes)]
@@ -149,39 +165,39 @@ async def one_round(redis: RedisServer, nodes: list[Node], number: int, findings
     if (answer := await ask(setter)) != status:
         raise FaultError(f"round {number}: {setter.name} answered {answer!r} after Redis was back")
     await until_taken(setter, f"Back {number}")
-    findings.taken.append(time.monotonic() - began)
+    seen.taken.append(time.monotonic() - began)
     await until_shown([setter, *others], f"Back {number}")
-    findings.seen.append(time.monotonic() - began)
+    seen.seen.append(time.monotonic() - began)
     await until_followed(nodes)
-    findings.followed.append(time.monotonic() - began)
+    seen.followed.append(time.monotonic() - began)
+    for node in nodes:
+        if not await until(partial(is_fresh, node), PATIENCE):
+            raise FaultError(f"round {number}: {node.name} goes on saying that its answers are stale")
+    seen.fresh.append(time.monotonic() - began)
 
 
-async def sightings(nodes: Sequence[Node], findings: Findings) -> None:
+async def sightings(nodes: Sequence[Node], count: int, seen: Seen) -> None:
     """How soon a set at one node is answered by another, which is asked all the time."""
     first, second = nodes[:2]
-    for number in range(SIGHTINGS):
+    for number in range(count):
         began = time.monotonic()
         await until_taken(first, f"Seen {number}")
         acknowledged = time.monotonic()
         while await ask(second) != f"Seen {number}":
             if time.monotonic() - began > PATIENCE:
                 raise FaultError(f"{second.name} never showed what {first.name} was told")
-        findings.sightings.append(time.monotonic() - acknowledged)
+        seen.sightings.append(time.monotonic() - acknowledged)
 
 
-async def run(redis: RedisServer, nodes: list[Node], rounds: int, findings: Findings) -> None:
+async def all_rounds(redis: RedisServer, nodes: list[Node], rounds: int, sights: int, seen: Seen) -> None:
     for number in range(1, rounds + 1):
         if number == rounds // 2 + 1:
             victim = nodes.pop()
-            progress(f"{victim.name} dies")
             os.kill(victim.pid, 9)
-        await one_round(redis, nodes, number, findings)
-        progress(
-            f"round {number}: taken after {findings.taken[-1]:.2f} s, seen everywhere {findings.seen[-1]:.2f} s, "
-            f"followed {findings.followed[-1]:.2f} s"
-        )
-    progress(f"measuring {SIGHTINGS} sightings")
-    await sightings(nodes, findings)
+        await one_round(redis, nodes, number, seen)
+        if number % 5 == 0:
+            progress(f"{number} of {rounds} rounds, taken after {seen.taken[-1]:.2f} s")
+    await sightings(nodes, sights, seen)
 
 
 @contextmanager
@@ -207,48 +223,35 @@ def all_running(directory: Path) -> Iterator[tuple[RedisServer, list[Node]]]:
         yield redis, nodes
 
 
-def table(findings: Findings, rounds: int) -> str:
-    """Markdown, worst first where there is a limit."""
-    rows = [
-        ("Redis killed and started again", f"{rounds} times", ""),
-        ("answers given while it was away, all as before", f"{findings.answers_meanwhile}", ""),
-        ("a set refused while it was away, worst", f"{max(findings.refused) * 1000:.1f} ms", ""),
-        ("from its return until a set is taken, worst", f"{max(findings.taken):.2f} s", f"{LIMIT:g} s"),
-        ("from its return until every node shows it, worst", f"{max(findings.seen):.2f} s", f"{LIMIT:g} s"),
-        (
-            "from its return until every node follows the changes, worst",
-            f"{max(findings.followed):.2f} s",
-            f"{LIMIT:g} s",
-        ),
-        (
-            "from a set's OK at one node until another answers it, median",
-            f"{median(findings.sightings) * 1000:.2f} ms",
-            f"{SIGHTING_LIMIT * 1000:g} ms",
-        ),
-        ("the same, worst", f"{max(findings.sightings) * 1000:.2f} ms", ""),
-    ]
-    lines = [f"| {what} | {measured} | {limit} |" for what, measured, limit in rows]
-    return "\n".join(["| what | measured | to be at most |", "|---|---|---|", *lines])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="how often Redis is killed (%(default)s)")
-    rounds = parser.parse_args().rounds
+async def run(scale: Scale, findings: Findings) -> None:
+    """Twenty times."""
     if not installed():
-        progress("needs redis-server (Debian package redis-server)")
-        return 1
-    findings = Findings()
+        raise NotHere("needs redis-server (Debian package redis-server)")
+    rounds, sights = scale.of((20, 200), (2, 20))
+    findings.done = f"{NODES} nodes over one Redis, which is killed {rounds} times; one node dies half-way"
+    seen = Seen()
     with tempfile.TemporaryDirectory(prefix="redis-") as name, all_running(Path(name)) as (redis, nodes):
         try:
-            trio.run(run, redis, nodes, rounds, findings)
+            await all_rounds(redis, nodes, rounds, sights, seen)
         except (FaultError, trio.TooSlowError) as error:
-            progress(f"FAILED: {error}")
-            return 1
-    print(f"{Machine.here(['trio', 'coredis'])}\n\n{table(findings, rounds)}")
-    recovered = max([*findings.taken, *findings.seen, *findings.followed]) <= LIMIT
-    return 0 if recovered and median(findings.sightings) <= SIGHTING_LIMIT else 1
+            findings.require(False, str(error) or "a node did not come back in time")
+            return
+    findings.figure(f"{seen.answers_meanwhile} answers while it was away, as before and said to be stale")
+    findings.figure(f"a set refused after at most {max(seen.refused) * 1000:.0f} ms")
+    for what, times in (
+        ("a set is taken", seen.taken),
+        ("every node shows it", seen.seen),
+        ("every node follows the changes", seen.followed),
+        ("no node says any more that it is stale", seen.fresh),
+    ):
+        findings.figure(f"from its return until {what}: at most {max(times):.2f} s")
+        findings.require(max(times) <= LIMIT + scale.slack, f"it took {max(times):.2f} s until {what}")
+    middle = median(seen.sightings)
+    findings.figure(
+        f"from a set's OK until another node answers it: {middle * 1000:.1f} ms (median), "
+        f"{max(seen.sightings) * 1000:.1f} ms (longest)"
+    )
+    findings.require(middle <= SIGHTING_LIMIT + scale.slack, f"a change was seen after {middle * 1000:.0f} ms")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+SCENARIO = Scenario("redis-away", "Redis killed under three nodes", run, limit=300)
