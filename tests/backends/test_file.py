@@ -489,14 +489,17 @@ async def test_while_it_cannot_be_read_what_it_said_last_is_served_and_that_is_s
     reason: str,
 ) -> None:
     async with opened(path) as backend, backend.changes() as feed:
+        assert backend.stale_since() is None
         spoil(path)
         await said_within_a_second(caplog, "stale")
+        assert backend.stale_since() is not None
         assert reason in caplog.text
         await calls.more("_look", 5)
         assert await status_of(backend, "moshez") == "Happy and well"
         repair(path)
         with trio.fail_after(A_SECOND):
             assert await anext(feed) == Change("moshez")
+        assert backend.stale_since() is None
         assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
         assert "it can be read again" in caplog.records[1].getMessage()
 
@@ -509,6 +512,7 @@ async def test_what_cannot_be_read_at_start_is_a_warning(
     with trio.fail_after(A_SECOND):  # a FIFO would block who opens it
         async with opened(path) as backend:
             assert await backend.get_user("moshez") is None
+            assert backend.stale_since() is None, "nobody is known, so nothing is out of date"
     (record,) = caplog.records
     assert reason in record.getMessage()
 

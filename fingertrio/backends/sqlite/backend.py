@@ -81,7 +81,7 @@ class SQLiteBackend:
 
     def stale_since(self) -> datetime | None:
         """See `TellsStaleness`: since when it was noticed that the file is not in its place."""
-        return self._store.stale_since
+        return self._store.stale_since()
 
     async def run(self) -> None:
         """Work, tell of what ends and of what others do, and forget. Until cancelled."""

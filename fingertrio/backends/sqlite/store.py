@@ -67,7 +67,7 @@ class Store:
         self._version: int | None = None  # counts what others committed
         self._replaced = False  # the file was, since the last look
         self._trouble = ""  # that was logged last
-        self.stale_since: datetime | None = None  # since when the file was not in its place, as far as was looked
+        self._stale_since: datetime | None = None  # since when the file was not in its place, as far as was looked
 
     @classmethod
     def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> Store:
@@ -224,11 +224,15 @@ class Store:
             self._replaced, self._version = False, version
             return news
 
+    def stale_since(self) -> datetime | None:
+        """Since when, as far as was looked, the file is not in its place, and answers are of before; None: it is."""
+        return self._stale_since
+
     def _look_whether_it_is_in_place(self) -> None:
         if files.identity(self._path) != self._file:
-            self.stale_since = self.stale_since or rows.moment(self._now())
-        elif self.stale_since is not None:
-            self.stale_since = None
+            self._stale_since = self._stale_since or rows.moment(self._now())
+        elif self._stale_since is not None:
+            self._stale_since = None
             if self._trouble:  # the same file has come back
                 self._say("it is in its place again")
                 self._trouble = ""

@@ -63,6 +63,40 @@ async def test_what_waits_while_the_thread_is_at_work_is_taken_together_and_in_o
     assert answers == {number: 2 * number for number in range(BATCH + 3)}
 
 
+async def test_those_who_ask_in_the_same_rounds_of_the_loop_share_a_batch() -> None:
+    work = Work()
+    lane: Lane[int, int] = Lane("test", work)
+
+    async def ask(number: int) -> None:
+        for _ in range(number % 3):
+            await trio.lowlevel.checkpoint()
+        assert await lane.ask(number) == 2 * number
+
+    async with running(lane):
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                nursery.start_soon(ask, number)
+        assert [len(batch) for batch in work.batches] == [30]
+
+
+async def test_who_keep_coming_do_not_keep_the_first_from_being_answered() -> None:
+    work = Work()
+    lane: Lane[int, int] = Lane("test", work)
+    answered = trio.Event()
+
+    async def ask_first() -> None:
+        await lane.ask(0)
+        answered.set()
+
+    async with running(lane), trio.open_nursery() as nursery:
+        nursery.start_soon(ask_first)
+        for number in range(1, 60):
+            nursery.start_soon(lane.ask, number)
+            await trio.lowlevel.checkpoint()
+        await answered.wait()
+    assert len(work.batches[0]) < 20
+
+
 async def test_one_that_fails_fails_alone() -> None:
     work = Work()
     lane: Lane[int, int] = Lane("test", work)

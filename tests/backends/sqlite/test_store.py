@@ -14,9 +14,9 @@ import pytest
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.sqlite import opening
 from fingertrio.backends.sqlite.backup import back_up
-from fingertrio.backends.sqlite.rows import Put
+from fingertrio.backends.sqlite.rows import Put, moment
 from fingertrio.backends.sqlite.schema import APPLICATION_ID
-from tests.backends.sqlite.kit import opened, put, rows_of, status
+from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of, status
 
 
 def test_the_file_and_its_directories_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -284,14 +284,20 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
-    with opened(path) as store:
+    clock = Clock()
+    with opened(path, now=clock) as store:
         put(store, "moshez", "Happy and well")
         back_up(path, backup)
+        assert not store.look()
+        assert store.stale_since() is None
         path.unlink()
         if content is not None:
             path.write_bytes(content)
+        began = moment(clock.time)
         for _ in range(3):
             assert not store.look()
+            assert store.stale_since() == began
+            clock.time += SECOND
         with pytest.raises(BackendError, match="not in its place"):
             put(store, "moshez", "In the garden")
         assert status(store, "moshez") == "Happy and well"
@@ -299,6 +305,26 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
         assert len(caplog.records) == 1, "it is said once"
         backup.replace(path)
         assert store.look()
+        assert store.stale_since() is None
+        put(store, "moshez", "In the garden")
+        assert status(store, "moshez") == "In the garden"
+
+
+def test_the_same_file_may_come_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, elsewhere = tmp_path / "x.db", tmp_path / "elsewhere.db"
+    with opened(path) as store:
+        put(store, "moshez", "Happy and well")
+        for times in (1, 2):
+            path.rename(elsewhere)
+            assert not store.look()
+            assert store.stale_since() is not None
+            elsewhere.rename(path)
+            store.look()
+            assert store.stale_since() is None
+            assert [record.getMessage().partition(": it is ")[2][:4] for record in caplog.records] == [
+                "gone",
+                "in i",
+            ] * times
         put(store, "moshez", "In the garden")
         assert status(store, "moshez") == "In the garden"
 

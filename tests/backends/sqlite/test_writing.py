@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fingertrio.backends.sqlite.rows import Retention, Said
 from fingertrio.backends.sqlite.writing import retained
@@ -84,6 +87,35 @@ def test_forgetting_goes_through_everybody_in_portions(tmp_path: Path) -> None:
             portions += 1
         assert portions == 3
     assert rows_of(tmp_path / "x.db", "SELECT count(*) FROM status") == [(5,)]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 3 * DAY)), max_size=30),
+    st.builds(Retention, st.integers(1, 6), days=st.sampled_from([None, 0.5, 3.0])),
+)
+def test_whatever_was_said_trimming_leaves_what_an_import_keeps_and_nothing_loose(
+    sets: list[tuple[bool, int]], retention: Retention
+) -> None:
+    clock = Clock()
+    said = []
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "x.db"
+        with opened(path, Retention(1000), clock) as store:
+            for number, (passes, pause) in enumerate(sets):
+                clock.time += 1 + pause
+                until = clock.time + 5 if passes else None
+                put(store, "moshez", f"Status {number}", until)
+                said.append(Said(clock.time, until, f"Status {number}"))
+        with opened(path, retention, clock) as store:
+            store.forget(0, 10)
+            history = [info.status for info in reversed(store.history("moshez", 1000, None))]
+        left = rows_of(path, "SELECT since, until, text FROM status ORDER BY since")
+        counted = rows_of(path, "SELECT kept FROM user")
+    kept = retained(said, clock.time, retention)
+    assert left == [(one.since, one.until, one.text) for one in kept]
+    assert set(history) <= {one.text for one in kept}
+    assert counted == ([(len(kept),)] if said else [])
 
 
 @pytest.mark.parametrize("retention", [Retention(1), Retention(3), Retention(100, days=2), Retention(3, days=2)])
