@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
@@ -42,7 +43,7 @@ class FingerFrontend:
     ) -> None:
         self._observer = observer
         self._service = service
-        self._answers = FingerAnswers(service, policy or FingerPolicy())
+        self._answers = self._answers_by(policy or FingerPolicy())
         self._read_deadline = read_deadline
         self._server = Server(
             "finger",
@@ -57,7 +58,10 @@ class FingerFrontend:
 
     def adopt(self, policy: FingerPolicy) -> None:
         """Answer as another policy says, from the next query on."""
-        self._answers = FingerAnswers(self._service, policy)
+        self._answers = self._answers_by(policy)
+
+    def _answers_by(self, policy: FingerPolicy) -> FingerAnswers:
+        return FingerAnswers(self._service, policy, partial(self._observer.refused, "finger"))
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -96,10 +100,10 @@ class FingerFrontend:
             with trio.fail_after(self._read_deadline):
                 return await _read_query(connection)
         except ProtocolError as error:
-            return self._answers.refuse(connection.data, str(error))
+            return self._answers.refuse(connection.data, error)
         except trio.TooSlowError:
             self._observer.refused("finger", "deadline")
-            return self._answers.refuse(connection.data, "The query took too long")
+            return self._answers.refuse(connection.data, ProtocolError("The query took too long"))
 
 
 async def _read_query(connection: Connection) -> bytes | None:

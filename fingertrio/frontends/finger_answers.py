@@ -23,7 +23,7 @@ from fingertrio.frontends.finger_text import (
     render_status,
 )
 from fingertrio.service import FingerService
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.finger import Query, parse_query, query_line
 from fingertrio.wire.text import to_wire
 
@@ -77,11 +77,20 @@ _NEVER: Answer[object] = Answer(None, -inf)
 
 
 class FingerAnswers:
-    """From query lines to answers."""
+    """From query lines to answers.
 
-    def __init__(self, service: FingerService, policy: FingerPolicy) -> None:
+    Args:
+        service: is asked.
+        policy: what may be shown, and how.
+        refused: told of each refusal that is a limit's, in one word.
+    """
+
+    def __init__(
+        self, service: FingerService, policy: FingerPolicy, refused: Callable[[str], None] = lambda _reason: None
+    ) -> None:
         self._service = service
         self._policy = policy
+        self._refused = refused
         self._kept: dict[bytes, Rendered] = {}
         self._kept_bytes = 0
 
@@ -97,7 +106,7 @@ class FingerAnswers:
                 return None
             query = parse_query(line)
         except ProtocolError as error:
-            return self.refuse(received, str(error))
+            return self.refuse(received, error)
         return self._render_now(query, received)
 
     async def fetch(self, line: bytes) -> Rendered:
@@ -105,7 +114,7 @@ class FingerAnswers:
         try:
             return await self._fetch(parse_query(line), line)
         except ProtocolError as error:
-            return self.refuse(line, str(error))
+            return self.refuse(line, error)
         except BackendError as error:
             return Rendered(to_wire(error.public_message or INTERNAL_ERROR), "error", _text(line), _NEVER)
 
@@ -122,9 +131,11 @@ class FingerAnswers:
             return await self._fetch_matches(query, asked)
         return self._render_user(query, answer, asked)
 
-    def refuse(self, received: bytes, reason: str) -> Rendered:
+    def refuse(self, received: bytes, error: ProtocolError) -> Rendered:
         """The answer to what is no query."""
-        return Rendered(to_wire(reason), "bad", _text(received), _NEVER)
+        if isinstance(error, TooLongError):
+            self._refused("line")
+        return Rendered(to_wire(str(error)), "bad", _text(received), _NEVER)
 
     def _render_now(self, query: Query, received: bytes) -> Rendered | None:
         """What needs no waiting: refusals, and what the service has in memory."""

@@ -15,7 +15,7 @@ from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
 from fingertrio.wire.text import clean, clean_line, first_line
 
@@ -60,6 +60,8 @@ class SetterFrontend:
             user = request.user
             answer, outcome = await self._set(request)
         except ProtocolError as error:
+            if isinstance(error, TooLongError):
+                self._observer.refused("setter", "line")
             answer = encode_error(str(error))
         except trio.TooSlowError:
             self._observer.refused("setter", "deadline")
@@ -85,5 +87,5 @@ async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:
     while chunk := await stream.receive_some(4096):
         data += chunk
         if len(data) > REQUEST_LIMIT:
-            raise ProtocolError("line too long")
+            raise TooLongError("line too long")
     return bytes(data)

@@ -7,3 +7,7 @@ nothing else ever is raised for input.
 
 class ProtocolError(Exception):
     """The peer broke the protocol. The message is for the peer: short, printable, without anything it sent."""
+
+
+class TooLongError(ProtocolError):
+    """What the peer sent is over a limit of ours, whatever else might be said of it."""

@@ -41,7 +41,7 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import ProtocolError, TooLongError
 
 # The line without its end. A login name, a dozen hosts and /W fit in it; it is also what BSD's first server had room
 # for (and did not check), so that no client was ever written that counts on more.
@@ -92,7 +92,7 @@ def query_line(received: bytes, *, ended: bool = False) -> bytes | None:
     end = received.find(b"\n", 0, QUERY_LIMIT + 2)
     line = received[: end if end >= 0 else QUERY_LIMIT + 2].removesuffix(b"\r")
     if len(line) > QUERY_LIMIT:
-        raise ProtocolError("Query too long")
+        raise TooLongError("Query too long")
     return line if end >= 0 or ended else None
 
 
@@ -106,7 +106,7 @@ def parse_query(line: bytes) -> Query:
         return Query(plain[1].decode())
     line = line.rstrip(b"\r\n")
     if len(line) > QUERY_LIMIT:
-        raise ProtocolError("Query too long")
+        raise TooLongError("Query too long")
     try:
         text = line.decode().replace("\t", " ")
     except UnicodeDecodeError:

@@ -1,12 +1,12 @@
 """Lines out of a stream of bytes.
 
-Three cases, told apart by value: a whole line (bytes without its end), None (more is needed), or ProtocolError (a line
+Three cases, told apart by value: a whole line (bytes without its end), None (more is needed), or TooLongError (a line
 is longer than the limit, finished or not). CRLF and a lone LF both end a line; a lone CR does not.
 """
 
 from __future__ import annotations
 
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import TooLongError
 
 
 class LineBuffer:
@@ -32,17 +32,17 @@ class LineBuffer:
         """The next line without its end; None: feed more.
 
         Raises:
-            ProtocolError: the line is longer than the limit. The buffer is unusable from then on.
+            TooLongError: the line is longer than the limit. The buffer is unusable from then on.
         """
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
             if len(self._buffer) - self._buffer.endswith(b"\r") > self._limit:  # the LF of that CR may be on its way
-                raise ProtocolError("line too long")
+                raise TooLongError("line too long")
             self._searched = len(self._buffer)
             return None
         line = bytes(self._buffer[:end]).removesuffix(b"\r")
         if len(line) > self._limit:
-            raise ProtocolError("line too long")
+            raise TooLongError("line too long")
         del self._buffer[: end + 1]
         self._searched = 0
         return line

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import ProtocolError, TooLongError
 
 # A login name has at most 64 characters of at most four bytes; the rest is room to say which limit was passed.
 NAME_LINE_LIMIT = 512
@@ -52,7 +52,7 @@ def parse_request(data: bytes) -> SetRequest:
         raise ProtocolError("two lines were expected: a user name and a status")
     name, status = (line.removesuffix(b"\r") for line in lines)
     if len(name) > NAME_LINE_LIMIT or len(status) > STATUS_LINE_LIMIT:
-        raise ProtocolError("line too long")
+        raise TooLongError("line too long")
     try:
         request = SetRequest(name.decode(), status.decode())
     except UnicodeDecodeError:

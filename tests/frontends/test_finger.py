@@ -363,6 +363,16 @@ async def test_a_query_that_dribbles_is_refused_at_its_deadline():
         assert await ask(place, b"mos") == b"The query took too long\r\n"
 
 
+async def test_a_query_over_its_limit_is_counted_in_both_lanes_as_refused():
+    observer = Observer()
+    async with open_door(observer=observer) as place:
+        assert await ask(place, b"x" * 513 + b"\r\n") == b"Query too long\r\n"
+        assert await ask(place, b"x" * 256, b"x" * 257 + b"\r\n") == b"Query too long\r\n"
+        assert await ask(place, b"moshez@\r\n") != b""
+    assert observer.refusals == {("finger", "line"): 2}
+    assert observer.queries["finger", "bad"] >= 2
+
+
 @pytest.mark.parametrize("user", [b"moshez", b"big", b"nobody"])
 async def test_junk_after_the_query_never_destroys_the_answer(user):
     """64 KiB after the CRLF, in one segment with it or after it: the whole answer arrives, every time."""

@@ -38,6 +38,7 @@ class Door:
         self.service = service
         self.backend = backend
         self.log = io.StringIO()
+        self.observer = Observer()
 
     async def connect(self) -> trio.SocketStream:
         sock = trio.socket.socket(socket.AF_UNIX if isinstance(self.place, str) else socket.AF_INET)
@@ -91,6 +92,7 @@ async def opened(
             await nursery.start(frontend.serve, stopping)
             door = Door(listeners[0].getsockname(), service, backend)
             door.log = log
+            door.observer = observer
             yield door
             stopping.set()
     finally:
@@ -210,6 +212,7 @@ async def test_everything_else_is_one_error_line_and_sets_nothing(request_: byte
         assert answer.endswith(b"\r\n")
         assert answer.count(b"\r") == answer.count(b"\n") == 1
         assert door.sets == 0
+        assert door.observer.refusals == ({("setter", "line"): 1} if reason == b"line too long" else {})
         assert await door.status() == "Happy and well"
 
 
