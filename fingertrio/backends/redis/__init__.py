@@ -6,6 +6,7 @@
     records.py    what is stored of a user, and what is answered from it
     scripts.py    what has to happen all at once
     connect.py    connected clients of coredis
+    pool.py       what coredis's pool for clusters forgets when a caller is cancelled
     store.py      each question to Redis
     link.py       the connection: left at its first failure, and made anew
     follow.py     the changes, without a gap or knowing of it

@@ -4,7 +4,7 @@ Nothing is mended here: after the first failure of any connection everything is 
 on purpose, for what coredis 6.9 does by itself cannot be relied upon: a pool loses a place for each connection that
 breaks while a blocking command holds it, or that is being made while its maker is cancelled, and hangs when none is
 left; a subscription comes back once; a retried write may have been carried out before. So there are no retries, and no
-pool outlives a failure.
+pool outlives a failure. A cancelled call is no failure: where it could cost a place, in a cluster, pool.py mends that.
 
 There are two clients. One asks: whoever calls shares its connection, where replies come in the order of the questions.
 The other follows the changes, and its connections are blocked nearly all the time.
@@ -25,6 +25,7 @@ from coredis.connection import TCPLocation
 from coredis.retry import NoRetryPolicy
 
 from fingertrio.backends.redis.options import RedisOptions
+from fingertrio.backends.redis.pool import ClusterPool
 from fingertrio.backends.redis.target import Target
 
 # What coredis and anyio import when they are first used, by when privileges are dropped and it may be out of reach.
@@ -87,6 +88,7 @@ async def _enter(stack: AsyncExitStack, target: Target, timeout: float, paramete
         return await stack.enter_async_context(
             RedisCluster(
                 startup_nodes=locations,
+                connection_pool_cls=ClusterPool,
                 max_connections_per_node=True,
                 pool_timeout=timeout,
                 verify_version=False,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -135,3 +137,27 @@ def running(directory: Path, *options: str, port: int | None = None) -> Iterator
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def over_tcp(*options: str) -> Iterator[RedisServer]:
+    """A server with a directory and a port of its own."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as name:
+        with running(Path(name), *options, port=free_port()) as server:
+            yield server
+
+
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """One that nobody has, never the same twice. Redis can choose none itself and say which.
+
+    From below the range that the kernel gives to outgoing connections, or one of these might take it before Redis does.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise AssertionError("a hundred ports in a row are taken")
