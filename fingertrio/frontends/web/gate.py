@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import trio
 from hypercorn.typing import (
     ASGIFramework,
@@ -16,12 +18,24 @@ from fingertrio.observe import Observer
 # Characters of a request's target in the log. Hypercorn takes lines a hundred times as long.
 _TARGET_LIMIT = 200
 
-_OUTCOME = "fingertrio.outcome"  # in the ASGI scope, which may carry more than the server put in
+_NOTE = "fingertrio.note"  # in the ASGI scope, which may carry more than the server put in
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    outcome: str = "ok"
+    door: str = "http"
+    asked: str | None = None
 
 
 def note_outcome(scope: Scope, outcome: str) -> None:
     """For handlers: what the log says of this request where the status code is 200 and does not tell it all."""
-    scope[_OUTCOME] = outcome  # type: ignore[literal-required]  # not a key that the server knows
+    scope[_NOTE] = _Note(outcome)  # type: ignore[literal-required]  # not a key that the server knows
+
+
+def note_question(scope: Scope, door: str, asked: str, outcome: str) -> None:
+    """For handlers of a protocol within HTTP: the question was one of that, and is logged and counted as such only."""
+    scope[_NOTE] = _Note(outcome, door, asked)  # type: ignore[literal-required]  # as above
 
 
 class Gate:
@@ -44,11 +58,14 @@ class Gate:
             raise
         finally:
             client = scope["client"]
+            note: _Note = scope.get(_NOTE) or _Note()  # type: ignore[assignment]  # nobody else writes there
             self._observer.query(
-                "http",
+                note.door,
                 client[0] if client else "unix",
-                f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}",
-                answer.outcome if answer.outcome != "ok" else str(scope.get(_OUTCOME, "ok")),
+                f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}"
+                if note.asked is None
+                else note.asked,
+                note.outcome if answer.outcome == "ok" else answer.outcome,
                 trio.current_time() - begun,
                 answer.size,
             )

@@ -69,10 +69,10 @@ def pages_blueprint(service: FingerService) -> Blueprint:
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
-        answer = await service.ask_user(user)
-        if answer.value is None:
+        page = await user_page(service, user)
+        if page is None:
             raise NotFound(NO_SUCH_USER)
-        return _page("user.html", stale=_stale(answer.stale_since), **describe(answer.value))
+        return page
 
     @blueprint.get("/-/<name>")
     async def asset(name: str) -> Response:
@@ -81,6 +81,14 @@ def pages_blueprint(service: FingerService) -> Blueprint:
         return Response(static[name], mimetype=_STATIC[name], headers={"Cache-Control": _STATIC_AGE})
 
     return blueprint
+
+
+async def user_page(service: FingerService, user: str) -> Response | None:
+    """The page of one user; None: there is no such user."""
+    answer = await service.ask_user(user)
+    if answer.value is None:
+        return None
+    return _page("user.html", stale=_stale(answer.stale_since), **describe(answer.value))
 
 
 def describe(info: UserInfo) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from fingertrio.frontends.web import api
+from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.net.limits import Network, RateLimiter
 from fingertrio.observe import Observer
 from fingertrio.wire.xmlrpc import FaultCode, dump_fault
@@ -94,7 +95,8 @@ class RateLimit:
 
 async def _refuse(scope: HTTPScope, send: ASGISendCallable, seconds: int) -> None:
     status, kind, body = 429, b"text/plain; charset=utf-8", f"{_TOO_MANY}\n".encode()
-    if scope["path"] == "/RPC2":
+    if scope["path"] == "/RPC2" and scope["method"] == "POST":
+        note_outcome(scope, "bad")  # as the log calls the 429 of others
         status, kind, body = 200, b"text/xml; charset=utf-8", dump_fault(FaultCode.APPLICATION, _TOO_MANY)
     elif scope["path"].startswith(api.PREFIX):
         kind, body = b"application/problem+json", api.problem_body(429, "Too Many Requests", _TOO_MANY, scope["path"])

@@ -11,6 +11,8 @@ from quart import Blueprint, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 
 from fingertrio.backend import NO_SUCH_USER
+from fingertrio.frontends.web.gate import note_question
+from fingertrio.frontends.web.pages import user_page
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
@@ -20,10 +22,13 @@ from fingertrio.wire.xmlrpc import BODY_LIMIT
 # Seconds for the body of a request; an honest one is a packet or two and arrives with its headers.
 BODY_DEADLINE = 10.0
 
+# Where calls go, as everywhere; and a name that a user may have, who has a page there like all others.
+_NAMESAKE = "RPC2"
+
 # Fetch standard, "CORS-safelisted request-header": what a form or script of any site may send here without a preflight.
 _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
-# Every method, or GET would go on to the page of a user who is called RPC2.
+# Every method, for those that are not allowed are told what is; and GET is for the page of a user who is called so.
 _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -60,9 +65,11 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
     dispatcher = XMLRPCDispatcher(finger_methods(service), observer)
     blueprint = Blueprint("xmlrpc", __name__)
 
-    @blueprint.route("/RPC2", methods=_HTTP_METHODS, provide_automatic_options=False)
+    @blueprint.route(f"/{_NAMESAKE}", methods=_HTTP_METHODS, provide_automatic_options=False)
     async def rpc2() -> Response:
         if request.method != "POST":
+            if request.method in {"GET", "HEAD"} and (page := await user_page(service, _NAMESAKE)) is not None:
+                return page
             raise MethodNotAllowed(valid_methods=["POST"])
         if _could_be_cross_site(request):
             raise UnsupportedMediaType("XML-RPC is sent as text/xml")
@@ -71,8 +78,9 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
         except (RequestEntityTooLarge, RequestTimeout) as refusal:
             observer.refused("xmlrpc", "deadline" if isinstance(refusal, RequestTimeout) else "body")
             raise
-        answer = await dispatcher.dispatch(body, peer=request.remote_addr or "unix")
-        return Response(answer, content_type="text/xml; charset=utf-8")
+        answer = await dispatcher.dispatch(body)
+        note_question(request.scope, "xmlrpc", answer.asked, answer.outcome)
+        return Response(answer.body, content_type="text/xml; charset=utf-8")
 
     return blueprint
 

@@ -53,6 +53,21 @@ class Reply:
     outcome: str = "ok"
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What goes back for a call, and what the log is to say of it.
+
+    Attributes:
+        body: a <methodResponse> document.
+        asked: the method and whatever strings it was called with; empty where that could not be read.
+        outcome: as in `Reply`.
+    """
+
+    body: bytes
+    asked: str
+    outcome: str
+
+
 _TOO_LONG = Reply(Fault(FaultCode.APPLICATION, "the answers to these calls are too long together"), "error")
 
 
@@ -88,9 +103,8 @@ class XMLRPCDispatcher:
         self._reading = trio.Lock()
         self._methods = {method.name: method for method in (*methods, *self._system_methods())}
 
-    async def dispatch(self, body: bytes, *, peer: str = "-") -> bytes:
-        """The answer to the call in `body`: a <methodResponse> document, faults included. Logs the call."""
-        started = trio.current_time()
+    async def dispatch(self, body: bytes) -> Dispatched:
+        """The answer to the call in `body`, faults included."""
         asked = ""
         try:
             async with self._reading:
@@ -105,9 +119,7 @@ class XMLRPCDispatcher:
         except ValueError as error:
             reply = self._failed(asked, error)
             answer = _dump(reply)
-        self._observer.query("xmlrpc", peer, asked, reply.outcome, trio.current_time() - started, len(answer))
-        self._observer.flush()
-        return answer
+        return Dispatched(answer, asked, reply.outcome)
 
     async def _answer(self, name: str, params: Sequence[Value]) -> Reply:
         """Whatever a call leads to, as a reply: what fails is a fault."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from fingertrio.frontends.web.gate import Gate, note_outcome
+from fingertrio.frontends.web.gate import Gate, note_outcome, note_question
 from fingertrio.observe import Observer
 
 SCOPE = {
@@ -88,6 +88,19 @@ async def test_a_handler_may_say_more_of_its_success(status: int, outcome: str) 
         await answering(status)(scope, receive, send)
 
     assert (await Server(app).run())["outcome"] == outcome
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, "list"), (503, "error")])
+async def test_a_question_of_another_protocol_has_that_line_and_no_other(status: int, outcome: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        note_question(scope, "xmlrpc", "getUsers", "list")
+        await answering(status)(scope, receive, send)
+
+    server = Server(app, method="POST")
+    line = await server.run()
+    assert (line["door"], line["peer"], line["asked"], line["bytes"]) == ("xmlrpc", "192.0.2.1", "getUsers", 5)
+    assert server.observer.queries == {("xmlrpc", outcome): 1}
+    assert server.observer.bytes_sent == {"xmlrpc": 5}
 
 
 async def test_an_application_that_fails_is_an_error_and_its_exception_goes_on() -> None:

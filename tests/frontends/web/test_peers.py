@@ -113,5 +113,6 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(d
         with pytest.raises(xmlrpc.client.Fault, match="Too many requests") as caught:
             xmlrpc.client.loads(rpc.text)
         assert caught.value.faultCode == -32500
+        assert observer.queries == {("http", "ok"): 3, ("http", "bad"): 4}
         assert (await client.get("/moshez", headers=other)).status_code == 200
     assert observer.refusals["http", "rate"] == 4

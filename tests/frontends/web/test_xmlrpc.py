@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from fingertrio.backend import BackendError
+from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.xmlrpc import BODY_DEADLINE, xmlrpc_blueprint
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService
@@ -31,6 +32,12 @@ async def serving(backend: FakeBackend | FakeReader | None = None) -> AsyncItera
     async with FingerService.open(backend, observer=observer) as service:
         app = QuartTrio(__name__)
         app.register_blueprint(xmlrpc_blueprint(service, observer))
+        gate = Gate(app.asgi_app, observer)
+
+        async def logged(scope: Any, receive: Any, send: Any) -> None:
+            await gate({"client": None} | scope, receive, send)  # which Quart's client leaves out
+
+        app.asgi_app = logged  # type: ignore[method-assign]  # as Quart's documentation wraps applications
 
         @app.get("/<user>")
         async def page(user: str) -> str:
@@ -120,6 +127,20 @@ async def test_only_post_is_allowed_whatever_other_pages_there_are(method: str) 
         response = await door.app.test_client().open("/RPC2", method=method)
         assert response.status_code == 405
         assert response.headers["Allow"] == "POST"
+        assert door.observer.queries == {("http", "bad"): 1}
+
+
+async def test_a_user_of_that_name_has_a_page_there_and_calls_go_on() -> None:
+    async with serving(FakeBackend({"RPC2": "Remote and procedural"})) as door:
+        page = await door.app.test_client().get("/RPC2")
+        assert page.status_code == 200
+        assert "Remote and procedural" in await page.get_data(as_text=True)
+        assert door.observer.queries == {("http", "ok"): 1}
+        head = await door.app.test_client().head("/RPC2")
+        assert (head.status_code, head.headers) == (200, page.headers)
+        assert await door.call("getUser", "RPC2") == "Remote and procedural"
+        refused = await door.app.test_client().delete("/RPC2")
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize(
