@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -269,8 +269,13 @@ async def test_a_feed_may_end_when_its_read_is_cancelled(opening: Callable[[type
 
         @asynccontextmanager
         async def _changes(self) -> AsyncIterator[AsyncIterator[Change]]:
-            async with super().changes() as feed:
-                yield (change async for change in feed)
+            async def generate() -> AsyncGenerator[Change, None]:
+                async for change in feed:
+                    await trio.lowlevel.checkpoint()
+                    yield change
+
+            async with super().changes() as feed, aclosing(generate()) as generated:
+                yield generated
 
     clauses = [clause for clause in changing.chapter.clauses if clause.name == "a_cancelled_read_loses_nothing"]
     assert await check_backend(opening(Generates), clauses=clauses)
