@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fingertrio.mistakes import ConfigError, mistake, report
+from fingertrio.options import OptionsError
 from fingertrio.plugins import (
-    OptionsError,
     backend_names,
     find_backend,
     find_frontends,

@@ -1,35 +1,26 @@
 """Backends and front ends by name. Ours are found the way everybody else's are: by their entry-point group.
 
 An entry point names a function whose first argument, its options, is annotated with a dataclass or a pydantic model.
-The annotation is all that is needed to check a TOML table and to tell people what can be written there. A backend's
-function is an async context manager (`fingertrio.backend`); a front end's takes a second argument, its door
-(`fingertrio.frontend`).
+The annotation is all that is needed to check a TOML table and to tell people what can be written there, which
+`fingertrio.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's takes
+a second argument, its door (`fingertrio.frontend`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import json
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from typing import Any, Generic, TypeVar
 
 from fingertrio.backend import Backend
-from fingertrio.mistakes import ConfigError, explain, mistake
-from fingertrio.net.address import Address
+from fingertrio.mistakes import ConfigError
+from fingertrio.options import Option, OptionsError, describe, is_options_type, validate
 
 BACKENDS = "fingertrio.backends"
 FRONTENDS = "fingertrio.frontends"
@@ -38,16 +29,6 @@ OpenBackend = Callable[[Any], AbstractAsyncContextManager[Backend]]
 OpenFrontend = Callable[[Any, Any], Any]  # options and a `frontend.Door`; gives a `frontend.Frontend`
 
 Open = TypeVar("Open", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One thing that can be written in a plug-in's table."""
-
-    name: str
-    kind: str
-    default: str | None  # None: it must be given
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +51,7 @@ class Plugin(Generic[Open]):
         Raises:
             OptionsError: with all mistakes.
         """
-        wrong = self._wrong_scalars(table) if isinstance(table, Mapping) else {}
-        mistakes = [mistake((section, name), "", kind, ()) for name, kind in wrong.items()]
-        try:
-            options = self._adapter().validate_python(dict(table) if isinstance(table, Mapping) else table)
-        except ValidationError as error:
-            mistakes += explain(section, error, [option.name for option in self.options()], told=wrong)
-        if mistakes:
-            raise OptionsError(mistakes)
-        return options
+        return validate(self.options_type, table, section)
 
     def check_options(self, table: object, source: str, section: str = "backend") -> object:
         """As `validate`, with one message for all mistakes.
@@ -98,62 +71,11 @@ class Plugin(Generic[Open]):
 
     def options(self) -> list[Option]:
         """What can be written in its table."""
-        if issubclass(self.options_type, BaseModel):
-            return [
-                Option(
-                    name,
-                    _kind(field.annotation),
-                    None if field.is_required() else _default(field.get_default(call_default_factory=True)),
-                    field.description or "",
-                )
-                for name, field in self.options_type.model_fields.items()
-            ]
-        hints = typing.get_type_hints(self.options_type)
-        found = []
-        for field in dataclasses.fields(self.options_type):
-            default: str | None = None
-            if field.default is not dataclasses.MISSING:
-                default = _default(field.default)
-            elif field.default_factory is not dataclasses.MISSING:
-                default = _default(field.default_factory())
-            found.append(Option(field.name, _kind(hints[field.name]), default, field.metadata.get("description", "")))
-        return found
-
-    def _wrong_scalars(self, table: Mapping[str, object]) -> dict[str, str]:
-        """Options that are of another type in TOML than their author's, as pydantic's errors, by name.
-
-        Authors write `int`, and pydantic would take "7" or true for one.
-        """
-        allowed = {option.name: _SCALARS[option.kind] for option in self.options() if option.kind in _SCALARS}
-        return {
-            name: allowed[name][0]
-            for name, value in table.items()
-            if name in allowed and isinstance(value, str | bool | int | float) and type(value) not in allowed[name][1]
-        }
-
-    def _adapter(self) -> TypeAdapter[Any]:
-        if issubclass(self.options_type, BaseModel):
-            return TypeAdapter(self.options_type)
-        # A subclass of the author's dataclass that checks; what he wrote stays as he wrote it.
-        return TypeAdapter(
-            pydantic_dataclass(
-                self.options_type,
-                config=ConfigDict(extra="forbid"),
-                frozen=self.options_type.__dataclass_params__.frozen,
-            )
-        )
+        return describe(self.options_type)
 
 
 BackendPlugin = Plugin[OpenBackend]
 FrontendPlugin = Plugin[OpenFrontend]
-
-
-class OptionsError(Exception):
-    """A plug-in's table has mistakes, told a line each."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,63 +193,8 @@ def _load(point: EntryPoint, source: str) -> Plugin[Any]:
         raise ConfigError(
             f"{source}: {point.value} ({package}) is no {kind.noun}: expected {kind.expected}: {error}"
         ) from error
-    if not (
-        isinstance(options_type, type)
-        and (dataclasses.is_dataclass(options_type) or issubclass(options_type, BaseModel))
-    ):
+    if not is_options_type(options_type):
         raise ConfigError(
             f"{source}: the options of {point.value} ({package}) are neither a dataclass nor a pydantic model"
         )
     return Plugin(kind.noun, point.name, opener, options_type, package)
-
-
-_WORDS: Mapping[object, str] = {
-    str: "string",
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-    Path: "path",
-    Address: "string",
-    datetime: "date and time",
-    type(None): "nothing",
-}
-
-_SCALARS: Mapping[str, tuple[str, frozenset[type]]] = {
-    "boolean": ("bool_type", frozenset({bool})),
-    "integer": ("int_type", frozenset({int})),
-    "number": ("float_type", frozenset({int, float})),
-}
-
-
-def _kind(annotation: object) -> str:
-    """A type in the words of TOML: "array of strings" rather than what Python calls it."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return _kind(arguments[0])
-    if origin is Literal:
-        return " or ".join(json.dumps(argument) for argument in arguments)
-    if origin in {Union, UnionType}:
-        kinds = [_kind(argument) for argument in arguments if argument is not type(None)]
-        return " or ".join(dict.fromkeys(kinds))
-    if origin is not None and issubclass(origin, Mapping):
-        return f"table of {_plural(arguments[-1])}"
-    if origin is not None and issubclass(origin, Sequence | AbstractSet):
-        return f"array of {_plural(arguments[0])}"
-    is_table = isinstance(annotation, type) and (
-        dataclasses.is_dataclass(annotation) or issubclass(annotation, Mapping | BaseModel)
-    )
-    return _WORDS.get(annotation, "table" if is_table else "string")  # URLs and networks are written as strings
-
-
-def _plural(annotation: object) -> str:
-    kind = _kind(annotation)
-    return kind if " or " in kind else f"{kind}s"
-
-
-def _default(value: object) -> str:
-    if value is None:
-        return "none"
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):
-        return str(value)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from fingertrio import plugins
 from fingertrio.backend import Backend, UserInfo
 from fingertrio.mistakes import ConfigError
-from fingertrio.plugins import OptionsError, _load, backend_names, find_backend, find_frontends, installed_backends
+from fingertrio.options import OptionsError
+from fingertrio.plugins import _load, backend_names, find_backend, find_frontends, installed_backends
 
 
 class Somebody:
