@@ -73,9 +73,10 @@ TABLE = (
     Row("frontends.admin frontends.prometheus", ours="metrics", others="hypercorn prometheus_client"),
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
     Row("mistakes", others="pydantic"),
-    Row("plugins", ours="backend mistakes net.address", others="pydantic"),
+    Row("options", ours="mistakes net.address", others="pydantic pydantic_core"),
+    Row("plugins", ours="backend mistakes options"),
     Row("sections", ours="net.address net.targets", others="pydantic"),
-    Row("config", ours="mistakes plugins sections", others="pydantic"),
+    Row("config", ours="mistakes options plugins sections", others="pydantic"),
     Row("backends.layers", ours="backend feeds mistakes plugins", others="pydantic trio"),
     Row("reload", ours="config mistakes observe", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
