@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 import trio
 
-from fingertrio import cli_store, version
+from fingertrio import cli_store, cli_users, version
 from fingertrio.banner import announce
 from fingertrio.config import Config, load_config
 from fingertrio.mistakes import ConfigError
@@ -179,7 +179,7 @@ def set_command(place: str, user: str, status: str) -> None:
 
 
 for command in (
-    cli_store.user,
+    cli_users.user,
     cli_store.backup_command,
     cli_store.restore_command,
     cli_store.import_command,

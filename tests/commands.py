@@ -1,0 +1,32 @@
+"""The command line without a process: for the tests of the commands for a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from fingertrio.cli import cli
+
+
+def run(*arguments: object, text: str = "", path: Path | None = None) -> Result:
+    """What a command gave, over the database at `path`."""
+    place = [] if path is None else ["--database", str(path)]
+    result = CliRunner().invoke(cli, [*map(str, arguments), *place], input=text)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def done(*arguments: object, path: Path, text: str = "") -> str:
+    """The standard output of a command that succeeds."""
+    result = run(*arguments, path=path, text=text)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def failed(*arguments: object, path: Path | None = None, status: int = 1) -> str:
+    """The standard error of a command that ends with `status`."""
+    result = run(*arguments, path=path)
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    return result.stderr
