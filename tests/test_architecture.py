@@ -93,11 +93,12 @@ TABLE = (
     Row("watch", ours="clients names watch_show wire", others="click trio"),
     Row("watch_show", ours="wire", others="click"),
     Row("banner", ours="observe", others="click"),
-    Row("cli_store", ours="backends.sqlite config mistakes plugins wire", others="click"),
+    Row("cli_place", ours="backends.sqlite config mistakes plugins", others="click"),
+    Row("cli_users cli_store", ours="backends.sqlite cli_place wire", others="click"),
     Row(
         "cli",
-        ours="app ask banner cli_store clients config fingertrio mistakes net.address observe plugins watch watch_show "
-        "wire",
+        ours="app ask banner cli_store cli_users clients config fingertrio mistakes net.address observe plugins watch "
+        "watch_show wire",
         others="click trio",
     ),
     Row("__main__", ours="cli"),
