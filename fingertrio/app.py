@@ -22,7 +22,7 @@ from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.net.listen import BindError, bind, close_all, describe, tune
 from fingertrio.observe import Observer
-from fingertrio.plugins import BackendPlugin, FrontendPlugin, find_backend, find_frontends
+from fingertrio.plugins import BackendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.reload import Reloader
 from fingertrio.sections import ListeningSection
@@ -72,7 +72,7 @@ async def run(
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
                     doors = {
-                        name: _open_door(frontend, config, service, observer, listeners.get(name, ()), source)
+                        name: OpenDoor(frontend, config, service, observer, listeners.get(name, ()), source=source)
                         for name, frontend in frontends.items()
                     }
                     reloader = Reloader(
@@ -203,17 +203,3 @@ async def _open_backend(plugin: BackendPlugin, options: object, source: str) -> 
         # A backend says what its operator has to mend by one of these, before it serves.
         reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
         raise ConfigError(f"{source}: [backend]: the {plugin.name} backend cannot start: {reason}") from error
-
-
-def _open_door(
-    frontend: FrontendPlugin,
-    config: Config,
-    service: FingerService,
-    observer: Observer,
-    listeners: Sequence[socket.socket],
-    source: str,
-) -> OpenDoor:
-    try:
-        return OpenDoor(frontend, config, service, observer, listeners)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{source}: [{frontend.name}]: {error}") from error

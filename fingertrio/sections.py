@@ -52,6 +52,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
 
 
+class OptionError(ValueError):
+    """A value that was found to be wrong only when it was used: told as a mistake in its section, under its key."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+
+
 class BackendSection(BaseModel):
     """[backend]: which one, by name; all other keys are its own options."""
 
@@ -214,13 +221,20 @@ class HttpSection(ListeningSection):
     max_watchers: StrictInt = Field(2000, ge=0, description="connections that may follow the live feed at once")
     max_watchers_per_address: StrictInt = Field(64, ge=1, description="of these, from one address (IPv6: one /64)")
 
+    @field_validator("certfile", "keyfile")
+    @classmethod
+    def _is_there(cls, value: Path | None) -> Path | None:
+        try:
+            if value is not None and not value.is_file():
+                raise ValueError(f'there is no file "{value}"')
+        except PermissionError as error:  # a directory on the way; whether the file itself can be read, its door tells
+            raise ValueError(f'"{value}" cannot be read: {error.strerror}') from None
+        return value
+
     @model_validator(mode="after")
     def _both_or_none(self) -> HttpSection:
         if (self.certfile is None) != (self.keyfile is None):
             raise ValueError("certfile and keyfile go together")
-        for path in (self.certfile, self.keyfile):
-            if path is not None and not path.is_file():
-                raise ValueError(f'there is no file "{path}"')
         return self
 
 

@@ -81,7 +81,10 @@ TABLE = (
     Row("reload", ours="config mistakes observe", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
     Row("frontend", ours="net.limits net.server observe sections service", others="trio"),
-    Row("doors.*", ours="config fingertrio frontend frontends net.limits net.targets observe plugins sections service"),
+    Row(
+        "doors.*",
+        ours="config fingertrio frontend frontends mistakes net.limits net.targets observe plugins sections service",
+    ),
     Row(
         "app",
         ours="backend config doors heartbeat mistakes net.address net.listen observe plugins privileges reload "

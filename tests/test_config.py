@@ -130,8 +130,12 @@ def test_the_environment_overrides_the_file(write):
             ["[setter]", "example.org:1079", "loopback"],
         ),
         (
-            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\ncertfile = "/nowhere"\n',
-            ["[http]", "certfile and keyfile go together"],
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\ncertfile = "conf/fingertrio.toml"\n',
+            ["[http]: certfile and keyfile go together"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nkeyfile = "/nowhere"\n',
+            ['[http] keyfile: there is no file "/nowhere"'],
         ),
         (
             '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nallowed_origins = ["https://example.org/"]\n',

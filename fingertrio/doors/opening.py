@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from fingertrio.config import Config
 from fingertrio.frontend import Door, Frontend, TakesOptions
+from fingertrio.mistakes import ConfigError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe import Observer
 from fingertrio.plugins import FrontendPlugin
-from fingertrio.sections import ListeningSection
+from fingertrio.sections import ListeningSection, OptionError
 from fingertrio.service import FingerService
 
 _CAPS = ("max_connections", "max_connections_per_address")
@@ -19,8 +21,17 @@ _CAPS = ("max_connections", "max_connections_per_address")
 class OpenDoor:
     """One front end that has been opened.
 
+    Args:
+        plugin: the front end.
+        config: has its section, and the limits for all.
+        service, observer, listeners: see `Door`.
+        source: the name of the configuration, for messages.
+
     Attributes:
         reloadable: the keys of its section whose change needs no restart.
+
+    Raises:
+        ConfigError: it cannot be opened as its section has it.
     """
 
     def __init__(
@@ -30,10 +41,13 @@ class OpenDoor:
         service: FingerService,
         observer: Observer,
         listeners: Sequence[socket.socket],
+        *,
+        source: str = "configuration",
     ) -> None:
         limits, section = config.limits, config.doors[plugin.name]
         total, per_address = _caps(section)
         self._name = plugin.name
+        self._source = source
         self._door = Door(
             name=plugin.name,
             service=service,
@@ -43,7 +57,8 @@ class OpenDoor:
             queries=RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt),
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
         )
-        self._frontend: Frontend = plugin.open(section, self._door)
+        with self._mistakes():
+            self._frontend: Frontend = plugin.open(section, self._door)
         self.serve = self._frontend.serve
         self.reloadable = frozenset(
             [
@@ -53,10 +68,15 @@ class OpenDoor:
         )
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """Its part of a reload (see `reload`)."""
+        """Its part of a reload (see `reload`).
+
+        Raises:
+            ConfigError: it cannot take what its section has now.
+        """
         limits, section = config.limits, config.doors[self._name]
         frontend, door = self._frontend, self._door
-        commit = frontend.prepare(section) if isinstance(frontend, TakesOptions) else None
+        with self._mistakes():
+            commit = frontend.prepare(section) if isinstance(frontend, TakesOptions) else None
 
         def change() -> None:
             door.caps.total, door.caps.per_address = _caps(section)
@@ -66,6 +86,16 @@ class OpenDoor:
                 commit()
 
         return change
+
+    @contextmanager
+    def _mistakes(self) -> Iterator[None]:
+        """What a front end finds wrong is told like the mistakes that were found without it."""
+        try:
+            yield
+        except OptionError as error:
+            raise ConfigError(f"{self._source}: [{self._name}] {error}") from error
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self._source}: [{self._name}]: {error}") from error
 
 
 def _caps(section: object) -> tuple[int, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import trio
 from hypercorn.typing import ASGIFramework
@@ -21,6 +22,22 @@ from fingertrio.observe import Observer
 from fingertrio.service import FingerService
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebPolicy:
+    """What can change while the door serves.
+
+    Attributes:
+        trusted_proxies: whose X-Forwarded headers are believed; see `peers`.
+        live: who may watch, and how many.
+        tls, keep_alive: see `HttpFrontend`.
+    """
+
+    trusted_proxies: Collection[Network | str] = ()
+    live: LivePolicy = field(default_factory=LivePolicy)
+    tls: ssl.SSLContext | None = None
+    keep_alive: float = KEEP_ALIVE
+
+
 class WebFrontend(HttpFrontend):
     """Serves pages, JSON, XML-RPC and the live feed on bound sockets.
 
@@ -28,9 +45,8 @@ class WebFrontend(HttpFrontend):
         service: what is asked.
         observer: told of every request.
         rate: how often one address may ask.
-        trusted_proxies: whose X-Forwarded headers are believed; see `peers`.
-        live: who may watch, and how many.
-        listeners, caps, certfile, keyfile, keep_alive: see `HttpFrontend`, whose errors it raises too.
+        policy: what can be changed later by `adopt`.
+        listeners, caps: see `HttpFrontend`.
     """
 
     def __init__(
@@ -41,22 +57,18 @@ class WebFrontend(HttpFrontend):
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
         rate: RateLimiter | None = None,
-        trusted_proxies: Collection[Network | str] = (),
-        live: LivePolicy | None = None,
-        certfile: Path | None = None,
-        keyfile: Path | None = None,
-        keep_alive: float = KEEP_ALIVE,
+        policy: WebPolicy | None = None,
     ) -> None:
         self._make_hub = partial(LiveHub, service, observer)
         self._hub = self._make_hub()
-        policy = live or LivePolicy()
+        self._policy = policy = policy or WebPolicy()
 
         def make_app() -> ASGIFramework:
-            app: ASGIFramework = create_app(service, observer, live=live_blueprint(self._hub, observer, policy))
+            live = live_blueprint(self._hub, observer, lambda: self._policy.live)
+            app: ASGIFramework = create_app(service, observer, live=live)
             if rate is not None:
                 app = RateLimit(app, rate, observer)
-            app = Gate(app, observer)
-            return TrustedProxies(app, trusted_proxies) if trusted_proxies else app
+            return TrustedProxies(Gate(app, observer), lambda: self._policy.trusted_proxies)
 
         super().__init__(
             make_app,
@@ -64,10 +76,14 @@ class WebFrontend(HttpFrontend):
             observer=observer,
             listeners=listeners,
             caps=caps,
-            certfile=certfile,
-            keyfile=keyfile,
-            keep_alive=keep_alive,
+            tls=policy.tls,
+            keep_alive=policy.keep_alive,
         )
+
+    def adopt(self, policy: WebPolicy) -> None:
+        """Do as another policy says, from the next request, handshake and connection on. Who watches stays."""
+        self._policy = policy
+        self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

@@ -13,7 +13,6 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -51,12 +50,8 @@ class HttpFrontend:
         observer: told of connections and of what fails; of requests, the application has to tell.
         listeners: bound, listening, non-blocking.
         caps: how many connections may be open at once.
-        certfile: PEM file with the certificate chain; makes it https, and HTTP/2 where the client likes.
-        keyfile: PEM file with the key, unless it stands in `certfile`.
+        tls: makes it https, and HTTP/2 where the client likes; see `tls.make_tls_context`.
         keep_alive: seconds that an idle connection is kept.
-
-    Raises:
-        OSError: the certificate or the key cannot be read; `ssl.SSLError` among them: they are none, or do not match.
     """
 
     def __init__(
@@ -67,8 +62,7 @@ class HttpFrontend:
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
-        certfile: Path | None = None,
-        keyfile: Path | None = None,
+        tls: ssl.SSLContext | None = None,
         keep_alive: float = KEEP_ALIVE,
     ) -> None:
         self._make_app = make_app
@@ -76,22 +70,16 @@ class HttpFrontend:
         self._observer = observer
         self._listeners = listeners
         self._caps = caps
-        self._tls = None if certfile is None else make_tls_context(certfile, keyfile)
+        self._tls = tls
         self._config = make_config(observer, keep_alive)
 
-    def prepare_certificate(self, certfile: Path | None, keyfile: Path | None) -> Callable[[], None]:
-        """Load a certificate, and return what uses it for every connection from then on. No connection is dropped.
+    def adopt_transport(self, *, tls: ssl.SSLContext | None, keep_alive: float) -> None:
+        """Another `tls` for connections from now on; another `keep_alive` whenever a connection becomes idle.
 
-        Raises:
-            OSError: it cannot be read, is none, or does not match its key. Nothing has changed.
+        None is dropped.
         """
-        tls = None if certfile is None or self._tls is None else make_tls_context(certfile, keyfile)
-
-        def use() -> None:
-            if tls is not None:
-                self._tls = tls
-
-        return use
+        self._tls = tls
+        self._config.keep_alive_timeout = keep_alive
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -127,17 +115,6 @@ class HttpFrontend:
                 task_status.started([a if a.startswith("unix:") else f"{scheme}://{a}" for a in addresses])
             await lifespan.wait_for_shutdown()
             nursery.cancel_scope.cancel()
-
-
-def make_tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 and newer, with HTTP/2 offered; in 1.2 only what RFC 9113 section 9.2.2 leaves of it."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    context.load_cert_chain(certfile, keyfile)
-    return context
 
 
 def make_config(observer: Observer, keep_alive: float) -> Config:

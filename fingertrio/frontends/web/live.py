@@ -7,7 +7,7 @@ its own is a number, up to which it has told everything, and how fast its client
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -71,16 +71,17 @@ class Start:
     since: str | None
 
 
-def live_blueprint(hub: LiveHub, observer: Observer, policy: LivePolicy) -> Blueprint:
-    """The route of the feed."""
+def live_blueprint(hub: LiveHub, observer: Observer, policy: Callable[[], LivePolicy]) -> Blueprint:
+    """The route of the feed; each handshake asks for the `policy`, which its watcher keeps."""
     blueprint = Blueprint("live", __name__)
 
     @blueprint.get(live.PATH)
     async def watch() -> Response:
         token = _check_handshake()
-        if not _is_welcome(request.headers.get("Origin"), request.headers.get("Host", ""), policy.origins):
+        rules = policy()
+        if not _is_welcome(request.headers.get("Origin"), request.headers.get("Host", ""), rules.origins):
             raise Forbidden("Pages of other sites may not watch here")
-        watcher = Watcher(hub, observer, policy, _peer(), _users(hub), _start())
+        watcher = Watcher(hub, observer, rules, _peer(), _users(hub), _start())
         upgrade = offered_upgrade(request.scope)
         if upgrade is None:
             raise AssertionError("the handshake has been checked")

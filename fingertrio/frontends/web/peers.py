@@ -11,7 +11,7 @@ not read: a proxy that sets the one header often passes the other on untouched, 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import trio
@@ -34,20 +34,37 @@ class TrustedProxies:
 
     Args:
         app: what comes next.
-        trusted: the proxies' networks, and `UNIX` where one comes through a unix socket.
+        trusted: tells, at each request, the proxies' networks, and `UNIX` where one comes through a unix socket.
     """
 
-    def __init__(self, app: ASGIFramework, trusted: Collection[Network | str]) -> None:
+    def __init__(self, app: ASGIFramework, trusted: Callable[[], Collection[Network | str]]) -> None:
         self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] in {"http", "websocket"} and (trusted := self._trusted()):
+            proxies = _Proxies(trusted)
+            if proxies.include_peer(_peer(scope)):
+                proxies.believe(scope)  # type: ignore[arg-type]  # both kinds have headers, client and scheme
+        await self._app(scope, receive, send)
+
+
+class _Proxies:
+    """Those who are trusted, and what follows from it."""
+
+    def __init__(self, trusted: Collection[Network | str]) -> None:
         self._networks = [entry for entry in trusted if not isinstance(entry, str)]
         self._trusts_unix = UNIX in trusted
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] in {"http", "websocket"} and self._trusts(_peer(scope)):
-            self._believe(scope)  # type: ignore[arg-type]  # both kinds have headers, client and scheme
-        await self._app(scope, receive, send)
+    def include_peer(self, peer: str) -> bool:
+        """Whether `peer`, as the server names it, is one of them."""
+        if not peer:
+            return self._trusts_unix
+        address = _address(peer)
+        return address is not None and self._include(address)
 
-    def _believe(self, scope: HTTPScope) -> None:
+    def believe(self, scope: HTTPScope) -> None:
+        """Put into `scope` what its headers say of the client, as far as they are the word of a proxy."""
         hops: list[str] = []
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
@@ -59,14 +76,11 @@ class TrustedProxies:
             if address is None:
                 return
             scope["client"] = (str(address), 0)
-            if not any(address in network for network in self._networks):
+            if not self._include(address):
                 return
 
-    def _trusts(self, peer: str) -> bool:
-        if not peer:
-            return self._trusts_unix
-        address = _address(peer)
-        return address is not None and any(address in network for network in self._networks)
+    def _include(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._networks)
 
 
 class RateLimit:

@@ -16,9 +16,10 @@ import trio
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from fingertrio.backend import Backend
-from fingertrio.frontends.web.frontend import WebFrontend
+from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.protocols import PREFACE
+from fingertrio.frontends.web.tls import make_tls_context
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
@@ -203,9 +204,11 @@ async def serving(
                 observer=observer,
                 listeners=listeners,
                 caps=caps or ConnectionCaps(total=100, per_address=100),
-                certfile=certfile,
-                keep_alive=keep_alive,
-                live=live,
+                policy=WebPolicy(
+                    tls=None if certfile is None else make_tls_context(certfile, None),
+                    keep_alive=keep_alive,
+                    live=live or LivePolicy(),
+                ),
             )
             address = listeners[0].getsockname() if listeners[0].family != socket.AF_UNIX else ("", 0)
             site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope)

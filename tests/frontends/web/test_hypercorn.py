@@ -234,21 +234,6 @@ async def test_idle_tls_clients_are_told_of_the_stop(certfile: Path, trusting: s
             await site.returned.wait()
 
 
-def test_a_certificate_that_is_none_is_noticed_before_anything_serves(tmp_path: Path) -> None:
-    for content, error in ((None, FileNotFoundError), ("no certificate", ssl.SSLError)):
-        path = tmp_path / "cert.pem"
-        if content is not None:
-            path.write_text(content)
-        with pytest.raises(error):
-            WebFrontend(
-                service=None,  # type: ignore[arg-type]  # it is not asked
-                observer=Observer(),
-                listeners=[],
-                caps=ConnectionCaps(total=1, per_address=1),
-                certfile=path,
-            )
-
-
 async def test_curl_gets_the_page(curl: str) -> None:
     async with serving() as site:
         assert '<ul><li><a href="moshez">moshez</a></li>' in await run(curl, "-sS", "--fail", f"{site.url}/")
