@@ -6,7 +6,11 @@ when any descriptor of it is closed.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -83,4 +87,37 @@ def companion(path: Path, suffix: Literal["-wal", "-shm"]) -> Path:
 
 def is_writable(path: Path) -> bool:
     """Whether we may write the file, and its companions beside it."""
-    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.resolve().parent))
+    return all(_may(place, os.W_OK) for place in (path, path.resolve().parent))
+
+
+def denied(path: Path) -> str | None:
+    """Which permission we lack to read the database at `path`; None: that is not what is the matter with it."""
+    # From the root downwards: below a directory that we may not enter, nothing can be told.
+    for directory in reversed(path.resolve().parents):
+        if not _may(directory, os.X_OK):
+            return _whose(directory)
+    wal, shm = companion(path, "-wal"), companion(path, "-shm")
+    for place in (path, wal, shm):
+        if place.exists() and not _may(place, os.R_OK):
+            return _whose(place)
+    if wal.exists() and not shm.exists() and not _may(shm.parent, os.W_OK):
+        return f"{_whose(shm.parent)}, and {shm.name} has to be made there"
+    return None
+
+
+def _may(place: Path, what: int) -> bool:
+    return os.access(place, what, effective_ids=True)
+
+
+def _whose(place: Path) -> str:
+    status = place.stat()
+    user, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
+    we = f"{_name(pwd.getpwuid, os.geteuid())}:{_name(grp.getgrgid, os.getegid())}"
+    return f"{place} belongs to {user}:{group}, mode {stat.S_IMODE(status.st_mode):04o}; this program runs as {we}"
+
+
+def _name(look_up: Callable[[int], tuple[object, ...]], number: int) -> str:
+    try:
+        return str(look_up(number)[0])
+    except KeyError:  # nobody is called so, as in many a container
+        return str(number)

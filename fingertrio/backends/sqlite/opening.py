@@ -6,12 +6,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from fingertrio.backends.sqlite import files, schema
+from fingertrio.backends.sqlite.failures import code_of
 
 # Seconds that a statement waits while another program writes. The service waits 5 s for an answer: those who queue
 # behind a set that waited in vain get theirs in time, too.
@@ -43,17 +44,22 @@ def check(path: Path, *, alone: bool = False) -> int:
 
     Raises:
         ValueError: it is no file, no database, damaged, another program's, or of a later version than ours.
-        sqlite3.Error: it cannot be read.
+        PermissionError: we may not read it, with whose it is and who we are.
+        sqlite3.Error: it cannot be read for another reason.
     """
     if not path.is_file():  # a FIFO would make us wait for ever
         raise ValueError(f"{path} is no regular file")
     wal = files.companion(path, "-wal")
     together = not alone and wal.exists() and wal.stat().st_size > 0
-    connection = connect(path, "ro" if together else "immutable")
     try:
-        return schema.version_of(connection, path)
-    finally:
-        connection.close()
+        with closing(connect(path, "ro" if together else "immutable")) as connection:
+            return schema.version_of(connection, path)
+    except sqlite3.OperationalError as error:
+        # SQLite says "unable to open database file", whatever the reason.
+        reason = files.denied(path) if code_of(error) == sqlite3.SQLITE_CANTOPEN else None
+        if reason is None:
+            raise
+        raise PermissionError(f"the database cannot be opened: {reason}") from error
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:

@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -166,23 +165,6 @@ def test_a_full_database_takes_what_still_fits(tmp_path: Path) -> None:
         assert isinstance(answers[1], BackendError)
         assert answers[1].public_message == "The disk is full"
         assert store.logins() == ["ada", "moshez"]
-
-
-@pytest.fixture
-def nobody() -> Iterator[Path]:
-    """A directory of somebody who is not root, and this process as that person: root may write everything."""
-    directory = Path(tempfile.mkdtemp())
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.chown(directory, 65534, 65534)
-        os.seteuid(65534)
-    try:
-        yield directory
-    finally:
-        if is_root:
-            os.seteuid(0)
-        directory.chmod(0o700)
-        shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("directory_too", [False, True])

@@ -1,0 +1,80 @@
+"""What is said of a database that cannot be opened."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fingertrio.backends.sqlite import files
+from fingertrio.backends.sqlite.opening import check, make_durable, open_to_write
+
+
+@pytest.fixture
+def path(nobody: Path) -> Path:
+    """A database of ours."""
+    path = nobody / "x.db"
+    files.make(path)
+    open_to_write(path).close()
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(PermissionError) as caught:
+        check(path)
+    return str(caught.value)
+
+
+def test_who_may_not_read_the_file_is_told_whose_it_is_and_who_he_is(path: Path) -> None:
+    path.chmod(0o200)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert refused(path).startswith(f"the database cannot be opened: {path} belongs to {me}:")
+    assert ", mode 0200; " in refused(path)
+    assert f"this program runs as {me}:" in refused(path)
+
+
+def test_the_log_beside_it_may_be_what_cannot_be_read(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        make_durable(connection)
+        connection.execute("CREATE TABLE x (y)")
+        files.companion(path, "-wal").chmod(0o000)
+        assert f"{path}-wal belongs to" in refused(path)
+
+
+def test_what_has_to_be_made_beside_it_may_be_what_cannot_be(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        make_durable(connection)
+        connection.execute("CREATE TABLE x (y)")
+        log = files.companion(path, "-wal").read_bytes()
+    files.companion(path, "-wal").write_bytes(log)  # as a crash leaves it
+    path.parent.chmod(0o500)
+    assert f"{path.parent} belongs to" in refused(path)
+    assert "x.db-shm has to be made there" in refused(path)
+
+
+def test_a_directory_on_the_way_may_be_what_is_closed(path: Path) -> None:
+    path.parent.chmod(0o600)
+    assert f"{path.parent} belongs to" in (files.denied(path) or "")
+
+
+def test_where_nothing_is_denied_sqlite_is_left_to_say_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.denied(path) is None
+
+    def too_many(*_arguments: object, **_options: object) -> None:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", too_many)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        check(path)
+
+
+def test_whoever_has_no_name_is_a_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.chmod(0o000)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert f"belongs to {os.geteuid()}:" in refused(path)
