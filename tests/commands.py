@@ -1,18 +1,29 @@
-"""The command line without a process: for the tests of the commands for a database."""
+"""The commands for a database, without a process and without the rest of the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import click
 from click.testing import CliRunner, Result
 
-from fingertrio.cli import cli
+from fingertrio import cli_store, cli_users
+
+_COMMANDS = click.Group(
+    commands=[
+        cli_users.user,
+        cli_store.backup_command,
+        cli_store.restore_command,
+        cli_store.import_command,
+        cli_store.export_command,
+    ]
+)
 
 
 def run(*arguments: object, text: str = "", path: Path | None = None) -> Result:
     """What a command gave, over the database at `path`."""
     place = [] if path is None else ["--database", str(path)]
-    result = CliRunner().invoke(cli, [*map(str, arguments), *place], input=text)
+    result = CliRunner().invoke(_COMMANDS, [*map(str, arguments), *place], input=text)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
