@@ -1,6 +1,10 @@
-"""The units and configurations in conf/: hardened as docs/operating.md says, and fitting together."""
+"""The units and configurations in conf/: hardened as docs/operating.md says, and fitting together.
+
+What only a running systemd shows is not here: benchmarks/faults/under_systemd.sh boots one.
+"""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +15,7 @@ from fingertrio.config import load_config
 from fingertrio.plugins import find_backend
 
 CONF = Path(__file__).parents[2] / "conf"
+OPERATING = CONF.parent / "docs" / "operating.md"
 SERVICES = {"fingertrio.service": "production.toml", "fingertrio-plan.service": "plan.toml"}
 
 
@@ -34,16 +39,43 @@ def test_the_exposure_of_a_service_is_at_most_1_5(name):
         timeout=30,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert "Unknown key" not in done.stderr  # mistyped, or in the wrong section: systemd would go on without it
+
+
+def enabled_by(block):
+    """The units that the commands of one way to install enable."""
+    return re.search(r"systemctl enable --now (.*)", block)[1].split()
 
 
 @pytest.mark.parametrize(("name", "config"), SERVICES.items())
-def test_a_service_gets_the_sockets_that_its_configuration_expects(name, config):
+def test_what_the_documentation_enables_passes_the_sockets_that_the_configuration_expects(name, config):
     loaded = load_config(CONF / config, {})
     find_backend(loaded.backend.use, config).check_options(loaded.backend.options, config)
     waiting = {
         section for section in type(loaded).model_fields if getattr(getattr(loaded, section), "listen", None) == ()
     }
-    service = unit(name)["Service"]
-    assert service["ExecStart"].endswith(f"/etc/fingertrio/{config}")
-    passed = {unit(socket)["Socket"]["FileDescriptorName"] for socket in service["Sockets"].split()}
-    assert passed == waiting
+    assert unit(name)["Service"]["ExecStart"].endswith(f"/etc/fingertrio/{config}")
+    (commands,) = [block for block in OPERATING.read_text().split("```") if f"cp conf/systemd/{name} " in block]
+    *sockets, service = enabled_by(commands)
+    assert service == "fingertrio.service"
+    assert {unit(socket)["Socket"]["FileDescriptorName"] for socket in sockets} == waiting
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (CONF / "systemd").glob("*.socket")))
+def test_a_socket_that_is_enabled_belongs_to_the_service_and_starts_with_it(name):
+    """Then a door less is a socket less: the service names none, so it needs no other unit."""
+    socket = unit(name)
+    assert socket["Socket"]["Service"] == "fingertrio.service"
+    assert socket["Install"] == {"WantedBy": "sockets.target", "RequiredBy": "fingertrio.service"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_comes_back_however_often_it_fails_and_says_where_it_hung(name):
+    """Past a limit of starts systemd would close the sockets too, and refuse the clients who wait in them."""
+    service = unit(name)
+    assert service["Unit"]["StartLimitIntervalSec"] == "0"
+    assert service["Service"]["Restart"] == "on-failure"
+    assert int(service["Service"]["RestartSec"]) >= 1  # or one mistake in the configuration costs a whole core
+    assert int(service["Service"]["WatchdogSec"]) > 0
+    assert service["Service"]["Environment"] == "PYTHONFAULTHANDLER=1"
+    assert not {"Requires", "Sockets"} & {*service["Unit"], *service["Service"]}
