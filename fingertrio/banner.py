@@ -26,9 +26,10 @@ def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend
 
 
 def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> str:
+    # Where statuses are set stands first: as long as nobody has one, all that the others show is an empty list.
     rows = [
         (door if number == 0 else "", place, _to_try(door, place))
-        for door, places in addresses.items()
+        for door, places in sorted(addresses.items(), key=lambda item: item[0] != "setter")
         for number, place in enumerate(places)
     ]
     place_columns = max((len(place) for _, place, _ in rows), default=0)
