@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
+from fingertrio import staleness
 from fingertrio.backend import Backend, BackendError, Change, EmitsChanges, ListsUsers, SetsStatus, UserInfo
 from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
@@ -245,11 +246,12 @@ async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(ca
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
 
 
-async def test_of_an_origin_that_is_stale_itself_it_is_as_stale():
+async def test_of_an_origin_that_is_stale_itself_it_is_as_stale(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.01)
     origin = Ageing(USERS)
     origin.age = NOON
     async with serving(origin) as site, mirroring(site.url) as copy:
-        while copy.stale_since() is None:  # the origin's own service looks once a second
+        while copy.stale_since() is None:
             await wait_all_tasks_blocked(0.01)
         assert copy.stale_since() == NOON
         assert await everything(copy) == await everything(origin)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from fingertrio import staleness
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.frontend import WebFrontend
@@ -204,7 +205,10 @@ async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it
         assert other.pings == 3
 
 
-async def test_who_watches_is_told_when_answers_begin_to_be_out_of_date_and_when_that_is_over():
+async def test_who_watches_is_told_when_answers_begin_to_be_out_of_date_and_when_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.01)
     backend = Ageing(USERS)
     async with serving(backend) as site, watching(site) as early:
         at = (await early.message())["id"]
