@@ -247,17 +247,17 @@ async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(ca
 
 
 async def test_of_an_origin_that_is_stale_itself_it_is_as_stale(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.01)
+    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.05)
     origin = Ageing(USERS)
     origin.age = NOON
     async with serving(origin) as site, mirroring(site.url) as copy:
         while copy.stale_since() is None:
-            await wait_all_tasks_blocked(0.01)
+            await wait_all_tasks_blocked(0.001)
         assert copy.stale_since() == NOON
         assert await everything(copy) == await everything(origin)
         origin.age = None
         while copy.stale_since() is not None:
-            await wait_all_tasks_blocked(0.01)
+            await wait_all_tasks_blocked(0.001)
 
 
 async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
