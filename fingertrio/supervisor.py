@@ -101,18 +101,20 @@ async def supervise(
         stopping: set it to stop from within (tests, embedding).
         attendants: run beside the tasks, unsupervised, from before the first starts until after the last has ended.
         on_stopping: called once, when the stop begins.
-        on_hangup: called at each SIGHUP; without it, SIGHUP does what it does to every process.
+        on_hangup: called at each SIGHUP, but for those before the tasks have started once all have, and not amid a
+            stop; without it, SIGHUP does what it does to every process.
 
     Raises:
         KeepsFailingError: a task kept failing.
         Exception: whatever a task raised before its first start.
     """
     stopping = trio.Event() if stopping is None else stopping
+    standing = trio.Event()
     try:
         async with trio.open_nursery() as outer:
             await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
             if on_hangup is not None:
-                await outer.start(_obey_hangups, on_hangup)
+                await outer.start(_obey_hangups, on_hangup, standing, stopping)
             for attendant in attendants:
                 outer.start_soon(attendant)
             async with trio.open_nursery() as nursery:
@@ -124,6 +126,7 @@ async def supervise(
                         addresses[task.name] = await nursery.start(keeper.run)
                 if not stopping.is_set():
                     ready(addresses)
+                    standing.set()
             outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = only_failure(group)
@@ -209,11 +212,19 @@ async def _obey_signals(
                 stopping.set()
 
 
-async def _obey_hangups(on_hangup: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
+async def _obey_hangups(
+    on_hangup: Callable[[], None],
+    standing: trio.Event,
+    stopping: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
+        await standing.wait()
         async for _ in signals:
-            on_hangup()
+            if not stopping.is_set():
+                on_hangup()
 
 
 async def _limit_grace(

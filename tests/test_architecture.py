@@ -40,6 +40,7 @@ TABLE = (
     Row("wire"),
     Row("metrics"),
     Row("privileges"),
+    Row("early"),
     # What knows Trio, and reports through what it is handed.
     Row("net", others="trio"),
     Row("supervisor", others="trio"),
@@ -99,11 +100,13 @@ TABLE = (
     Row("cli_place", ours="backends.sqlite config mistakes plugins", others="click"),
     Row("cli_users cli_store", ours="backends.sqlite cli_place wire", others="click"),
     Row(
-        "cli",
-        ours="app ask banner cli_store cli_users clients config fingertrio mistakes net.address observe plugins watch "
-        "watch_show wire",
+        "commands",
+        ours="app ask banner cli_store cli_users clients config early fingertrio mistakes net.address observe plugins "
+        "watch watch_show wire",
         others="click trio",
     ),
+    # Where it begins, with nothing that takes long to import.
+    Row("cli", ours="commands early"),
     Row("__main__", ours="cli"),
     # For authors of backends, who have the contract and a backend to start from.
     Row("testing", ours="backend backends.memory names service", others="trio"),

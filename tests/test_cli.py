@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from fingertrio import cli
+from fingertrio import commands
 from fingertrio.mistakes import ConfigError
+from tests.installed import pretend_installed
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
 ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")} | {
@@ -203,12 +204,12 @@ def test_check_config_looks_for_the_front_ends_too(tmp_path, monkeypatch, capsys
     def gone(names, source):
         raise ConfigError(f"{source}: [{next(iter(names))}]: no such front end")
 
-    monkeypatch.setattr(cli, "find_frontends", gone)
+    monkeypatch.setattr(commands, "find_frontends", gone)
     path = tmp_path / "conf.toml"
     path.write_text('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\n')
     with pytest.raises(SystemExit) as caught:
-        cli.check_config.main([str(path)])
-    assert caught.value.code == cli.MISTAKE
+        commands.check_config.main([str(path)])
+    assert caught.value.code == commands.MISTAKE
     assert capsys.readouterr().err == f"fingertrio: {path}: [finger]: no such front end\n"
 
 
@@ -228,6 +229,138 @@ def test_front_ends_are_listed_with_their_options():
         assert f"{name}  (fingertrio)" in done.stdout
     assert "listen  array of strings, required" in done.stdout
     assert done.stderr == ""
+
+
+@contextmanager
+def started_from(directory, *arguments):
+    """A program that finds modules in `directory` first; it says by a line on standard output where it waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | {"PYTHONPATH": str(directory)},
+    )
+    try:
+        with process:
+            yield process
+            process.kill()
+    finally:
+        process.kill()
+
+
+# A sitecustomize that stops the import of one module until a line comes in.
+STOPS_AT_IMPORT = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            print("waiting", flush=True)
+            sys.stdin.readline()
+sys.meta_path.insert(0, Finder())
+"""
+
+# A backend that is a while in opening. Until then nobody supervises.
+OPENS_SLOWLY = """
+import sys, trio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fingertrio import UserInfo
+@dataclass
+class Options: pass
+class Slow:
+    async def get_user(self, user):
+        return UserInfo(user, "Late")
+@asynccontextmanager
+async def open_slow(options: Options):
+    print("waiting", flush=True)
+    await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+    try:
+        yield Slow()
+    finally:
+        print("closed", flush=True)
+"""
+
+SLOW = """
+[backend]
+use = "slow"
+[process]
+run_as_root = true
+[finger]
+listen = ["127.0.0.1:0", "unix:{path}"]
+answer = "{answer}"
+"""
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """A configuration with that backend, as a function of `answer`; and where it has a unix socket."""
+    pretend_installed(monkeypatch, tmp_path, "fingertrio.backends", slow="slow:open_slow")
+    (tmp_path / "slow.py").write_text(OPENS_SLOWLY)
+    path = tmp_path / "f.toml"
+
+    def configure(answer):
+        path.write_text(SLOW.format(path=tmp_path / "socket", answer=answer))
+        return path
+
+    configure("status")
+    return configure
+
+
+@pytest.mark.parametrize("module", ["pydantic", "fingertrio.config", "fingertrio.app", "fingertrio.doors.finger"])
+def test_interrupted_while_it_imports_it_ends_without_a_word(tmp_path, slow, module):
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+
+
+def test_interrupted_while_it_is_put_together_it_closes_what_it_has_and_ends_without_a_word(tmp_path, slow):
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        assert process.stdout.readline() == "waiting\n"
+        assert (tmp_path / "socket").exists()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+        assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.parametrize("module", ["pydantic", "fingertrio.doors.finger", None])
+def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module):
+    """The file has been read when the backend is opened: what is written then, only the signal tells."""
+    if module:
+        (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        for stop in [module, None] if module else [None]:
+            assert process.stdout.readline() == "waiting\n"
+            if stop == module:
+                process.send_signal(signal.SIGHUP)
+            slow("full")
+            process.stdin.write("\n")
+            process.stdin.flush()
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "reloaded":
+                break
+        assert [event["event"] for event in events if event["event"] != "listening"] == ["ready", "reloaded"]
+        assert events[-1]["changed"] == ([] if module == "pydantic" else ["finger.answer"])
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "closed\n"
+        assert process.wait(10) == 0
+
+
+def test_a_hangup_ends_commands_that_do_not_serve(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config"))
+    with started_from(tmp_path, "backends") as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait(10) == -signal.SIGHUP
 
 
 def test_on_a_terminal_it_says_where_every_door_is_and_what_to_type():

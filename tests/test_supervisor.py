@@ -404,6 +404,44 @@ class TestStopping:
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+class TestHangups:
+    async def test_they_are_obeyed_once_all_have_started_and_until_the_stop_begins(self, autojump_clock: MockClock):
+        stopping, told = trio.Event(), Told()
+        hangups: list[float] = []
+
+        async def slowly(stopping: trio.Event, status: Status) -> None:
+            await trio.sleep(1)
+            await well(stopping, status)
+
+        async def lingers(stopping: trio.Event, status: Status) -> None:
+            await well(stopping, status)
+            await trio.sleep(1)
+
+        doors = Door("one", lingers), Door("two", slowly)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                lambda: supervise(
+                    [door.supervised for door in doors],
+                    reports=told,
+                    stopping=stopping,
+                    on_hangup=lambda: hangups.append(trio.current_time()),
+                )
+            )
+            await trio.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGHUP)  # amid the start, twice: one look at the file is enough
+            os.kill(os.getpid(), signal.SIGHUP)
+            await trio.sleep(1)
+            assert hangups == [1]
+            os.kill(os.getpid(), signal.SIGHUP)
+            await trio.sleep(0.5)
+            assert hangups == [1, pytest.approx(1.5)]
+            stopping.set()
+            await trio.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert len(hangups) == 2
+        assert trio.current_time() == 3
+
+
 class TestAttendants:
     async def test_they_stand_by_from_before_the_first_start_until_after_the_last_end(
         self, run: Running, autojump_clock: MockClock

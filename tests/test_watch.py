@@ -26,8 +26,8 @@ from click.testing import CliRunner
 
 from fingertrio.backend import Change
 from fingertrio.backends.memory import MemoryBackend
-from fingertrio.cli import cli
 from fingertrio.clients.live import ClosedError, open_live
+from fingertrio.commands import cli
 from fingertrio.watch import Follower
 from fingertrio.watch_show import JSONLines, Lines
 from fingertrio.wire.live import (
