@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
@@ -41,15 +41,9 @@ def report(source: str, mistakes: Sequence[str]) -> str:
     return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
 
 
-def explain(
-    section: str, error: ValidationError, known: Sequence[str], told: Container[int | str] = frozenset()
-) -> list[str]:
-    """The mistakes in one table that a model has checked, a line each. `known` are its keys, `told` are left out."""
-    return [
-        mistake((section, *entry["loc"]), entry["msg"], entry["type"], known)
-        for entry in error.errors()
-        if not entry["loc"] or entry["loc"][0] not in told
-    ]
+def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
+    """The mistakes in one table that a model has checked, a line each. `known` are its keys."""
+    return [mistake((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
 
 
 def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence[str]) -> str:

@@ -106,8 +106,12 @@ def _validator(options_type: type[Any]) -> SchemaValidator:
         )
     adapter = TypeAdapter(options_type)
     adapter.rebuild()  # whose author put it off
-    # Models within would otherwise be checked as they were built, which is not strictly.
-    return SchemaValidator(_strict(adapter.core_schema), _use_prebuilt=False)
+    schema = _strict(adapter.core_schema)
+    try:
+        # Models within would otherwise be checked as they were built, which is not strictly.
+        return SchemaValidator(schema, _use_prebuilt=False)
+    except TypeError:  # a pydantic that does not let one say so: what stands within models is checked as it pleases
+        return SchemaValidator(schema)
 
 
 def _strict(schema: Any) -> Any:
