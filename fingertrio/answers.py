@@ -7,7 +7,7 @@ invalidation. No I/O, no time of its own, and nothing of backends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import inf
 from typing import Generic, TypeAlias, TypeVar
@@ -17,6 +17,7 @@ import trio
 from fingertrio.backend import BackendError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 Key: TypeAlias = str | None  # a user's name; None: the list of users
 
@@ -36,6 +37,23 @@ class Answer(Generic[T]):
         self.value = value
         self.expires = expires
         self.stale_since = stale_since
+
+
+class Rendering(Generic[T, R]):
+    """What is made of an answer, made once for as long as the same answer is given.
+
+    Lists are long, and those who ask for them come together: when the answer is new, they all would make it anew.
+    """
+
+    def __init__(self, make: Callable[[T], R]) -> None:
+        self._make = make
+        self._made: tuple[Answer[T], R] | None = None
+
+    def of(self, answer: Answer[T]) -> R:
+        """What `make` gives for the answer's value."""
+        if self._made is None or self._made[0] is not answer:
+            self._made = answer, self._make(answer.value)
+        return self._made[1]
 
 
 class Flight:

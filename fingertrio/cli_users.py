@@ -15,6 +15,7 @@ import click
 
 from fingertrio.cli_place import F, Place, failures_told, place_options
 from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.times import in_utc
 
 if TYPE_CHECKING:
     from fingertrio.backends.sqlite.admin import Edit, Person
@@ -56,8 +57,8 @@ def _until(_context: click.Context, _parameter: click.Parameter, value: str | No
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(value).astimezone()  # without a zone it is this machine's
-    except ValueError:
+        return in_utc(datetime.fromisoformat(value).astimezone())  # without a zone it is this machine's
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{value!r} is no time; expected 2026-12-24T18:00, or that with +01:00 or Z") from None
 
 

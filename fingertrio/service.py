@@ -35,6 +35,7 @@ from fingertrio.feeds import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe import Observer, describe
 from fingertrio.staleness import Staleness
+from fingertrio.wire.times import in_utc
 
 # A status is a few words or a plan file; past this size somebody stores files in it.
 STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
@@ -185,6 +186,8 @@ class FingerService:
             raise ValueError("the status is not text: it has lone surrogates") from None
         if size > STATUS_LIMIT:
             raise ValueError(f"the status is longer than {STATUS_LIMIT} bytes")
+        if until is not None:
+            in_utc(until)
         if (setter := self._setter) is None:
             raise BackendError("Statuses cannot be set here")
         try:
@@ -247,12 +250,18 @@ class FingerService:
         return answer
 
     def _weigh(self, value: object) -> Answer[object]:
-        """`value` and until when it holds. Raises TypeError where it is not what the contract says: the call failed."""
+        """`value` and until when it holds.
+
+        Raises:
+            TypeError, ValueError: it is not what the contract says; the call failed.
+        """
         now = trio.current_time()
         expires = inf if self._live else now + self._policy.cache_ttl
         if isinstance(value, UserInfo):
+            if value.since is not None:
+                in_utc(value.since)  # or no door could show it
             if value.until is not None:
-                expires = min(expires, now + (value.until - datetime.now(UTC)).total_seconds())
+                expires = min(expires, now + (in_utc(value.until) - datetime.now(UTC)).total_seconds())
         elif value is not None and not isinstance(value, tuple):
             raise TypeError(f"the backend gave {type(value).__name__} instead of UserInfo or None")
         return Answer(value, expires, self.staleness.look())

@@ -13,6 +13,7 @@ import trio
 
 from fingertrio.backend import Backend, TellsStaleness
 from fingertrio.observe import Observer, describe
+from fingertrio.wire.times import in_utc
 
 _LOOKED_AT = 1.0  # seconds between two looks, and so the time for which an answer that is kept may say otherwise
 
@@ -38,8 +39,12 @@ class Staleness:
         self.changed = trio.Event()
 
     def look(self) -> datetime | None:
-        """Since when what the backend has just answered may be out of date. Raises what the backend raises."""
-        return None if self._ages is None else self._ages.stale_since()
+        """Since when what the backend has just answered may be out of date; where it cannot tell, what it told last."""
+        try:
+            return self._ask()
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the backend, its answers are given
+            self._cannot_tell(error)
+            return self.since
 
     async def follow(self) -> None:
         """Notice when answers begin to be out of date, and when that is over."""
@@ -47,18 +52,26 @@ class Staleness:
             return
         while True:
             try:
-                since = self.look()
+                since = self._ask()
             except Exception as error:  # noqa: BLE001 -- whatever is wrong with the backend, the doors stay open
-                self._observer.degraded("stale_answers", describe(error), exc=error, essential=False, unforeseen=True)
+                self._cannot_tell(error)
             else:
                 self._take(since)
             await trio.sleep(_LOOKED_AT)
+
+    def _ask(self) -> datetime | None:
+        since = None if self._ages is None else self._ages.stale_since()
+        # No later than now, whatever the clock says by which the backend knows.
+        return None if since is None else min(in_utc(since), datetime.now(UTC))
+
+    def _cannot_tell(self, error: Exception) -> None:
+        self._observer.degraded("stale_answers", describe(error), exc=error, essential=False, unforeseen=True)
 
     def _take(self, since: datetime | None) -> None:
         if since is None:
             self._observer.recovered("stale_answers")
         else:
-            reason = f"what answers come from is away; they are as of {since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            reason = f"what answers come from is away; they are as of {since:%Y-%m-%d %H:%M:%S} UTC"
             self._observer.degraded("stale_answers", reason, essential=False, quiet=True)
         if since != self.since:
             self.since = since

@@ -51,8 +51,9 @@ TABLE = (
     Row("logs", ours="wire.text", others="structlog"),
     Row("observe", ours="logs metrics wire.text"),
     Row("answers", ours="backend", others="trio"),
-    Row("calls staleness", ours="backend observe", others="trio"),
-    Row("service", ours="answers backend calls feeds names observe staleness", others="trio"),
+    Row("calls", ours="backend observe", others="trio"),
+    Row("staleness", ours="backend observe wire.times", others="trio"),
+    Row("service", ours="answers backend calls feeds names observe staleness wire.times", others="trio"),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
@@ -69,13 +70,13 @@ TABLE = (
     Row(
         "frontends.web",
         ours="answers backend names net observe service wire",
-        others="h11 h2 hypercorn jinja2 quart quart_trio trio werkzeug wsproto",
+        others="h11 h2 hypercorn jinja2 markupsafe quart quart_trio trio werkzeug wsproto",
     ),
     Row("frontends.admin frontends.prometheus", ours="metrics", others="hypercorn prometheus_client"),
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
     Row("mistakes", others="pydantic"),
     Row("options", ours="mistakes net.address", others="pydantic pydantic_core"),
-    Row("plugins", ours="backend mistakes options"),
+    Row("plugins", ours="backend mistakes options wire.text"),
     Row("sections", ours="net.address net.targets", others="pydantic"),
     Row("config", ours="mistakes options plugins sections", others="pydantic"),
     Row("backends.layers", ours="backend feeds mistakes plugins", others="pydantic trio"),

@@ -309,7 +309,7 @@ def slow(tmp_path, monkeypatch):
     return configure
 
 
-@pytest.mark.parametrize("module", ["pydantic", "fingertrio.config", "fingertrio.app", "fingertrio.doors.finger"])
+@pytest.mark.parametrize("module", ["trio", "fingertrio.config", "fingertrio.app", "fingertrio.doors.finger"])
 def test_interrupted_while_it_imports_it_ends_without_a_word(tmp_path, slow, module):
     (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
     with started_from(tmp_path, "serve", "--config", slow("status")) as process:
@@ -329,7 +329,7 @@ def test_interrupted_while_it_is_put_together_it_closes_what_it_has_and_ends_wit
         assert not (tmp_path / "socket").exists()
 
 
-@pytest.mark.parametrize("module", ["pydantic", "fingertrio.doors.finger", None])
+@pytest.mark.parametrize("module", ["trio", "fingertrio.doors.finger", None])
 def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module):
     """The file has been read when the backend is opened: what is written then, only the signal tells."""
     if module:
@@ -348,7 +348,7 @@ def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module
             if events[-1]["event"] == "reloaded":
                 break
         assert [event["event"] for event in events if event["event"] != "listening"] == ["ready", "reloaded"]
-        assert events[-1]["changed"] == ([] if module == "pydantic" else ["finger.answer"])
+        assert events[-1]["changed"] == ([] if module == "trio" else ["finger.answer"])
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "closed\n"
         assert process.wait(10) == 0

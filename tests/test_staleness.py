@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import trio
 from trio.testing import MockClock
@@ -51,6 +51,19 @@ async def test_within_a_second_nothing_that_is_kept_says_otherwise(autojump_cloc
             assert kept.stale_since == since
 
 
+async def test_a_time_to_come_is_now_and_one_that_no_zone_can_show_is_a_mistake(autojump_clock: MockClock):
+    backend, observer = Ageing({"moshez": "x"}), Observer()
+    async with FingerService.open(backend, observer=observer) as service:
+        backend.age = datetime.now(UTC) + timedelta(days=1000)
+        since = (await service.ask_user("moshez")).stale_since
+        assert since is not None
+        assert since <= datetime.now(UTC)
+        backend.age = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+        await trio.sleep(5)
+        assert (await service.ask_user("moshez")).value is not None
+        assert "calendar" in observer.conditions["stale_answers"].reason
+
+
 async def test_it_is_a_condition_that_is_not_essential_and_that_the_log_has_from_the_backend(autojump_clock: MockClock):
     backend, log = Ageing({}), io.StringIO()
     observer = Observer(log, human=False)
@@ -75,6 +88,9 @@ async def test_a_backend_that_fails_to_tell_closes_no_door(autojump_clock: MockC
     observer = Observer(log, human=False)
     backend = Fails({"moshez": "x"})
     async with FingerService.open(backend, observer=observer) as service:
+        answer = await service.ask_user("moshez")
+        assert answer.value is not None
+        assert answer.stale_since is None
         await trio.sleep(60)
         [told] = [json.loads(line) for line in log.getvalue().splitlines()]
         assert told["what"] == "stale_answers"

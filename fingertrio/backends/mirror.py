@@ -151,7 +151,8 @@ class MirrorBackend:
         if self._copy is None:
             return None  # and nothing is answered
         since = [self._origin_stale, None if self._lost is None else self._heard]
-        return min((moment for moment in since if moment is not None), default=None)
+        # No later than now, whatever the origin's clock says.
+        return min((min(moment, datetime.now(UTC)) for moment in since if moment is not None), default=None)
 
     async def run(self) -> None:
         """Follow the origin, and come back after every break. Never returns."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
+
+import trio
 
 from fingertrio.answers import Answer
 from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError, UserInfo
@@ -76,6 +78,16 @@ _ALWAYS: Answer[object] = Answer(None, inf)
 _NEVER: Answer[object] = Answer(None, -inf)
 
 
+class _Listing:
+    """A list that is being collected."""
+
+    __slots__ = ("landed", "outcome")
+
+    def __init__(self) -> None:
+        self.landed = trio.Event()
+        self.outcome: Rendered | BackendError | None = None
+
+
 class FingerAnswers:
     """From query lines to answers.
 
@@ -93,6 +105,8 @@ class FingerAnswers:
         self._refused = refused
         self._kept: dict[bytes, Rendered] = {}
         self._kept_bytes = 0
+        self._listing: _Listing | None = None
+        self._last_list: Rendered | None = None
 
     def at_once(self, received: bytes, now: float) -> Rendered | None:
         """The answer to what was received, if that is a whole query and the answer is in memory; None: `fetch` it."""
@@ -178,9 +192,32 @@ class FingerAnswers:
         return self._render_list(users, [answer for answer in answers if answer is not None], asked)
 
     async def _fetch_list(self, asked: str) -> Rendered:
-        users = await self._service.ask_users()
-        answers = [await self._service.ask_user(user) for user in users.value[:LIST_LIMIT]]
-        return self._render_list(users, answers, asked)
+        """The list, which is collected and rendered once for all who ask for it together, as the service does."""
+        while True:
+            last = self._last_list
+            if last is not None and last.epoch == self._service.epoch and last.source.expires > trio.current_time():
+                return replace(last, asked=asked)
+            if (flight := self._listing) is None:
+                return await self._collect_list(asked)
+            await flight.landed.wait()
+            if isinstance(flight.outcome, BackendError):
+                raise BackendError(flight.outcome.public_message) from flight.outcome
+            if flight.outcome is not None:  # otherwise who collected it was cancelled
+                return replace(flight.outcome, asked=asked)
+
+    async def _collect_list(self, asked: str) -> Rendered:
+        flight = self._listing = _Listing()
+        try:
+            users = await self._service.ask_users()
+            answers = [await self._service.ask_user(user) for user in users.value[:LIST_LIMIT]]
+            rendered = self._last_list = flight.outcome = self._render_list(users, answers, asked)
+        except BackendError as error:
+            flight.outcome = error
+            raise
+        finally:
+            self._listing = None
+            flight.landed.set()
+        return rendered
 
     def _render_list(
         self, users: Answer[tuple[str, ...]], answers: Sequence[Answer[UserInfo | None]], asked: str

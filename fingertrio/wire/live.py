@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.times import in_utc
 
 PATH = "/api/watch"
 PROTOCOL = 1
@@ -283,9 +284,6 @@ def _moment(members: Mapping[str, Any], key: str) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        return in_utc(datetime.fromisoformat(value))
     except (TypeError, ValueError):
-        raise ProtocolError(f"a message whose {key} is no time") from None
-    if moment.utcoffset() is None:
-        raise ProtocolError(f"a message whose {key} has no time zone")
-    return moment
+        raise ProtocolError(f"a message whose {key} is no time with a zone") from None

@@ -44,7 +44,9 @@ def test_the_exposure_of_a_service_is_at_most_1_5(name):
 
 def enabled_by(block):
     """The units that the commands of one way to install enable."""
-    return re.search(r"systemctl enable --now (.*)", block)[1].split()
+    found = re.search(r"systemctl enable --now (.*)", block)
+    assert found is not None
+    return found[1].split()
 
 
 @pytest.mark.parametrize(("name", "config"), SERVICES.items())

@@ -29,6 +29,7 @@ from fingertrio.net.listen import bind, close_all, tune
 from fingertrio.net.targets import parse_target
 from fingertrio.observe import Observer
 from fingertrio.service import FingerService, ServicePolicy
+from fingertrio.testing import FakeBackend
 from tests.helpers import Ageing
 
 MOSHEZ = UserInfo(
@@ -487,3 +488,67 @@ async def test_answers_that_may_be_out_of_date_say_so_but_where_the_status_stand
                 assert at_once.payload.endswith(note)
         assert (await FingerAnswers(service, FingerPolicy()).fetch(b"moshez\r\n")).payload == b"Happy and well\r\n"
         assert (await FingerAnswers(service, FingerPolicy(ambiguous=True)).fetch(b"mosh\r\n")).payload.endswith(note)
+
+
+async def test_those_who_ask_for_the_list_together_have_it_collected_once():
+    backend = FakeBackend({f"user{number}": "x" for number in range(50)})
+    async with FingerService.open(backend) as service:
+        answers = FingerAnswers(service, FingerPolicy())
+        payloads: list[bytes] = []
+
+        async def collect() -> None:
+            payloads.append((await answers.fetch(b"\r\n")).payload)
+
+        backend.hold()
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(collect)
+            await trio.testing.wait_all_tasks_blocked()
+            backend.release()
+        assert len(set(payloads)) == 1
+        assert backend.calls == {"get_users": 1, "get_user": 50}
+        asked = service._observer.cache_hits
+        await answers.fetch(b"\r\n")
+        assert service._observer.cache_hits - asked < 60
+        await backend.set_user("user7", "changed")
+        await trio.testing.wait_all_tasks_blocked()
+        assert b"changed" in (await answers.fetch(b"\r\n")).payload
+
+
+async def test_a_list_that_cannot_be_collected_fails_for_all_who_wait_at_once_and_who_goes_away_takes_nobody_along():
+    backend = FakeBackend({"moshez": "x"})
+    async with FingerService.open(backend) as service:
+        answers = FingerAnswers(service, FingerPolicy())
+        payloads: list[bytes] = []
+
+        async def collect() -> None:
+            payloads.append((await answers.fetch(b"\r\n")).payload)
+
+        backend.hold()
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(collect)
+                await trio.testing.wait_all_tasks_blocked()
+            backend.failure = BackendError("Gone fishing")
+            backend.release()
+        assert payloads == [b"Gone fishing\r\n"] * 2
+        assert backend.calls["get_users"] == 1
+        backend.failure = None
+        payloads.clear()
+        backend.hold()
+        async with trio.open_nursery() as nursery:
+            first = trio.CancelScope()
+
+            async def collect_first() -> None:
+                with first:
+                    await collect()
+
+            nursery.start_soon(collect_first)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(collect)
+            await trio.testing.wait_all_tasks_blocked()
+            first.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            backend.release()
+        assert len(payloads) == 1
+        assert b"moshez" in payloads[0]

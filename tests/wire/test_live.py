@@ -96,6 +96,8 @@ def test_text_is_clean():
         '{"type": "hello", "epoch": "e", "id": null, "alive": 1}',
         '{"type": "hello", "protocol": 2, "epoch": "e", "id": null, "alive": 1}',
         '{"type": "hello", "protocol": 1, "id": null, "alive": 1}',
+        '{"type": "alive", "id": "e:1", "stale_since": "0001-01-01T00:00:00+14:00"}',
+        '{"type": "alive", "id": "e:1", "stale_since": "9999-12-31T23:59:59-14:00"}',
         '{"type": "hello", "protocol": 1, "epoch": "e", "id": null, "alive": 0}',
         '{"type": "hello", "protocol": 1, "epoch": "e", "id": null, "alive": NaN}',
         '{"type": "hello", "protocol": 1, "epoch": "e", "id": null, "alive": Infinity}',

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import TypeVar, TypeVarTuple
 
 import trio
@@ -31,6 +32,9 @@ from fingertrio.feeds import ChangeFeed, ChangeHub
 # by default to an answer of which it hears nothing.
 _DOUBT = 1.0
 
+# Seconds between two reports of one layer's failures, for one that fails for some names would fill the log by them.
+_TELL_AGAIN = 60.0
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -50,11 +54,16 @@ class Opened:
         self._skip_after = skip_after
         self._ages = backend if isinstance(backend, TellsStaleness) else None
         self._fails_since: datetime | None = None
+        self._fails_from = inf  # the same on trio's clock
+        self._told = False  # the log has heard that it fails
+        self._told_at = -inf
 
     def stale_since(self) -> datetime | None:
         """Since when what it answers, or that it knows nobody, may be out of date; None: it is true."""
         own = None if self._ages is None else self._ages.stale_since()
-        return min((since for since in (own, self._fails_since) if since is not None), default=None)
+        # That it fails for one name, and answers for the next, says nothing of the others.
+        fails = self._fails_since if trio.current_time() - self._fails_from >= _DOUBT else None
+        return min((since for since in (own, fails) if since is not None), default=None)
 
     async def ask(self, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """What `method`, which is the backend's, answers.
@@ -71,16 +80,23 @@ class Opened:
         except Exception as error:
             self._tell_failure(error)
             raise _LeftOutError from error
-        if self._fails_since is not None:
-            self._fails_since = None
+        self._fails_since, self._fails_from = None, inf
+        if self._told:
+            self._told = False
             _log.warning("%s answers again", self.name)
         return answer
 
     def _tell_failure(self, error: Exception) -> None:
-        """Once, until it answers again; what a backend does not foresee is a mistake in it, and more than a warning."""
-        if self._fails_since is not None:
+        """Once, until it answers again, and no more than once a minute.
+
+        What a backend does not foresee is a mistake in it, and more than a warning.
+        """
+        now = trio.current_time()
+        if self._fails_since is None:
+            self._fails_since, self._fails_from = datetime.now(UTC), now
+        if self._told or now - self._told_at < _TELL_AGAIN:
             return
-        self._fails_since = datetime.now(UTC)
+        self._told, self._told_at = True, now
         if isinstance(error, trio.TooSlowError):
             _log.warning("%s is left out: no answer within %g seconds", self.name, self._skip_after)
         else:

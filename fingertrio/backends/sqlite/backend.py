@@ -16,7 +16,7 @@ import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite.lane import Lane
-from fingertrio.backends.sqlite.rows import Put, microseconds, moment
+from fingertrio.backends.sqlite.rows import Put, microseconds
 from fingertrio.backends.sqlite.store import Store
 from fingertrio.feeds import ChangeHub
 
@@ -126,7 +126,7 @@ class SQLiteBackend:
                 told = now
                 self._planned = planned
                 if planned is not None:
-                    pause = min((moment(planned) - moment(now)).total_seconds(), pause)
+                    pause = min((planned - now) / 1_000_000, pause)
             with trio.move_on_after(pause):
                 await self._replan.wait()
 

@@ -27,6 +27,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fingertrio.backends.sqlite import checks
 from fingertrio.backends.sqlite.rows import Said, microseconds
+from fingertrio.wire.times import in_utc
 
 # Bytes. A line of an export holds all that one user said: thousands of statuses of the greatest length.
 _EXPORT_LINE_LIMIT = 64 * 1024 * 1024
@@ -209,8 +210,8 @@ def _said(status: ExportedStatus) -> Said:
         raise ValueError(f"a status was set in the future: {status.since}")
     if status.until is not None and status.until <= status.since:
         raise ValueError(f"a status ends before it was set: {status.since}")
-    until = None if status.until is None else microseconds(status.until)
-    return Said(microseconds(status.since), until, checks.status(status.status))
+    until = None if status.until is None else microseconds(in_utc(status.until))
+    return Said(microseconds(in_utc(status.since)), until, checks.status(status.status))
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
+from fingertrio.answers import Rendering
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.service import FingerService
@@ -33,6 +34,7 @@ NO_LIST = "No list of users is kept here"
 def api_blueprint(service: FingerService) -> Blueprint:
     """The routes below /api/."""
     blueprint = Blueprint("api", __name__, url_prefix="/api")
+    listed = Rendering(_list)
 
     @blueprint.get("/users")
     async def users() -> Response:
@@ -40,8 +42,9 @@ def api_blueprint(service: FingerService) -> Blueprint:
             raise NotFound(NO_LIST)
         answer = await service.ask_users()
         note_outcome(request.scope, "list")
-        users = [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in answer.value]
-        return _json({"users": users, "stale_since": timestamp(answer.stale_since)})
+        # The rest of a long list is looked at only when it is another.
+        head = json.dumps({"stale_since": timestamp(answer.stale_since)})[:-1]
+        return _response(f'{head}, "users": {listed.of(answer)}}}\n')
 
     @blueprint.get("/users/<user>")
     async def user(user: str) -> Response:
@@ -90,5 +93,14 @@ def problem_body(status: int, title: str, detail: str, instance: str) -> bytes:
     return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
 
 
+def _list(names: tuple[str, ...]) -> str:
+    users = [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in names]
+    return json.dumps(users, ensure_ascii=False)
+
+
 def _json(document: Mapping[str, object]) -> Response:
-    return Response(json.dumps(document, ensure_ascii=False) + "\n", mimetype="application/json")
+    return _response(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def _response(document: str) -> Response:
+    return Response(document, mimetype="application/json")

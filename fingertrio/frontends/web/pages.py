@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
+from fingertrio.answers import Rendering
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.service import FingerService
@@ -58,14 +60,15 @@ def pages_blueprint(service: FingerService) -> Blueprint:
     """The routes that answer in HTML, and what the pages are made of."""
     blueprint = Blueprint("pages", __name__)
     static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
+    listed = Rendering(_list)
 
     @blueprint.get("/")
     async def users() -> Response:
         answer = await service.ask_users() if service.can_list else None
         note_outcome(request.scope, "list")
         if answer is None:
-            return _page("users.html", names=None)
-        return _page("users.html", names=answer.value, stale=_stale(answer.stale_since))
+            return _page("users.html", names=None, listed="")
+        return _page("users.html", names=answer.value, listed=listed.of(answer), stale=_stale(answer.stale_since))
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
@@ -100,6 +103,13 @@ def describe(info: UserInfo) -> Mapping[str, Any]:
         "times": list(_times(info)),
         "details": [(clean_line(label), _lines(text)) for label, text in info.details.items()],
     }
+
+
+_ITEM = Markup('<li><a href="{}">{}</a></li>')
+
+
+def _list(names: tuple[str, ...]) -> Markup:
+    return Markup("").join(_ITEM.format(href(name), name) for name in names)
 
 
 def error_page(status: int, title: str, detail: str) -> Response:

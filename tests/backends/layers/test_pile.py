@@ -134,13 +134,15 @@ class TestFailing:
         upper.failure = None
         assert await status_of(backend, "moshez") == "above"
 
-    async def test_makes_what_is_answered_stale_until_the_layer_answers_again(self) -> None:
+    async def test_makes_what_is_answered_stale_until_the_layer_answers_again(self, autojump_clock: MockClock) -> None:
         upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
         backend = over(upper, lower, skip_after=1.0)
         assert backend.stale_since() is None
         upper.failure = BackendError()
         before = datetime.now(UTC)
         await backend.get_user("moshez")
+        assert backend.stale_since() is None, "it may fail for this one name"
+        await trio.sleep(1)
         began = backend.stale_since()
         assert began is not None
         assert before <= began <= datetime.now(UTC)
@@ -190,6 +192,7 @@ class TestFailing:
         upper.failure = None
         for _ in range(3):
             await backend.get_user("moshez")
+        await trio.sleep(60)
         upper.hold()
         await backend.get_user("moshez")
         assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
@@ -198,6 +201,24 @@ class TestFailing:
             (logging.WARNING, "layer 1 is left out: no answer within 0.5 seconds"),
         ]
         assert "Gone fishing" in caplog.text
+
+    async def test_for_some_names_only_fills_no_log_and_makes_nobody_else_stale(
+        self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    ) -> None:
+        upper = FakeReader({"good": "above"})
+        backend = over(upper, FakeReader({}), skip_after=0.5)
+        for _ in range(50):
+            upper.failure = BackendError()
+            await backend.get_user("bad")
+            assert backend.stale_since() is None
+            upper.failure = None
+            await backend.get_user("good")
+            await trio.sleep(0.1)
+        assert len(caplog.records) == 2
+        upper.failure = BackendError()
+        await trio.sleep(60)
+        await backend.get_user("bad")
+        assert len(caplog.records) == 3
 
     async def test_of_an_unforeseen_kind_is_told_as_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
         upper = FakeReader({})

@@ -1,0 +1,30 @@
+"""Which times can be shown, whatever the zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fingertrio.wire.times import in_utc
+
+ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(timezones=ZONES), ZONES)
+def test_what_is_taken_can_stand_in_any_zone_and_is_the_same_moment(moment: datetime, zone: timezone) -> None:
+    try:
+        utc = in_utc(moment)
+    except ValueError:
+        assert moment.year in {1, 9999}
+    else:
+        assert utc.tzinfo is UTC
+        assert utc == moment
+        assert utc.astimezone(zone) == moment
+
+
+def test_a_time_without_a_zone_is_none() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        in_utc(datetime(2026, 1, 1))  # noqa: DTZ001 -- that is what is wrong with it
