@@ -21,9 +21,12 @@ from typing import Any, Generic, TypeVar
 from fingertrio.backend import Backend
 from fingertrio.mistakes import ConfigError
 from fingertrio.options import Option, OptionsError, describe, is_options_type, validate
+from fingertrio.wire.text import escape
 
 BACKENDS = "fingertrio.backends"
 FRONTENDS = "fingertrio.frontends"
+
+_SHOWN = 500  # characters of anything that a package says: most causes with a path or two in them
 
 OpenBackend = Callable[[Any], AbstractAsyncContextManager[Backend]]
 OpenFrontend = Callable[[Any, Any], Any]  # options and a `frontend.Door`; gives a `frontend.Frontend`
@@ -107,7 +110,8 @@ def find_backend(name: str, source: str = "configuration", section: str = "backe
     """Import the backend of this name, which is written in `section` of `source`.
 
     Raises:
-        ConfigError: there is none, or it cannot be imported, or it is not made as the contract says.
+        ConfigError: there is none, or it cannot be imported, whatever that raises, or it is not made as the contract
+            says. The message is one line of printable ASCII, except for `source`.
     """
     for point in _points(BACKENDS).select(name=name):
         return _load(point, source)
@@ -138,7 +142,7 @@ def _instead(names: Sequence[str]) -> str:
     # Ours are always among them, unless what is installed says nothing of them: an update of an editable checkout, as
     # of an unpacked archive, renews the code but not its entry points.
     if names:
-        return f"installed are: {', '.join(names)}"
+        return f"installed are: {', '.join(map(_shown, names))}"
     return "none is installed: this installation is older than its code: install it again"
 
 
@@ -170,31 +174,52 @@ def _installed(group: str) -> list[Plugin[Any] | ConfigError]:
     found: list[Plugin[Any] | ConfigError] = []
     for point in sorted(_points(group), key=lambda point: point.name):
         try:
-            found.append(_load(point, point.name))
+            found.append(_load(point, _shown(point.name)))
         except ConfigError as error:
             found.append(error)
     return found
 
 
 def _load(point: EntryPoint, source: str) -> Plugin[Any]:
-    package = point.dist.name if point.dist is not None else "?"
     kind = _KINDS[point.group]
+    name, value = _shown(point.name), _shown(point.value)
+    package = point.dist.name if point.dist is not None else "?"
     try:
         opener = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # other people's code, which may also call sys.exit()
+        bring = f'; pip install "{_shown(package)}[{name}]" may bring it'
+        raise ConfigError(
+            f"{source}: the {name} {kind.noun} cannot be imported from {value} ({_shown(package)}): {_cause(error)}"
+            f"{bring if isinstance(error, ModuleNotFoundError) else ''}"
+        ) from error
+    try:
         signature = inspect.signature(opener)
         signature.bind(*[None] * kind.arguments)
         options_type = typing.get_type_hints(inspect.unwrap(opener))[next(iter(signature.parameters))]
-    except ImportError as error:
-        remedy = (
-            f'; pip install "{package}[{point.name}]" may bring it' if isinstance(error, ModuleNotFoundError) else ""
-        )
-        raise ConfigError(f"{source}: the {point.name} {kind.noun} cannot be imported: {error}{remedy}") from error
-    except (AttributeError, TypeError, StopIteration, KeyError, NameError) as error:
+    except Exception as error:  # an annotation is an expression, too, and may raise whatever it likes
         raise ConfigError(
-            f"{source}: {point.value} ({package}) is no {kind.noun}: expected {kind.expected}: {error}"
+            f"{source}: {value} ({_shown(package)}) is no {kind.noun}: expected {kind.expected}: {_cause(error)}"
         ) from error
     if not is_options_type(options_type):
         raise ConfigError(
-            f"{source}: the options of {point.value} ({package}) are neither a dataclass nor a pydantic model"
+            f"{source}: the options of {value} ({_shown(package)}) are neither a dataclass nor a pydantic model"
         )
     return Plugin(kind.noun, point.name, opener, options_type, package)
+
+
+def _cause(error: BaseException) -> str:
+    """What was raised. Of an ImportError its words say enough; of most others they do not ("1", or nothing at all)."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 -- the exception may be theirs as well
+        text = ""
+    if isinstance(error, ImportError) and text:
+        return _shown(text)
+    return _shown(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _shown(text: str) -> str:
+    """What a package says, as one line that a terminal shows and does not obey."""
+    return escape(" ".join(text.split()), _SHOWN)

@@ -6,13 +6,24 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from fingertrio import plugins
+from fingertrio import commands, plugins
 from fingertrio.backend import Backend, UserInfo
 from fingertrio.mistakes import ConfigError
 from fingertrio.options import OptionsError
-from fingertrio.plugins import _load, backend_names, find_backend, find_frontends, installed_backends
+from fingertrio.plugins import (
+    BACKENDS,
+    FRONTENDS,
+    _load,
+    backend_names,
+    find_backend,
+    find_frontends,
+    installed_backends,
+    installed_frontends,
+)
+from tests.installed import pretend_installed
 
 
 class Somebody:
@@ -127,3 +138,106 @@ def test_what_is_not_made_as_the_contract_says_is_named(name):
 def test_a_backend_whose_package_is_missing_says_how_to_get_it():
     with pytest.raises(ConfigError, match="cannot be imported"):
         _load(EntryPoint("redis", "no_such_package:open_redis", "fingertrio.backends"), "f.toml")
+
+
+# What a module may do instead of being imported, and what is told of it.
+BAD_MODULES = {
+    "raising": ('raise RuntimeError("boom \\x1b[31m\\nmore")', r"RuntimeError: boom \x1b[31m more"),
+    "leaving": ("import sys; sys.exit(0)", "SystemExit: 0"),
+    "asserting": ("assert False", "AssertionError"),
+    "unwritten": ("def f(:", "SyntaxError: invalid syntax"),
+    "nameless": ("nothing", "NameError: name 'nothing' is not defined"),
+    "circular": ("from bad_circular import open_it", "cannot import name 'open_it'"),
+    "absent": (None, "No module named 'bad_absent'; pip install \"pretended[absent]\" may bring it"),
+    "empty": ("", "AttributeError: module 'bad_empty' has no attribute 'open_it'"),
+    "mute": (
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+        "from bad_mute:open_it (pretended): Mute",
+    ),
+}
+
+
+@pytest.fixture
+def bad_plugins(tmp_path, monkeypatch):
+    """Gives a function that installs them all in a group."""
+
+    def install(group: str) -> None:
+        for name, (text, _told) in BAD_MODULES.items():
+            if text is not None:
+                (tmp_path / f"bad_{name}.py").write_text(text)
+        pretend_installed(monkeypatch, tmp_path, group, **{name: f"bad_{name}:open_it" for name in BAD_MODULES})
+
+    return install
+
+
+def assert_told(error: object, noun: str, name: str) -> None:
+    assert f"the {name} {noun} cannot be imported from bad_{name}:open_it (pretended): " in str(error)
+    assert BAD_MODULES[name][1] in str(error)
+    assert str(error).isprintable(), "a line end or what steers a terminal is in it"
+
+
+def test_whatever_a_module_raises_is_a_mistake_that_names_who_brought_it(bad_plugins):
+    bad_plugins(BACKENDS)
+    for name in BAD_MODULES:
+        with pytest.raises(ConfigError, match=r"^f\.toml: ") as caught:
+            find_backend(name, "f.toml")
+        assert_told(caught.value, "backend", name)
+
+
+def test_those_that_can_be_imported_are_listed_beside_those_that_cannot(bad_plugins):
+    bad_plugins(FRONTENDS)
+    listed = installed_frontends()
+    assert {"finger", "setter"} <= {one.name for one in listed if not isinstance(one, ConfigError)}
+    bad = {str(one).partition(":")[0]: one for one in listed if isinstance(one, ConfigError)}
+    assert bad.keys() == BAD_MODULES.keys()
+    for name, error in bad.items():
+        assert_told(error, "front end", name)
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "backends"])
+def test_a_command_tells_in_one_line_what_cannot_be_imported(bad_plugins, tmp_path, command):
+    bad_plugins(BACKENDS)
+    path = tmp_path / "f.toml"
+    path.write_text('[backend]\nuse = "leaving"\n[finger]\nlisten = ["127.0.0.1:0"]\n')
+    arguments = {"serve": ["--config", path], "check-config": [path], "backends": []}[command]
+    result = CliRunner().invoke(commands.cli, [command, *map(str, arguments)])
+    assert result.exit_code == (0 if command == "backends" else 2)
+    lines = [line for line in result.stderr.splitlines() if "bad_leaving" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("backend cannot be imported from bad_leaving:open_it (pretended): SystemExit: 0")
+    assert "Traceback" not in result.output
+    assert ("memory" in result.stdout) == (command == "backends")
+
+
+def test_ctrl_c_during_an_import_is_no_mistake_of_the_module(tmp_path, monkeypatch):
+    (tmp_path / "bad_interrupted.py").write_text("raise KeyboardInterrupt")
+    pretend_installed(monkeypatch, tmp_path, BACKENDS, interrupted="bad_interrupted:open_it")
+    with pytest.raises(KeyboardInterrupt):
+        find_backend("interrupted")
+
+
+def test_what_steers_a_terminal_in_a_name_is_shown_and_not_obeyed(tmp_path, monkeypatch):
+    pretend_installed(monkeypatch, tmp_path, BACKENDS, **{"red\x1b[31m": "bad_\x1b[31m:open_it"})
+    with pytest.raises(ConfigError) as unknown:
+        find_backend("memroy", "f.toml")
+    with pytest.raises(ConfigError) as broken:
+        find_backend("red\x1b[31m", "f.toml")
+    (listed,) = (one for one in installed_backends() if isinstance(one, ConfigError))
+    for error in (unknown.value, broken.value, listed):
+        assert r"red\x1b[31m" in str(error)
+        assert str(error).isprintable()
+
+
+def raise_in_annotation() -> type:
+    raise LookupError("\x1b[31m")
+
+
+def open_raising(options): ...
+
+
+open_raising.__annotations__["options"] = "raise_in_annotation()"  # text, evaluated by whoever reads it
+
+
+def test_an_annotation_that_raises_is_no_contract_kept():
+    with pytest.raises(ConfigError, match=r"open_raising \(\?\) is no backend: .*: LookupError: \\x1b\[31m$"):
+        load("open_raising")
