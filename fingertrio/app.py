@@ -88,8 +88,8 @@ async def run(
 
                     def reload() -> None:
                         manager.reloading()
-                        reloader()
-                        manager.ready(serving)
+                        taken = reloader()
+                        manager.ready(serving if taken else f"{serving}; the last reload was refused, see the log")
 
                     await supervise(
                         [Supervised(name, door.serve) for name, door in doors.items()],

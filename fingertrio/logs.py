@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import textwrap
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -25,6 +26,9 @@ _IPV4_KEPT, _IPV6_KEPT = 24, 48
 
 # Peers whose text is remembered; past this many the oldest are worked out again, at two microseconds each.
 _PEERS = 4096
+
+# What the journal takes for a warning and for an error; all else is "info" to it.
+_PRIORITIES = {"warning": "<4>", "error": "<3>"}
 
 _VALUE_LIMIT = 2000  # characters of a field that had to be escaped
 
@@ -51,10 +55,23 @@ class Sink:
         """Nothing is ever held back."""
 
 
+def goes_to_journal(stream: TextIO) -> bool:
+    """Whether `stream` is the connection to systemd's journal that the service manager speaks of (systemd.exec(5))."""
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
+
+
 def make_logger(
-    sink: Sink, *, human: bool, colors: bool, level: int, show_peer: Callable[[str], str]
+    sink: Sink, *, human: bool, colors: bool, level: int, show_peer: Callable[[str], str], prioritized: bool = False
 ) -> structlog.typing.FilteringBoundLogger:
-    """The logger for events; queries take a shorter way (`Observer.query`)."""
+    """The logger for events; queries take a shorter way (`Observer.query`).
+
+    `prioritized`: what is worse than usual says so at the beginning of its line, as the journal reads it
+    (sd-daemon(3)), so that `journalctl -p warning` finds it.
+    """
 
     def mend(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if isinstance(peer := fields.get("peer"), str):
@@ -75,11 +92,17 @@ def make_logger(
         )
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if prioritized:
+        processors.append(_with_priority)
     return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog types it Any
         structlog.WriteLogger(sink),  # type: ignore[arg-type]  # of a stream it needs no more
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+
+
+def _with_priority(_logger: object, method: str, line: Any) -> Any:
+    return f"{_PRIORITIES.get(method, '')}{line}"
 
 
 def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TextIO
 
-from fingertrio.logs import Adopted, Sink, make_logger, peer_writer, quote
+from fingertrio.logs import Adopted, Sink, goes_to_journal, make_logger, peer_writer, quote
 from fingertrio.metrics import Condition, Metrics
 from fingertrio.wire.text import escape
 
@@ -52,6 +52,7 @@ class Observer(Metrics):
         self._stamp = ""
         self._show_peer = peer_writer(anonymize=anonymize)
         self._colors = terminal
+        self._prioritized = stream is not None and goes_to_journal(stream)
         self._clock = clock
         self._told: dict[str, float] = {}  # by condition, when the log heard of it last
         self.set_level(level)
@@ -64,7 +65,12 @@ class Observer(Metrics):
             None
             if self._sink is None
             else make_logger(
-                self._sink, human=self.human, colors=self._colors, level=self._level, show_peer=self._show_peer
+                self._sink,
+                human=self.human,
+                colors=self._colors,
+                level=self._level,
+                show_peer=self._show_peer,
+                prioritized=self._prioritized,
             )
         )
 

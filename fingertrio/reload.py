@@ -56,8 +56,8 @@ class Reloader:
         self._prepare = list(prepare)
         self._reloadable = {**RELOADABLE, **reloadable}
 
-    def __call__(self) -> None:
-        """Change what can be changed; with a configuration that is broken, nothing."""
+    def __call__(self) -> bool:
+        """Change what can be changed; with a configuration that is broken, nothing. Returns whether it was taken."""
         try:
             wanted = self._load()
             changed, fixed = compare(self._config, wanted, self._reloadable)
@@ -65,13 +65,14 @@ class Reloader:
             commits = [prepare(config) for prepare in self._prepare]
         except (ConfigError, ValueError, OSError) as error:
             self._observer.error("reload_refused", reason=str(error))
-            return
+            return False
         for commit in commits:
             commit()
         self._config = config
         if fixed:
             self._observer.warning("needs_a_restart", keys=fixed)
         self._observer.info("reloaded", changed=changed)
+        return True
 
 
 def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.logs import Adopted, Sink, cut_address, make_logger, peer_writer
+from fingertrio.logs import Adopted, Sink, cut_address, goes_to_journal, make_logger, peer_writer
 from tests.helpers import raised
 
 NASTY = 'a\x1b[31m\r\n{"event": "forged"}\x9b\u202e\u2028"\\'
@@ -143,3 +143,35 @@ def test_a_message_whose_placeholders_do_not_fit_is_handed_on_as_it_stands():
     handler = Adopted(lambda *record: told.append(record))
     handler.handle(logging.LogRecord("x", logging.WARNING, "", 1, "%d users", ("no number",), None))
     assert told == [(logging.WARNING, "%d users", "x", None)]
+
+
+def test_to_the_journal_what_is_worse_than_usual_says_how_bad_it_is():
+    stream = io.StringIO()
+    log = make_logger(
+        Sink(stream, lambda _lines: None),
+        human=False,
+        colors=False,
+        level=logging.INFO,
+        show_peer=peer_writer(anonymize=False),
+        prioritized=True,
+    )
+    log.info("ready")
+    log.warning("degraded", what="<3>")
+    log.error("failed", exc_info=raised(ValueError("x")))
+    info, warning, error = stream.getvalue().splitlines()
+    assert json.loads(info)["event"] == "ready"
+    assert warning.startswith("<4>{")
+    assert json.loads(warning[3:])["what"] == "<3>"
+    assert error.startswith("<3>{")
+    assert "ValueError: x" in json.loads(error[3:])["exception"]
+
+
+def test_the_journal_is_known_by_what_the_service_manager_says_of_it(tmp_path, monkeypatch):
+    with (tmp_path / "journal").open("w") as journal, (tmp_path / "other").open("w") as other:
+        about = (tmp_path / "journal").stat()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        assert goes_to_journal(journal)
+        assert not goes_to_journal(other)
+        assert not goes_to_journal(io.StringIO())
+        monkeypatch.delenv("JOURNAL_STREAM")
+        assert not goes_to_journal(journal)
