@@ -5,8 +5,12 @@ the statuses of one user, one after the other. A status says which it is, and ca
 
 - after each restart every user's status is one that was sent, whole, and no older than the last one that was
   acknowledged;
+- after each restart the users' statuses hang together (chains.py);
 - at the end every acknowledged status is in the history, whole, and the file is sound;
 - the server is ready 2 s after it is started, whatever it was killed in.
+
+That is done twice: with a history that nothing is forgotten of, and with one of three statuses, so that the server is
+killed while it forgets. Then the last three of each user have to be there at the end.
 
 kill -9 takes the process and leaves the kernel's memory, so this does not show what a loss of power does; for that,
 each commit waits for fdatasync (tests/backends/sqlite holds that it does).
@@ -32,6 +36,7 @@ from statistics import median
 
 import trio
 
+from benchmarks.faults.chains import damage
 from benchmarks.faults.scenario import Findings, Scale, Scenario
 from benchmarks.harness import progress
 from fingertrio.clients.dial import RemoteError
@@ -40,14 +45,16 @@ from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.wire.finger import Query
 
 READY_LIMIT = 2.0  # seconds
-PATIENCE = 600.0  # seconds for all of it
+PATIENCE = 600.0  # seconds for one campaign
 START_PATIENCE = 20.0  # seconds until a start is given up
+ALL = 10_000_000  # statuses of a user that are kept: more than are ever set
+FEW = 3  # likewise, so that some are forgotten with every ninth that is set (`rows.Retention.most`)
 
 _CONFIGURATION = """
 [backend]
 use = "sqlite"
 path = "{path}"
-history = 10000000
+history = {history}
 
 [finger]
 listen = ["127.0.0.1:0"]
@@ -71,6 +78,9 @@ class Seen:
         unanswered: sets whose connection broke; they may have been carried out.
         lost: what was acknowledged and then not there, or older; a line each.
         torn: what was there and had never been sent; a line each.
+        broken: chains that were not whole after a restart, and how; a line each.
+        walks: how many restarts were followed by a look at all chains.
+        rows: statuses in the file at the last of these.
         ready: seconds from each start to "ready".
         unsound: what SQLite says of the file at the end, if that is not "ok".
     """
@@ -80,6 +90,9 @@ class Seen:
     kills: int = 0
     lost: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    walks: int = 0
+    rows: int = 0
     ready: list[float] = field(default_factory=list)
     unsound: str = ""
 
@@ -97,11 +110,19 @@ def number_in(user: str, status: str) -> int | None:
 
 
 class Campaign:
-    """Writers, the server they write to, and whoever kills it."""
+    """Writers, the server they write to, and whoever kills it.
 
-    def __init__(self, directory: Path, *, writers: int) -> None:
+    Args:
+        directory: empty; for the database and the server's configuration.
+        writers: how many users there are, each with somebody who sets its statuses.
+        history: how many statuses of each are kept.
+    """
+
+    def __init__(self, directory: Path, *, writers: int, history: int = ALL) -> None:
         self.findings = Seen()
         self._directory = directory
+        self._database = directory / "x.db"
+        self._history = history
         self._users = [f"user{number}" for number in range(writers)]
         self._sent = dict.fromkeys(self._users, 0)
         self._acknowledged: dict[str, list[int]] = {user: [] for user in self._users}
@@ -117,6 +138,7 @@ class Campaign:
             for number in range(1, kills + 1):
                 async with self._serving() as process:
                     await self._check_present()
+                    self._check_chains()
                     # Not at once, not at the end of a batch: anywhere in the portion, and at any moment of a commit.
                     within = random.randint(1, portion) if number < kills else portion
                     self._goal = portion * (number - 1) + within
@@ -125,6 +147,7 @@ class Campaign:
                     progress(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged")
             async with self._serving() as process:
                 await self._check_present()
+                self._check_chains()
                 process.send_signal(signal.SIGTERM)
                 await process.wait()
         self._check_history()
@@ -135,7 +158,7 @@ class Campaign:
         """The server, ready; whatever becomes of it here, it is dead afterwards."""
         config = self._directory / "conf.toml"
         process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
-        config.write_text(_CONFIGURATION.format(path=self._directory / "x.db", process=process))
+        config.write_text(_CONFIGURATION.format(path=self._database, history=self._history, process=process))
         started = trio.current_time()
         async with trio.open_nursery() as nursery:
             server: trio.Process = await nursery.start(
@@ -211,8 +234,13 @@ class Campaign:
             elif number < last:
                 self.findings.lost.append(f"{user} is at {number}, {last} was acknowledged")
 
+    def _check_chains(self) -> None:
+        self.findings.rows, broken = damage(self._database)
+        self.findings.broken += [f"after {self.findings.kills} kills, {one}" for one in broken]
+        self.findings.walks += 1
+
     def _check_history(self) -> None:
-        with closing(sqlite3.connect(self._directory / "x.db")) as database:
+        with closing(sqlite3.connect(self._database)) as database:
             (self.findings.unsound,) = database.execute("PRAGMA integrity_check").fetchone()
             if self.findings.unsound == "ok":
                 self.findings.unsound = ""
@@ -224,8 +252,12 @@ class Campaign:
                 else:
                     there[user].add(number)
         for user, numbers in self._acknowledged.items():
+            # As long as fewer are there than are kept, none may have been forgotten; of more, only the oldest.
+            first = min(there[user]) if len(there[user]) >= self._history else 0
             self.findings.lost += [
-                f"{user}'s {number} is not in the history" for number in numbers if number not in there[user]
+                f"{user}'s {number} is not in the history"
+                for number in numbers
+                if number >= first and number not in there[user]
             ]
 
 
@@ -237,13 +269,23 @@ async def _drain(server: trio.Process) -> None:
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """A hundred kills over ten thousand sets."""
+    """A hundred kills over ten thousand sets, all of them kept; and forty over three thousand, of which few are."""
     kills, writes, writers = scale.of((100, 10_000, 32), (4, 400, 16))
-    findings.done = f"{writers} writers; kill -9 at {kills} random moments over {writes:,} acknowledged sets"
+    few_kills, few_writes, few_writers = scale.of((40, 3_000, 8), (2, 200, 4))
+    findings.done = (
+        f"{writers} writers; kill -9 at {kills} random moments over {writes:,} acknowledged sets; "
+        f"again with history = {FEW}: {few_writers} writers, {few_kills} kills, {few_writes:,} sets"
+    )
+    ready_limit = READY_LIMIT + scale.slack
     with tempfile.TemporaryDirectory(prefix="fingertrio-kills-") as directory:
         seen = await Campaign(Path(directory), writers=writers).run(kills=kills, writes=writes)
-    judge(seen, findings, ready_limit=READY_LIMIT + scale.slack)
+    judge(seen, findings, ready_limit=ready_limit)
     findings.require(seen.acknowledged >= writes, "too few were acknowledged")
+    with tempfile.TemporaryDirectory(prefix="fingertrio-kills-") as directory:
+        campaign = Campaign(Path(directory), writers=few_writers, history=FEW)
+        seen = await campaign.run(kills=few_kills, writes=few_writes)
+    judge_forgetting(seen, findings, ready_limit=ready_limit)
+    findings.require(seen.acknowledged >= few_writes, f"too few were acknowledged with history = {FEW}")
 
 
 def judge(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
@@ -251,10 +293,26 @@ def judge(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
     findings.figure(f"{seen.acknowledged:,} acknowledged, {seen.unanswered} cut off unanswered")
     findings.figure(f"{len(seen.lost)} lost, {len(seen.torn)} torn, the file {seen.unsound or 'sound'}")
     findings.figure(f"ready after {median(seen.ready):.2f} s (median), {max(seen.ready):.2f} s (longest)")
+    _require_all(seen, findings, ready_limit)
+
+
+def judge_forgetting(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
+    """As `judge`, where few statuses are kept."""
+    findings.figure(
+        f"with history = {FEW}: {seen.acknowledged:,} acknowledged, {seen.rows:,} kept; {len(seen.lost)} lost, "
+        f"{len(seen.torn)} torn, {len(seen.broken)} chains broken at {seen.walks} restarts, the file "
+        f"{seen.unsound or 'sound'}"
+    )
+    _require_all(seen, findings, ready_limit)
+    findings.require(seen.rows < seen.acknowledged, "nothing was forgotten")
+
+
+def _require_all(seen: Seen, findings: Findings, ready_limit: float) -> None:
     findings.require(not seen.lost, f"lost: {seen.lost[:5]}")
     findings.require(not seen.torn, f"torn: {seen.torn[:5]}")
+    findings.require(not seen.broken, f"broken: {seen.broken[:5]}")
     findings.require(not seen.unsound, f"the file: {seen.unsound}")
     findings.require(max(seen.ready) <= ready_limit, f"ready after {max(seen.ready):.2f} s")
 
 
-SCENARIO = Scenario("kills", "kill -9 while statuses are set over SQLite", run, limit=PATIENCE + 60)
+SCENARIO = Scenario("kills", "kill -9 while statuses are set over SQLite", run, limit=2 * PATIENCE + 60)
