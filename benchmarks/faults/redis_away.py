@@ -3,7 +3,8 @@
 Everything is real: redis-server with its append-only file, `python -m fingertrio` three times, and the doors that
 people use. What has to hold in each round:
 
-- while Redis is away every node answers what it answered before, says that this is stale, and refuses to set anything;
+- while Redis is away every node answers what it answered before, says in a full answer (/W) that this is stale, and
+  refuses to set anything;
 - at most five seconds after it is back, a status can be set at one node, every other one shows it, and all of them
   follow the changes again, so that live feeds tell;
 - nothing that was acknowledged is lost, and nothing stale is shown afterwards as if it were not.
@@ -70,14 +71,25 @@ class FaultError(Exception):
 
 @dataclass
 class Seen:
-    """Seconds, of each round: until a set was refused; from Redis's return until all was as before, step by step."""
+    """What was seen.
+
+    `refused` to `fresh` are seconds, of each round: until a set was refused; from Redis's return until all was as
+    before, step by step.
+
+    Attributes:
+        statuses: bare statuses that were answered while Redis was away, each as before. Such an answer has no place
+            to say that it is stale.
+        said_stale: full answers (/W) that said so then: one of each node in each round.
+        sightings: seconds from a set's OK until another node answered it.
+    """
 
     refused: list[float] = field(default_factory=list)
     taken: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
     followed: list[float] = field(default_factory=list)
     fresh: list[float] = field(default_factory=list)
-    answers_meanwhile: int = 0
+    statuses: int = 0
+    said_stale: int = 0
     sightings: list[float] = field(default_factory=list)
 
 
@@ -134,16 +146,17 @@ def _follows(node: Node) -> bool:
 
 
 async def look_while_away(nodes: Sequence[Node], status: str, number: int, seen: Seen) -> None:
-    """Everybody answers as before, and says soon that it is stale."""
+    """Everybody answers as before, and says soon, where it is asked for more than the status, that this is stale."""
     for _ in range(5):
         for node in nodes:
             if (answer := await ask(node)) != status:
                 raise FaultError(f"round {number}: {node.name} answered {answer!r} while Redis was away")
-            seen.answers_meanwhile += 1
+            seen.statuses += 1
         await trio.sleep(0.1)
     for node in nodes:
         if not await until(partial(is_stale, node), AGE_LIMIT):
             raise FaultError(f"round {number}: {node.name} does not say that its answers are stale")
+        seen.said_stale += 1
 
 
 async def one_round(redis: RedisServer, nodes: list[Node], number: int, seen: Seen) -> None:
@@ -236,7 +249,10 @@ async def run(scale: Scale, findings: Findings) -> None:
         except (FaultError, trio.TooSlowError) as error:
             findings.require(False, str(error) or "a node did not come back in time")
             return
-    findings.figure(f"{seen.answers_meanwhile} answers while it was away, as before and said to be stale")
+    findings.figure(
+        f"while it was away: {seen.statuses} statuses asked for, each as before; {seen.said_stale} full answers (/W), "
+        "one of each node in each round, said to be stale"
+    )
     findings.figure(f"a set refused after at most {max(seen.refused) * 1000:.0f} ms")
     for what, times in (
         ("a set is taken", seen.taken),
