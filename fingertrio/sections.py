@@ -117,12 +117,17 @@ def _to_proxy(value: object) -> object:
 Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_network)], ...]
 
 
+# A second: about one a day. Whoever is refused is told how many seconds to wait, so there has to be such a number; a
+# mistyped 1e-310 gives none.
+_SELDOMEST = 0.00001
+
+
 class LimitsSection(Section):
     """[limits]: how often one address (IPv6: one /64) may ask, each door counted apart."""
 
-    queries: Number = Field(50.0, gt=0, description="queries a second, for ever")
+    queries: Number = Field(50.0, ge=_SELDOMEST, description="queries a second, for ever")
     query_burst: Number = Field(500.0, ge=1, description="queries at once, after a silence")
-    writes: Number = Field(2.0, gt=0, description="statuses set a second, for ever")
+    writes: Number = Field(2.0, ge=_SELDOMEST, description="statuses set a second, for ever")
     write_burst: Number = Field(60.0, ge=1, description="statuses set at once, after a silence")
     exempt: Networks = Field(
         (ip_network("127.0.0.0/8"), ip_network("::1/128")), description="addresses that are not limited"

@@ -1,5 +1,6 @@
 """Configuration: what is read, and what an operator is told when it cannot be."""
 
+import math
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from fingertrio.config import DEFAULT, load_config
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import Address
+from fingertrio.net.limits import RateLimiter
 
 ROOT = Path(__file__).parent.parent
 
@@ -184,6 +186,10 @@ def test_a_mistake_is_named_with_its_file_its_key_and_what_was_expected(write, t
         ("service", "grace = true", "a number"),
         ("service", "cache_size = 10.0", "an integer"),
         ("service", "deadline = 0", "a number greater than 0"),
+        ("limits", "queries = 1e-310", "a number greater than or equal to 0.00001"),
+        ("limits", "writes = 0", "a number greater than or equal to 0.00001"),
+        ("limits", "queries = nan", "a number greater than or equal to 0.00001"),
+        ("limits", "query_burst = 0.5", "a number greater than or equal to 1"),
         ("admin", 'max_connections = "7"', "an integer"),
         ("admin", "max_connections = true", "an integer"),
         ("admin", "allow_public = 0", "a boolean, true or false"),
@@ -193,6 +199,16 @@ def test_a_mistake_is_named_with_its_file_its_key_and_what_was_expected(write, t
 def test_a_value_of_another_type_is_a_mistake_however_it_might_be_read(write, section, line, expected):
     message = mistake(write(f'[backend]\nuse = "memory"\n[{section}]\n{line}\n'))
     assert message.endswith(f"[{section}] {line.split()[0]}: expected {expected}")
+
+
+@pytest.mark.parametrize("key", ["queries", "writes"])
+def test_whoever_is_limited_can_be_told_for_how_many_seconds(write, key):
+    path = write(f'[backend]\nuse = "memory"\n[limits]\n{key} = 1e-5\n')
+    limits = load_config(path, {}).limits
+    limiter = RateLimiter(rate=getattr(limits, key), burst=1)
+    assert limiter.allow("192.0.2.1", 0.0)
+    assert not limiter.allow("192.0.2.1", 0.0)
+    assert 86_400 < math.ceil(limiter.wait("192.0.2.1", 0.0)) <= 100_000
 
 
 def test_an_integer_is_a_number(write):
