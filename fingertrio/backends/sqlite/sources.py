@@ -78,12 +78,18 @@ Reading = Iterator[tuple[Record | Bad | None, int]]
 def open_source(path: Path) -> tuple[int, Reading]:
     """The size of the source at `path` and what it says. The kind of source is told by what is there.
 
+    A file is read more than once (`_read_file`), which takes a regular one. Anything else is not even opened: a FIFO
+    would make us wait, a device might never end.
+
     Raises:
         OSError: it cannot be read.
+        ValueError: it is neither a regular file nor a directory.
     """
     if path.is_dir():
         names = sorted(os.fsencode(entry.name) for entry in os.scandir(path) if not entry.name.startswith("."))
         return len(names), _read_plans(path, names)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is neither a regular file nor a directory")
     file = path.open("rb")
     return os.fstat(file.fileno()).st_size, _read_file(path, file)
 

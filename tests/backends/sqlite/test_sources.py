@@ -81,6 +81,20 @@ def test_plans_are_files_called_as_their_users(tmp_path: Path) -> None:
     assert not bad
 
 
+def test_what_might_never_end_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (Path("/dev/zero"), tmp_path / "fifo", tmp_path / "link"):
+        with pytest.raises(ValueError, match=f"^{path} is neither a regular file nor a directory$"):
+            open_source(path)
+
+
+def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("moshez: Happy and well\n")
+    (tmp_path / "link").symlink_to("users")
+    assert [record.login for record in read(tmp_path / "link")[0]] == ["moshez"]
+
+
 def test_what_is_no_plan_is_named_and_not_opened(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "empty").touch()
