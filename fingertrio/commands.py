@@ -200,14 +200,18 @@ def _list(plugins: Iterable[Plugin[Any] | ConfigError]) -> None:
         if isinstance(plugin, ConfigError):
             click.secho(f"{plugin}\n", fg="red", err=True)
             continue
-        click.echo(click.style(plugin.name, bold=True) + click.style(f"  ({plugin.package})", dim=True))
-        if summary := plugin.summary():
+        click.echo(
+            click.style(clean_line(plugin.name), bold=True) + click.style(f"  ({clean_line(plugin.package)})", dim=True)
+        )
+        if summary := clean_line(plugin.summary()):
             click.echo(click.wrap_text(summary, 100, "  ", "  "))
         for option in plugin.options():
             default = "required" if option.default is None else f"default {option.default}"
-            click.echo(f"    {click.style(option.name, fg='cyan')}  {option.kind}, {default}")
-            if option.description:
-                click.echo(click.wrap_text(option.description, 100, "        ", "        "))
+            click.echo(
+                f"    {click.style(clean_line(option.name), fg='cyan')}  {clean_line(f'{option.kind}, {default}')}"
+            )
+            if description := clean_line(option.description):
+                click.echo(click.wrap_text(description, 100, "        ", "        "))
         click.echo()
 
 
