@@ -26,6 +26,7 @@ from benchmarks.faults import (
     endings,
     failing_tasks,
     fuzz,
+    http2_flood,
     killers,
     kills,
     random_lines,
@@ -45,6 +46,7 @@ SCENARIOS: Sequence[Scenario] = tuple(
     for module in (
         killers,
         slow_readers,
+        http2_flood,
         endings,
         crowd,
         caps,

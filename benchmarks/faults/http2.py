@@ -1,13 +1,32 @@
-"""The little HTTP/2 that an unfriendly client needs: the first bytes of a connection with one request."""
+"""The little HTTP/2 that an unfriendly client needs: the first bytes of a connection, and requests."""
 
 from __future__ import annotations
 
 import hpack
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
-from fingertrio.frontends.web.protocols import PREFACE
+from fingertrio.frontends.web.http2 import PREFACE
 
-START = PREFACE + SettingsFrame(0).serialize()
+
+def start(**settings: int) -> bytes:
+    """Preface and settings, by their names in hyperframe."""
+    values = {getattr(SettingsFrame, name): value for name, value in settings.items()}
+    return PREFACE + SettingsFrame(0, settings=values).serialize()
+
+
+START = start()
+
+
+class Requests:
+    """Requests of one connection, as short as its table of headers makes them (RFC 7541)."""
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+
+    def get(self, stream: int, path: str) -> bytes:
+        """A HEADERS frame, and all there is of the request."""
+        fields = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", path)]
+        return HeadersFrame(stream, self._encoder.encode(fields), flags=["END_HEADERS", "END_STREAM"]).serialize()
 
 
 def headers(stream: int = 1, *, end: bool = True, **changes: bytes | None) -> bytes:

@@ -18,7 +18,7 @@ from benchmarks.faults.irc import Asker, asking_the_bot, ircd
 from benchmarks.faults.program import Program, running, sections
 from benchmarks.faults.scenario import Findings, NotHere, Scale, Scenario
 from benchmarks.faults.watch import every_probe, watching
-from fingertrio.frontends.web.protocols import PREFACE
+from fingertrio.frontends.web.http2 import PREFACE
 from tests.frontends.web.test_protocols import ENDED_STOCK_HYPERCORN
 
 SEED = 1288

@@ -6,7 +6,7 @@ import trio
 
 from benchmarks.faults.backends import HUGE
 from benchmarks.faults.clients import dial, request, websocket
-from benchmarks.faults.http2 import http2_request
+from benchmarks.faults.http2 import headers, http2_request, start
 from benchmarks.faults.program import running, sections
 from benchmarks.faults.scenario import Findings, Scale, Scenario
 
@@ -21,6 +21,7 @@ _ASK = {
     "HTTP/1.1": ("http", request(f"/{HUGE}")),
     "HTTP/1.1, pipelining": ("http", request(f"/api/users/{HUGE}", "Connection: keep-alive") * 3),
     "HTTP/2": ("http", http2_request(f"/{HUGE}")),
+    "HTTP/2 with a window that stays shut": ("http", start(INITIAL_WINDOW_SIZE=0) + headers(path=f"/{HUGE}".encode())),
     "the live feed": ("http", websocket(f"/api/watch?user={HUGE}&snapshot=1")),
 }
 

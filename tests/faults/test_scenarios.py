@@ -16,6 +16,7 @@ from benchmarks.faults import (
     descriptors,
     endings,
     failing_tasks,
+    http2_flood,
     killers,
     random_lines,
     redis_away,
@@ -52,7 +53,7 @@ async def test_the_program_survives(scenario: ModuleType, program: Program) -> N
 
 
 @pytest.mark.parametrize(
-    "scenario", [slow_readers, caps, blackhole, blocked, failing_tasks, restart, redis_away], ids=name
+    "scenario", [slow_readers, http2_flood, caps, blackhole, blocked, failing_tasks, restart, redis_away], ids=name
 )
 async def test_a_program_of_its_own_survives(scenario: ModuleType) -> None:
     findings = Findings()

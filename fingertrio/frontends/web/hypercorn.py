@@ -35,7 +35,7 @@ _HANDSHAKE = 10.0
 # Bytes of a request's line and headers. Browsers send one or two kilobytes; cookies, which make more, we have none.
 _HEADER_LIMIT = 16 * 1024
 
-# Streams that one HTTP/2 client may have open at once. A page of ours takes three requests.
+# Streams that an HTTP/2 client may have open before it knows how many there may be (`http2`); more end its connection.
 _STREAMS = 32
 
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Hypercorn's two protocols, HTTP/1.1 and HTTP/2, made strict about what they take and exact about how they end.
+"""Hypercorn's HTTP/1.1, made strict about what it takes and exact about how it ends; `http2` does so for the other.
 
 Neither touches a socket: bytes come in by `handle`, answers leave by the `send` that they are given, and requests are
 run in the connection's task group. What Hypercorn 0.18 leaves open is closed here, at the edge where a request becomes
@@ -11,32 +11,21 @@ visible, so that nothing behind it has to think of it:
   so. h2c was deprecated by RFC 9113 section 3.1. Hypercorn's WebSockets accept compression, and with it bombs, and say
   little of why they end: ours are an HTTP request like any other, which finds an `Upgrade` in its scope. An application
   that wants it puts a `Session` there and answers 101; the connection is the session's from then on.
-- PRIORITY frames are ignored (deprecated by RFC 9113 section 5.3): they cost memory before any request.
-- One bad HTTP/2 request ends its stream and not its connection, and a late DATA frame ends nothing.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-import h2.events
-import h2.exceptions
 import h11
 import trio
-from h2.connection import ConnectionState
-from h2.errors import ErrorCodes
-from hypercorn.events import Closed, Event, Updated
-from hypercorn.protocol.events import EndBody, Response, StreamClosed
+from hypercorn.events import Event
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState as RequestState
 from hypercorn.typing import Scope
-
-# How an HTTP/2 client opens a connection, with or without TLS (RFC 9113 section 3.4).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
@@ -170,81 +159,3 @@ class Http1(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         self.connection_state = RequestState({"upgrade": self.connection.upgrade})
         await super()._create_stream(request)
-
-
-class Http2(H2Protocol):
-    """HTTP/2."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._endings: dict[int, trio.Event] = {}
-
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        if isinstance(event, Closed):
-            # Whoever waits for the peer's window waits for nothing now, and is past hearing of it (`exchange`).
-            for buffer in self.stream_buffers.values():
-                await buffer.close()
-            for ending in self._endings.values():
-                ending.set()
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, StreamClosed):
-            self._reset_unfinished(event.stream_id)
-        await super().stream_send(event)
-        if isinstance(event, EndBody) and not self.closed and event.stream_id in self.stream_buffers:
-            # Its last bytes have been taken, but END_STREAM has not been sent; a GOAWAY now would forbid it for ever.
-            self._endings[event.stream_id] = trio.Event()
-            await self._endings[event.stream_id].wait()
-
-    async def say_goodbye(self) -> None:
-        """Tell the peer that we close (RFC 9113 section 6.8), unless one of us has said so."""
-        if self.connection.state_machine.state is not ConnectionState.CLOSED:
-            self.connection.close_connection()
-            await self._flush()
-
-    async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        for event in events:
-            if not self._disposes_of(event):
-                await super()._handle_events([event])
-            if isinstance(event, h2.events.StreamReset):  # Hypercorn forgets that this, too, can be the last one
-                await self.send(Updated(idle=self.idle))
-        await self._flush()
-
-    def _disposes_of(self, event: h2.events.Event) -> bool:
-        """Deal with what Hypercorn must not see; False: it is Hypercorn's."""
-        if isinstance(event, h2.events.RequestReceived):
-            if self.context.terminated.is_set():
-                self._reset(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked elsewhere
-                return True
-            if not is_proper(event.headers):
-                self._reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-                return True
-            return False
-        if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-            # Answered before its body had come: let it go by, without letting the connection's window run dry.
-            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            return True
-        return isinstance(event, h2.events.PriorityUpdated)
-
-    async def _send_data(self, stream_id: int) -> None:
-        await super()._send_data(stream_id)
-        if stream_id not in self.stream_buffers and stream_id in self._endings:
-            self._endings.pop(stream_id).set()
-
-    def _reset_unfinished(self, stream_id: int) -> None:
-        """An answer that was given up must not look like one that is still coming."""
-        buffer = self.stream_buffers.get(stream_id)
-        if buffer is not None and not buffer.complete:
-            self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
-
-    def _reset(self, stream_id: int, reason: ErrorCodes) -> None:
-        with suppress(h2.exceptions.ProtocolError):  # they have closed it, or the connection, in the meantime
-            self.connection.reset_stream(stream_id, reason)
-
-
-def is_proper(headers: list[Any]) -> bool:
-    """Whether an HTTP/2 request has a method other than CONNECT and a path, both ASCII."""
-    pseudo = {name: value for name, value in headers if name in {b":method", b":path"}}
-    method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
-    return method not in {b"", b"CONNECT"} and path.startswith(b"/") and (method + path).isascii()

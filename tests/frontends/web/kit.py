@@ -17,8 +17,8 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 
 from fingertrio.backend import Backend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
+from fingertrio.frontends.web.http2 import PREFACE
 from fingertrio.frontends.web.live import LivePolicy
-from fingertrio.frontends.web.protocols import PREFACE
 from fingertrio.frontends.web.tls import make_tls_context
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
@@ -77,6 +77,14 @@ class Site:
         """Wait until no connection is open."""
         with trio.fail_after(seconds):
             await self.observer.empty.wait()
+
+
+async def assert_unharmed(site: Site) -> None:
+    """It serves, and its log tells of no failure."""
+    assert b"Happy and well" in await site.get()
+    assert not site.returned.is_set()
+    assert "http_connection_failed" not in site.log.getvalue()
+    assert '"level": "error"' not in site.log.getvalue()
 
 
 class Client:

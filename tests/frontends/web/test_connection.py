@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 import trio
 import trio.testing
 from h2.errors import ErrorCodes
+from hypercorn.app_wrappers import ASGIWrapper
 from hyperframe.frame import GoAwayFrame, RstStreamFrame, WindowUpdateFrame
 from trio.testing import MockClock
 
+from fingertrio.frontends.web.connection import Traffic
+from fingertrio.frontends.web.hypercorn import make_config
 from fingertrio.frontends.web.protocols import Http1
+from fingertrio.observe import Observer
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
 
@@ -241,14 +246,27 @@ async def test_an_http2_answer_that_nobody_takes_ends_with_its_connection(path: 
         await site.empty()
 
 
-async def test_an_http2_answer_that_nobody_takes_is_reset_in_the_end(autojump_clock: MockClock) -> None:
-    async with serving() as site, await site.connect() as client:
+async def test_an_http2_answer_that_is_never_done_is_reset_in_the_end(autojump_clock: MockClock) -> None:
+    """It is read fast enough for its connection, but not for Quart."""
+    async with serving(BIG, keep_alive=40) as site, await site.connect() as client:
         browser = Http2Client(client)
-        await browser.start(INITIAL_WINDOW_SIZE=10)
-        await client.send(browser.request(1) + browser.request(3, pseudo={"method": b"HEAD"}))
-        frame = await browser.wait_for(RstStreamFrame, 1)
+        await browser.start(INITIAL_WINDOW_SIZE=2**16 - 1)
+        more = b"".join(WindowUpdateFrame(stream, window_increment=2**16).serialize() for stream in (0, 1))
+        await client.send(browser.request(1, pseudo={"path": b"/big"}) + browser.request(3, pseudo={"method": b"HEAD"}))
+        async with trio.open_nursery() as nursery:
+
+            async def take_slowly() -> None:
+                while True:
+                    await trio.sleep(25)
+                    await client.send(more)
+
+            nursery.start_soon(take_slowly)
+            frame = await browser.wait_for(RstStreamFrame, 1)
+            nursery.cancel_scope.cancel()
         assert frame.error_code == ErrorCodes.INTERNAL_ERROR
         assert browser.statuses == {1: 200, 3: 200}
+        # What was to be sent is forgotten: it is an idle connection now, and no slow reader.
+        assert (await browser.wait_for(GoAwayFrame, 0)).error_code == 0
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -317,3 +335,27 @@ async def test_what_a_protocol_raises_ends_its_connection_and_is_one_line_in_the
         assert len(lines) == 1
         assert "LookupError: nobody thought of this" in lines[0]
         assert "Traceback" not in lines[0]
+
+
+async def nobody(*_args: Any) -> None:
+    """An application that is never asked."""
+
+
+async def test_of_connections_with_more_to_be_dealt_with_each_round_of_the_loop_takes_one() -> None:
+    observer = Observer()
+    traffic = Traffic(ASGIWrapper(nobody), make_config(observer, 5), "http", observer)
+    rounds = 0
+    passed_in: list[int] = []
+
+    async def connection() -> None:
+        await traffic.wait_for_turn()
+        passed_in.append(rounds)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(connection)
+        while len(passed_in) < 20:
+            rounds += 1
+            await trio.lowlevel.checkpoint()
+    # Trio shuffles the tasks of a round, so that two who pass in two rounds may see the same number.
+    assert max(Counter(passed_in).values()) <= 2

@@ -17,7 +17,7 @@ from hyperframe.frame import GoAwayFrame, SettingsFrame
 from trio.testing import MockClock
 
 from fingertrio.frontends.web.frontend import WebFrontend
-from fingertrio.frontends.web.protocols import PREFACE
+from fingertrio.frontends.web.http2 import PREFACE
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
