@@ -34,10 +34,9 @@ from hypercorn.protocol.h2 import H2Protocol
 # How a client opens a connection, with or without TLS (RFC 9113 section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Answers at work on one connection. A page of ours takes three requests, and each of them may be a list of a megabyte.
-# RFC 9113 section 5.1.2 would have a hundred, for those who do much at once: they open another connection, and there
-# the limits for connections count them.
-_AT_WORK = 4
+# Streams that h2 lets a client open before it ends the connection. It must be more than the client is told: what it
+# sends before it has heard of that is to be refused, not punished. Clients believe in a hundred until then.
+_TOLERATED = 100
 
 # Bytes of an answer that are copied at once: a frame of the usual size, and less than makes Hypercorn's buffer wait.
 _PIECE = 16384
@@ -68,12 +67,11 @@ class Http2(H2Protocol):
         self._sending = trio.CancelScope()  # its deadline is when something must have been taken
         self._taken = 0  # bytes, since that deadline was set
 
-    async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
-        await super().initiate(headers, settings)
-        # h2 ends the connection of whoever has too much open. It may only do so once they can know what is too much,
-        # and goes by this number when they have acknowledged it; until then, by the one in the configuration.
-        self.connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: _AT_WORK})
-        await self._flush()
+    async def initiate(self, *upgraded: Any) -> None:
+        await super().initiate(*upgraded)
+        settings = self.connection.local_settings  # the client has been sent those that this was made with
+        settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _TOLERATED
+        settings.acknowledge()
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)
@@ -136,7 +134,7 @@ class Http2(H2Protocol):
                 ErrorCodes.PROTOCOL_ERROR
                 if not is_proper(event.headers)
                 else ErrorCodes.REFUSED_STREAM  # it may be asked again
-                if self._at_work >= _AT_WORK
+                if self._at_work >= self.config.h2_max_concurrent_streams
                 else None
             )
             if refusal is not None:

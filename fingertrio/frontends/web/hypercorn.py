@@ -35,8 +35,10 @@ _HANDSHAKE = 10.0
 # Bytes of a request's line and headers. Browsers send one or two kilobytes; cookies, which make more, we have none.
 _HEADER_LIMIT = 16 * 1024
 
-# Streams that an HTTP/2 client may have open before it knows how many there may be (`http2`); more end its connection.
-_STREAMS = 32
+# Answers at work on one HTTP/2 connection. A page of ours takes three requests, and each may be a list of a megabyte.
+# RFC 9113 section 5.1.2 would have a hundred, for those who do much at once: they open another connection, and there
+# the limits for connections count them.
+_STREAMS = 4
 
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
