@@ -94,7 +94,7 @@ def test_by_default_statuses_last_in_the_users_state_directory(tmp_path):
 
 
 def test_a_client_that_says_nothing_and_one_that_does_not_read_do_not_hold_the_exit():
-    with serving() as (process, addresses):
+    with serving(environ=ANY_PORTS | {"FINGERTRIO_SERVICE__GRACE": "1"}) as (process, addresses):
         held = []
         for door in ("finger", "setter", "http"):
             host, _, port = addresses[door].removeprefix("http://").rpartition(":")
@@ -103,7 +103,7 @@ def test_a_client_that_says_nothing_and_one_that_does_not_read_do_not_hold_the_e
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert time.monotonic() - started < 5.0 + 1.0  # grace and a second
+        assert time.monotonic() - started < 1.0 + 1.0  # grace and a second
         for sock in held:
             sock.close()
 
@@ -402,6 +402,6 @@ def test_it_is_ready_soon_after_its_imports_are(request):
             process.wait(10)
         return took
 
-    pairs = [(imports(), ready()) for _ in range(7)]
-    ratio = sorted(ready / imports for imports, ready in pairs)[3]
+    pairs = [(imports(), ready()) for _ in range(5)]
+    ratio = sorted(ready / imports for imports, ready in pairs)[2]
     assert ratio < 1.5, f"{ratio:.2f} times the imports"
