@@ -490,19 +490,19 @@ async def test_answers_that_may_be_out_of_date_say_so_but_where_the_status_stand
         assert (await FingerAnswers(service, FingerPolicy(ambiguous=True)).fetch(b"mosh\r\n")).payload.endswith(note)
 
 
+async def ask_for_the_list(answers: FingerAnswers, payloads: list[bytes]) -> None:
+    payloads.append((await answers.fetch(b"\r\n")).payload)
+
+
 async def test_those_who_ask_for_the_list_together_have_it_collected_once():
     backend = FakeBackend({f"user{number}": "x" for number in range(50)})
     async with FingerService.open(backend) as service:
         answers = FingerAnswers(service, FingerPolicy())
         payloads: list[bytes] = []
-
-        async def collect() -> None:
-            payloads.append((await answers.fetch(b"\r\n")).payload)
-
         backend.hold()
         async with trio.open_nursery() as nursery:
             for _ in range(20):
-                nursery.start_soon(collect)
+                nursery.start_soon(ask_for_the_list, answers, payloads)
             await trio.testing.wait_all_tasks_blocked()
             backend.release()
         assert len(set(payloads)) == 1
@@ -520,14 +520,10 @@ async def test_a_list_that_cannot_be_collected_fails_for_all_who_wait_at_once_an
     async with FingerService.open(backend) as service:
         answers = FingerAnswers(service, FingerPolicy())
         payloads: list[bytes] = []
-
-        async def collect() -> None:
-            payloads.append((await answers.fetch(b"\r\n")).payload)
-
         backend.hold()
         async with trio.open_nursery() as nursery:
             for _ in range(2):
-                nursery.start_soon(collect)
+                nursery.start_soon(ask_for_the_list, answers, payloads)
                 await trio.testing.wait_all_tasks_blocked()
             backend.failure = BackendError("Gone fishing")
             backend.release()
@@ -541,11 +537,11 @@ async def test_a_list_that_cannot_be_collected_fails_for_all_who_wait_at_once_an
 
             async def collect_first() -> None:
                 with first:
-                    await collect()
+                    await ask_for_the_list(answers, payloads)
 
             nursery.start_soon(collect_first)
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(collect)
+            nursery.start_soon(ask_for_the_list, answers, payloads)
             await trio.testing.wait_all_tasks_blocked()
             first.cancel()
             await trio.testing.wait_all_tasks_blocked()
