@@ -402,6 +402,6 @@ def test_it_is_ready_soon_after_its_imports_are(request):
             process.wait(10)
         return took
 
-    pairs = [(imports(), ready()) for _ in range(5)]
-    ratio = sorted(ready / imports for imports, ready in pairs)[2]
+    pairs = [(imports(), ready()) for _ in range(3)]
+    ratio = sorted(ready / imports for imports, ready in pairs)[1]
     assert ratio < 1.5, f"{ratio:.2f} times the imports"

@@ -180,7 +180,7 @@ async def test_calls_under_way_are_cut_off_all_at_once(server: RedisServer) -> N
 
 async def test_connections_that_are_cut_are_made_anew_however_often(server: RedisServer) -> None:
     async with open_redis(options_for(server)) as backend:
-        for number in range(6):
+        for number in range(4):
             await set_when_possible(backend, "moshez", f"Status {number}")
             assert await status_of(backend, "moshez") == f"Status {number}"
             server.command("CLIENT", "KILL", "TYPE", "normal")
