@@ -36,7 +36,7 @@ _config_option = click.option(
 
 
 # The collector looks for garbage in cycles when so many objects have been made, and Trio makes hundreds for every task
-# and leaves no cycles. Python's own numbers (700, 10, 10) cost a tenth of a query that needs a task.
+# and leaves no cycles. Python's own numbers (700, 10, 10) cost a tenth of what a set over memory costs.
 _COLLECTION = (10_000, 20, 20)
 
 

@@ -31,7 +31,7 @@ A = TypeVar("A")
 BATCH = 64
 
 # Rounds of the loop that a batch is waited for at most while each brings somebody. With 64 who set all the time this
-# makes batches of 45 instead of 22; who sets alone waits for one round, some 20 us.
+# makes batches of 57 instead of 22; who sets alone waits for one round, some 20 us.
 _ROUNDS = 8
 
 # Seconds that a batch may be at work before those who wait are told that it failed. A lock is waited for 2 s; what
