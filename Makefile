@@ -27,7 +27,7 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 	@$(if $(ARGS),,$(BIN)/python -m benchmarks.setter)
 
 faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
-	@$(BIN)/python -m benchmarks.faults $(ARGS)
+	@$(BIN)/python -m faults $(ARGS)
 
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
@@ -61,9 +61,9 @@ $(VENV)/.measures: $(VENV)/.develops benchmarks/requirements.txt
 	@$(INSTALL) --requirement benchmarks/requirements.txt
 	@touch $@
 
-$(VENV)/.breaks: $(VENV)/.develops benchmarks/requirements-faults.txt
+$(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@echo "installing the fuzzer into $(VENV) ..."
-	@$(INSTALL) --requirement benchmarks/requirements-faults.txt
+	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
 .PHONY: help run test check bench faults lock clean

@@ -1,6 +1,6 @@
 """The units and configurations in conf/: hardened as docs/operating.md says, and fitting together.
 
-What only a running systemd shows is not here: benchmarks/faults/under_systemd.sh boots one.
+What only a running systemd shows is not here: faults/under_systemd.sh boots one.
 """
 
 import configparser

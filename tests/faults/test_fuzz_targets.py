@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.faults.fuzz_targets import SEEDS, TARGETS
+from faults.fuzz_targets import SEEDS, TARGETS
 
 TRIES = 200
 
@@ -25,6 +25,6 @@ def test_holds_for_its_seeds_and_for_what_is_near_them(name: str) -> None:
 
 
 def test_a_bug_in_a_parser_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.faults.fuzz_targets.parse_query", lambda line: line[1000])
+    monkeypatch.setattr("faults.fuzz_targets.parse_query", lambda line: line[1000])
     with pytest.raises(IndexError):
         TARGETS["finger"](b"moshez\r\n")

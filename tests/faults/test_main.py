@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from benchmarks.faults.__main__ import SCENARIOS, main
-from benchmarks.faults.scenario import Findings, NotHere, Scale, Scenario
+from faults.__main__ import SCENARIOS, main
+from faults.scenario import Findings, NotHere, Scale, Scenario
 
 
 async def holds(scale: Scale, findings: Findings) -> None:

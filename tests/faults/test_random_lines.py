@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.faults.random_lines import finger_line, is_finger_answer, is_setter_answer, setter_lines
+from faults.random_lines import finger_line, is_finger_answer, is_setter_answer, setter_lines
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import trio
 
-from benchmarks.faults import (
+from faults import (
     blackhole,
     blocked,
     caps,
@@ -26,9 +26,9 @@ from benchmarks.faults import (
     soak,
     xml,
 )
-from benchmarks.faults.endings import KEEP_ALIVE
-from benchmarks.faults.program import Program, running, sections
-from benchmarks.faults.scenario import SHORT, Findings, NotHere
+from faults.endings import KEEP_ALIVE
+from faults.program import Program, running, sections
+from faults.scenario import SHORT, Findings, NotHere
 
 LIMIT = 30  # seconds for one of them; they take one or two
 

@@ -6,9 +6,9 @@ from itertools import cycle
 
 import trio
 
-from benchmarks.faults.prober import Probe
-from benchmarks.faults.scenario import Findings
-from benchmarks.faults.watch import Watch, watching
+from faults.prober import Probe
+from faults.scenario import Findings
+from faults.watch import Watch, watching
 
 
 async def watched(*answers: bytes) -> tuple[Watch, Findings]:

@@ -1,4 +1,4 @@
-"""Real Redis servers for tests and for benchmarks/faults/redis_away.py: each a process of its own, ended by its pid."""
+"""Real Redis servers for tests and for faults/redis_away.py: each a process of its own, ended by its pid."""
 
 from __future__ import annotations
 

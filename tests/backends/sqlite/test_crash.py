@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.chains import damage
-from benchmarks.faults.kills import (
+from faults.chains import damage
+from faults.kills import (
     FEW,
     READY_LIMIT,
     Campaign,
@@ -20,7 +20,7 @@ from benchmarks.faults.kills import (
     number_in,
     status_of,
 )
-from benchmarks.faults.scenario import SHORT, Findings
+from faults.scenario import SHORT, Findings
 from fingertrio.backends.sqlite.rows import Retention
 from tests.backends.sqlite.kit import Clock, opened, put
 

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from benchmarks.faults.clients import BIND_ADDRESS_NO_PORT, addresses
-from benchmarks.faults.program import Program, running
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import http_probe, watching
 from benchmarks.harness import Cores, pinned
+from faults.clients import BIND_ADDRESS_NO_PORT, addresses
+from faults.program import Program, running
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import http_probe, watching
 
 SEED = 1288
 _AT_ONCE = 64

@@ -2,8 +2,8 @@
 # Boots systemd in namespaces of its own over an overlay of this machine's /, installs fingertrio there by the very
 # commands of docs/operating.md, and breaks it while clients ask. Nothing of the machine changes and nothing is left.
 #
-#     benchmarks/faults/under_systemd.sh          # as root, 40 seconds; status 0: every promise was kept
-#     benchmarks/faults/under_systemd.sh bash     # a shell in there instead
+#     faults/under_systemd.sh          # as root, 40 seconds; status 0: every promise was kept
+#     faults/under_systemd.sh bash     # a shell in there instead
 #
 # Needs cgroup2, overlayfs, Debian's systemd, python3-venv and iproute2. Only pip uses the machine's network.
 set -eu
@@ -45,7 +45,7 @@ boot() {
     mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts; ln -s pts/ptmx dev/ptmx
     mount -t proc proc proc; ln -s /proc/self/fd dev/fd
     chroot . /usr/bin/python3 -m venv --clear /opt/fingertrio
-    chroot . /opt/fingertrio/bin/pip install -q "${self%/benchmarks/*}"
+    chroot . /opt/fingertrio/bin/pip install -q "${self%/faults/*}"
     # What fingertrio does not need stays away, above all what would set up the kernel; that is read-only besides.
     : >etc/fstab; rm -rf etc/systemd/system/*.wants etc/systemd/system/*.service usr/lib/systemd/system-generators/*
     rm -f usr/lib/systemd/system/{getty.target,systemd-{sysctl,modules-load,udevd,udev-trigger,logind,binfmt}.service}

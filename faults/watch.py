@@ -15,11 +15,11 @@ from dataclasses import asdict
 
 import trio
 
-from benchmarks.faults.clients import request
-from benchmarks.faults.prober import Probe, Seen
-from benchmarks.faults.program import STATUS, USER, Program
-from benchmarks.faults.scenario import Findings
 from benchmarks.harness import ROOT, BenchmarkError
+from faults.clients import request
+from faults.prober import Probe, Seen
+from faults.program import STATUS, USER, Program
+from faults.scenario import Findings
 
 _PATIENCE = 20.0  # seconds for the prober to start, and for its last answers
 
@@ -78,7 +78,7 @@ async def watching(probes: Sequence[Probe]) -> AsyncIterator[Watch]:
     """
     argument = json.dumps([asdict(probe) for probe in probes])
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "benchmarks.faults.prober", argument],
+        [sys.executable, "-m", "faults.prober", argument],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,10 +6,10 @@ import time
 
 import trio
 
-from benchmarks.faults.clients import dial, exchange, request
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario, until
-from benchmarks.faults.watch import every_probe, watching
+from faults.clients import dial, exchange, request
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario, until
+from faults.watch import every_probe, watching
 from fingertrio.frontends.finger import TOO_MANY as FINGER_REFUSAL
 from fingertrio.frontends.setter import TOO_MANY as SETTER_REFUSAL
 

@@ -36,9 +36,9 @@ from statistics import median
 
 import trio
 
-from benchmarks.faults.chains import damage
-from benchmarks.faults.scenario import Findings, Scale, Scenario
 from benchmarks.harness import progress
+from faults.chains import damage
+from faults.scenario import Findings, Scale, Scenario
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status

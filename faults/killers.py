@@ -12,12 +12,12 @@ import hpack
 import trio
 from hyperframe.frame import DataFrame, PriorityFrame, SettingsFrame
 
-from benchmarks.faults.clients import dial, http_status, reset
-from benchmarks.faults.http2 import START, headers
-from benchmarks.faults.irc import Asker, asking_the_bot, ircd
-from benchmarks.faults.program import Program, running, sections
-from benchmarks.faults.scenario import Findings, NotHere, Scale, Scenario
-from benchmarks.faults.watch import every_probe, watching
+from faults.clients import dial, http_status, reset
+from faults.http2 import START, headers
+from faults.irc import Asker, asking_the_bot, ircd
+from faults.program import Program, running, sections
+from faults.scenario import Findings, NotHere, Scale, Scenario
+from faults.watch import every_probe, watching
 from fingertrio.frontends.web.http2 import PREFACE
 from tests.frontends.web.test_protocols import ENDED_STOCK_HYPERCORN
 

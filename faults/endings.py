@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from benchmarks.faults.clients import dial, exchange, read_all, request
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
+from faults.clients import dial, exchange, read_all, request
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario
 
 KEEP_ALIVE = 1.0  # seconds; configured, so that nobody has to wait for five
 _LATE = 0.5  # seconds that the program may be late with a close

@@ -1,6 +1,6 @@
 """The program, with a saboteur in each supervised task: told so, it raises there.
 
-    SABOTAGE=DIRECTORY python -m benchmarks.faults.sabotaged serve --config FILE
+    SABOTAGE=DIRECTORY python -m faults.sabotaged serve --config FILE
 
 Each task that runs has a datagram socket DIRECTORY/TASK, and whoever sends something there makes the task fail. The
 socket is gone while the task is down. SABOTAGE_POLICY holds, as JSON, how failed tasks come back, where that is not to

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import trio
 
-from benchmarks.faults.backends import HUGE
-from benchmarks.faults.clients import addresses, dial, request, reset, websocket
-from benchmarks.faults.http2 import http2_request
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
+from faults.backends import HUGE
+from faults.clients import addresses, dial, request, reset, websocket
+from faults.http2 import http2_request
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario
 
 _HUGE = 3 * 1024 * 1024  # bytes: more than Linux takes for a client that reads nothing
 _LONG = 200_000  # bytes: more than an HTTP/2 client lets anybody send unasked

@@ -1,6 +1,6 @@
 """`make faults`: do to the program what it must survive, and print one table of how it did.
 
-    python -m benchmarks.faults [--short] [--soak] [NAME ...]
+    python -m faults [--short] [--soak] [NAME ...]
 
 The table goes to standard output, progress to standard error. The exit status is 1 if anything did not hold, or could
 not be carried out; what this machine lacks a program for is said, and is no failure.
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import trio
 
-from benchmarks.faults import (
+from benchmarks.harness import progress
+from benchmarks.report import Machine
+from faults import (
     blackhole,
     blocked,
     caps,
@@ -37,9 +39,7 @@ from benchmarks.faults import (
     soak,
     xml,
 )
-from benchmarks.faults.scenario import SHORT, Findings, NotHere, Scale, Scenario
-from benchmarks.harness import progress
-from benchmarks.report import Machine
+from faults.scenario import SHORT, Findings, NotHere, Scale, Scenario
 
 SCENARIOS: Sequence[Scenario] = tuple(
     module.SCENARIO
@@ -117,7 +117,7 @@ def table(rows: Sequence[Row]) -> str:
 def main(arguments: Sequence[str] | None = None, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
     """Returns the exit status."""
     known = {scenario.name: scenario for scenario in scenarios}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"by default all of: {', '.join(known)}")
     parser.add_argument("--short", action="store_true", help="with the small numbers of the tests")
     parser.add_argument("--soak", action="store_true", help=f"let the soak take {soak.FULL_SOAK:.0f} s")

@@ -12,11 +12,11 @@ import time
 
 import trio
 
-from benchmarks.faults.clients import exchange, get, http_status
-from benchmarks.faults.prober import Probe
-from benchmarks.faults.program import STATUS, USER, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario, until
-from benchmarks.faults.watch import finger_probe, http_probe, watching
+from faults.clients import exchange, get, http_status
+from faults.prober import Probe
+from faults.program import STATUS, USER, running, sections
+from faults.scenario import Findings, Scale, Scenario, until
+from faults.watch import finger_probe, http_probe, watching
 from fingertrio.backend import INTERNAL_ERROR
 
 _SLACK = 0.5  # seconds beyond the deadline

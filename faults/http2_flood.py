@@ -9,11 +9,11 @@ import trio
 from h2.errors import ErrorCodes
 from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
 
-from benchmarks.faults.clients import dial
-from benchmarks.faults.http2 import START, Requests, start
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import Watch, every_probe, watching
+from faults.clients import dial
+from faults.http2 import START, Requests, start
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import Watch, every_probe, watching
 
 _SLOWEST = 0.25  # seconds for any answer at the other doors
 _GROWTH = 50.0  # megabytes, at the peak

@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.backends import publish
-from benchmarks.faults.clients import exchange, get, http_body
-from benchmarks.faults.scenario import Findings, until
 from benchmarks.harness import BenchmarkError, Cores, Server, open_files, resident_bytes
+from faults.backends import publish
+from faults.clients import exchange, get, http_body
+from faults.scenario import Findings, until
 
 USER, STATUS = "moshez", "Happy and well"
 LISTEN = ["127.0.0.1:0"]

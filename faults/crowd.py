@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import trio
 
-from benchmarks.faults.clients import request
-from benchmarks.faults.program import USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import finger_probe, http_probe, setter_probe, watching
 from benchmarks.generator import Load, load_generator
 from benchmarks.harness import Cores, raise_file_limit
+from faults.clients import request
+from faults.program import USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import finger_probe, http_probe, setter_probe, watching
 
 # All must be there before the first of them is cut off: who does not finish a query, after ten seconds.
 _PER_SECOND = 5000

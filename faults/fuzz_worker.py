@@ -1,6 +1,6 @@
 """One target under atheris, which watches what of the code each input reaches and breeds those that reach more.
 
-python -m benchmarks.faults.fuzz_worker TARGET [libFuzzer's options]
+python -m faults.fuzz_worker TARGET [libFuzzer's options]
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # an extra without types
 
 with atheris.instrument_imports(include=["fingertrio", "h11", "xmlrpc"]):
-    from benchmarks.faults.fuzz_targets import TARGETS
+    from faults.fuzz_targets import TARGETS
 
 if __name__ == "__main__":
     _, name, *options = sys.argv

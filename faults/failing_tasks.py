@@ -10,13 +10,13 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.faults.clients import exchange, get
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario, until
-from benchmarks.faults.watch import every_probe, watching
 from benchmarks.harness import BenchmarkError
+from faults.clients import exchange, get
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario, until
+from faults.watch import every_probe, watching
 
-_LAUNCHER = ("-m", "benchmarks.faults.sabotaged")
+_LAUNCHER = ("-m", "faults.sabotaged")
 _BACK = 10.0  # seconds for a task to be back
 _HEALTHY = 0.2  # seconds after which a failure counts as the first again; sixty of them would take too long
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import trio
 
-from benchmarks.faults.backends import HUGE
-from benchmarks.faults.clients import dial, request, websocket
-from benchmarks.faults.http2 import headers, http2_request, start
-from benchmarks.faults.program import running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
+from faults.backends import HUGE
+from faults.clients import dial, request, websocket
+from faults.http2 import headers, http2_request, start
+from faults.program import running, sections
+from faults.scenario import Findings, Scale, Scenario
 
 # Bytes: twice what Linux keeps on the way to a client of loopback that does not read.
 _HUGE = 4 * 1024 * 1024

@@ -8,10 +8,10 @@ from itertools import cycle, pairwise
 
 import trio
 
-from benchmarks.faults.clients import dial, exchange, get, reset
-from benchmarks.faults.program import STATUS, USER, Program, running
-from benchmarks.faults.scenario import Findings, Scale, Scenario, until
 from benchmarks.harness import cpu_seconds, raise_file_limit
+from faults.clients import dial, exchange, get, reset
+from faults.program import STATUS, USER, Program, running
+from faults.scenario import Findings, Scale, Scenario, until
 
 _LIMIT = 256
 _RECOVERY = 1.0  # seconds

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.faults.clients import dial
-from benchmarks.faults.program import STATUS, USER
-from benchmarks.faults.scenario import Findings, NotHere
 from benchmarks.harness import BenchmarkError
+from faults.clients import dial
+from faults.program import STATUS, USER
+from faults.scenario import Findings, NotHere
 
 BOT = "fingerbot"
 

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, ExitStack
 
 import trio
 
-from benchmarks.faults.clients import request
-from benchmarks.faults.prober import Probe
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import watching
+from faults.clients import request
+from faults.prober import Probe
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import watching
 
 # What systemd does between fork and exec (sd_listen_fds(3)): the descriptors from 3 on, and whose they are.
 _AS_SYSTEMD = """

@@ -28,8 +28,8 @@ from statistics import median
 
 import trio
 
-from benchmarks.faults.scenario import Findings, NotHere, Scale, Scenario, until
 from benchmarks.harness import Cores, Server, progress
+from faults.scenario import Findings, NotHere, Scale, Scenario, until
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.wire.finger import Query

@@ -59,4 +59,4 @@ def publish(directory: Path) -> None:
     info = directory / "fingertrio_faulty-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingertrio-faulty\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[fingertrio.backends]\nfaulty = benchmarks.faults.backends:open_faulty\n")
+    (info / "entry_points.txt").write_text("[fingertrio.backends]\nfaulty = faults.backends:open_faulty\n")

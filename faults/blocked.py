@@ -6,12 +6,12 @@ import statistics
 
 import trio
 
-from benchmarks.faults.backends import BLOCKED
-from benchmarks.faults.clients import dial, reset
-from benchmarks.faults.prober import Probe
-from benchmarks.faults.program import STATUS, USER, Program, running, sections
-from benchmarks.faults.scenario import Findings, Scale, Scenario, until
-from benchmarks.faults.watch import finger_probe, http_probe, watching
+from faults.backends import BLOCKED
+from faults.clients import dial, reset
+from faults.prober import Probe
+from faults.program import STATUS, USER, Program, running, sections
+from faults.scenario import Findings, Scale, Scenario, until
+from faults.watch import finger_probe, http_probe, watching
 
 _CALLS = 60
 _RATIO = 3.0

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import trio
 
-from benchmarks.faults.clients import dial, exchange, request, reset, websocket
-from benchmarks.faults.killers import openings
-from benchmarks.faults.prober import Probe
-from benchmarks.faults.program import USER, Program, running
-from benchmarks.faults.random_lines import finger_line, setter_lines
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import finger_probe, http_probe, setter_probe, watching
+from faults.clients import dial, exchange, request, reset, websocket
+from faults.killers import openings
+from faults.prober import Probe
+from faults.program import USER, Program, running
+from faults.random_lines import finger_line, setter_lines
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import finger_probe, http_probe, setter_probe, watching
 from fingertrio.wire.xmlrpc import dump_call
 
 FULL_SOAK = 600.0  # seconds

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import trio
 
-from benchmarks.faults.clients import dial, http_body, http_status, request, reset
-from benchmarks.faults.program import Program, running
-from benchmarks.faults.scenario import Findings, Scale, Scenario
-from benchmarks.faults.watch import finger_probe, setter_probe, watching
+from faults.clients import dial, http_body, http_status, request, reset
+from faults.program import Program, running
+from faults.scenario import Findings, Scale, Scenario
+from faults.watch import finger_probe, setter_probe, watching
 from fingertrio.wire.xmlrpc import BODY_LIMIT, FaultCode, dump_call
 
 _STALL = 0.1  # seconds that the event loop may be late
