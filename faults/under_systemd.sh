@@ -8,7 +8,7 @@
 # Needs cgroup2, overlayfs, Debian's systemd, python3-venv and iproute2. Only pip uses the machine's network.
 set -eu
 self=$(realpath "$0")
-cd "$(dirname "$self")/../.."
+cd "$(dirname "$self")/.."
 
 outside() {
     work=$(mktemp -d)

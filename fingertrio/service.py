@@ -31,7 +31,7 @@ from fingertrio.backend import (
     UserInfo,
 )
 from fingertrio.calls import BackendCalls
-from fingertrio.feeds import ChangeFeed, ChangeHub
+from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe import Observer, describe
 from fingertrio.staleness import Staleness

@@ -47,18 +47,18 @@ TABLE = (
     Row("heartbeat", others="trio"),
     Row("systemd", others="trio"),
     # The service and what it stands on. It knows no front end, and of backends the contract.
-    Row("feeds", ours="backend", others="trio"),
+    Row("changes", ours="backend", others="trio"),
     Row("logs", ours="wire.text", others="structlog"),
     Row("observe", ours="logs metrics wire.text"),
     Row("answers", ours="backend", others="trio"),
     Row("calls", ours="backend observe", others="trio"),
     Row("staleness", ours="backend observe wire.times", others="trio"),
-    Row("service", ours="answers backend calls feeds names observe staleness wire.times", others="trio"),
+    Row("service", ours="answers backend calls changes names observe staleness wire.times", others="trio"),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
-    Row("backends.*", ours="backend clients feeds names wire", others="pydantic trio"),
-    Row("backends.redis", ours="backend feeds", others="anyio coredis pydantic trio"),
+    Row("backends.*", ours="backend clients changes names wire", others="pydantic trio"),
+    Row("backends.redis", ours="backend changes", others="anyio coredis pydantic trio"),
     # Front ends ask the service. None knows another, and none knows a backend.
     Row(
         "frontends.finger frontends.finger_answers frontends.finger_text frontends.forwarding",
@@ -79,7 +79,7 @@ TABLE = (
     Row("plugins", ours="backend mistakes options wire.text"),
     Row("sections", ours="net.address net.targets", others="pydantic"),
     Row("config", ours="mistakes options plugins sections", others="pydantic"),
-    Row("backends.layers", ours="backend feeds mistakes plugins", others="pydantic trio"),
+    Row("backends.layers", ours="backend changes mistakes plugins", others="pydantic trio"),
     Row("reload", ours="config mistakes observe", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
     Row("frontend", ours="net.limits net.server observe sections service", others="trio"),

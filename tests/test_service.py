@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError, Change, UserInfo
-from fingertrio.feeds import ChangeFeed, ChangeHub
+from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import USER_NAME_LIMIT
 from fingertrio.observe import Observer
 from fingertrio.service import STATUS_LIMIT, FingerService, ServicePolicy

@@ -38,7 +38,7 @@ import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fingertrio.backend import Change, UserInfo
-from fingertrio.feeds import ChangeHub
+from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
 from fingertrio.wire.text import clean
 

@@ -20,7 +20,7 @@ import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fingertrio.backend import BackendError, Change, UserInfo
-from fingertrio.feeds import ChangeHub
+from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
 
 # Seconds. `until` belongs to the calendar's clock, which may be set while we sleep on the monotonic one: look again.

@@ -24,10 +24,10 @@ import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.changes import ChangeHub
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import MESSAGE_LIMIT, LiveError, open_live
 from fingertrio.clients.websocket import parse_url
-from fingertrio.feeds import ChangeHub
 from fingertrio.names import is_user_name
 from fingertrio.wire import live
 

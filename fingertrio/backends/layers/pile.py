@@ -26,7 +26,7 @@ from fingertrio.backend import (
     TellsStaleness,
     UserInfo,
 )
-from fingertrio.feeds import ChangeFeed, ChangeHub
+from fingertrio.changes import ChangeFeed, ChangeHub
 
 # Seconds after which an answer that was given without a layer is told to have changed: no more than the service grants
 # by default to an answer of which it hears nothing.

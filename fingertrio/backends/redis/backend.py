@@ -29,7 +29,7 @@ from fingertrio.backends.redis.link import Away, CutOff, Link, Session
 from fingertrio.backends.redis.options import RedisOptions
 from fingertrio.backends.redis.records import microseconds, write_details
 from fingertrio.backends.redis.store import Limits, Store, Told
-from fingertrio.feeds import ChangeFeed, ChangeHub
+from fingertrio.changes import ChangeFeed, ChangeHub
 
 _AWAY = "The statuses cannot be reached at the moment"
 _UNKNOWN = "The store did not answer; the status may or may not have been set"

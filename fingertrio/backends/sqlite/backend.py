@@ -18,7 +18,7 @@ from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite.lane import Lane
 from fingertrio.backends.sqlite.rows import Put, microseconds
 from fingertrio.backends.sqlite.store import Store
-from fingertrio.feeds import ChangeHub
+from fingertrio.changes import ChangeHub
 
 # Seconds between looks at what others did. One costs some 80 us, most of them for the way into a thread and back.
 LOOK = 0.25

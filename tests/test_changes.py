@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.backend import Change
-from fingertrio.feeds import FEED_LIMIT, ChangeFeed, ChangeHub
+from fingertrio.changes import FEED_LIMIT, ChangeFeed, ChangeHub
 
 
 async def drain(feed: ChangeFeed) -> set[str | None]:
