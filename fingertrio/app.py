@@ -21,7 +21,7 @@ from fingertrio.heartbeat import beat
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.net.listen import BindError, bind, close_all, describe, tune
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.plugins import BackendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.reload import Reloader

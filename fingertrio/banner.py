@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 
 def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.observe import Observer, describe
+from fingertrio.observe.observer import Observer, describe
 
 # Operations that write are told apart: where statuses cannot be set, questions may still be answered.
 _WRITES = frozenset({"set_user"})

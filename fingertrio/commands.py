@@ -21,7 +21,7 @@ from fingertrio.config import Config, load_config
 from fingertrio.early import INTERRUPTED, EarlySignals
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
-from fingertrio.observe import stderr_observer
+from fingertrio.observe.observer import stderr_observer
 from fingertrio.plugins import Plugin, find_frontends, installed_backends, installed_frontends
 from fingertrio.wire.text import clean_line
 

@@ -21,7 +21,7 @@ import trio
 
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Connection, Handler, Lane, Server
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.sections import ListeningSection
 from fingertrio.service import FingerService
 

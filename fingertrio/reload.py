@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from fingertrio.config import Config
 from fingertrio.mistakes import ConfigError
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 # A door's part: given the new configuration, prepare (and raise where that fails), and return what makes the change.
 Prepare = Callable[[Config], Callable[[], None]]

@@ -33,7 +33,7 @@ from fingertrio.backend import (
 from fingertrio.calls import BackendCalls
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
-from fingertrio.observe import Observer, describe
+from fingertrio.observe.observer import Observer, describe
 from fingertrio.staleness import Staleness
 from fingertrio.wire.times import in_utc
 

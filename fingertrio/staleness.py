@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import trio
 
 from fingertrio.backend import Backend, TellsStaleness
-from fingertrio.observe import Observer, describe
+from fingertrio.observe.observer import Observer, describe
 from fingertrio.wire.times import in_utc
 
 _LOOKED_AT = 1.0  # seconds between two looks, and so the time for which an answer that is kept may say otherwise

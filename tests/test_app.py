@@ -19,7 +19,7 @@ import trio.testing
 from fingertrio.app import bound, run
 from fingertrio.config import Config
 from fingertrio.mistakes import ConfigError
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 ANY = "127.0.0.1:0"
 MEMORY = {"use": "memory", "users": {"moshez": "Happy and well", "ada": "Weaving"}}

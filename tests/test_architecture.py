@@ -38,7 +38,7 @@ TABLE = (
     Row("backend"),
     Row("names"),
     Row("wire"),
-    Row("metrics"),
+    Row("observe.metrics"),
     Row("privileges"),
     Row("early"),
     # What knows Trio, and reports through what it is handed.
@@ -48,12 +48,12 @@ TABLE = (
     Row("systemd", others="trio"),
     # The service and what it stands on. It knows no front end, and of backends the contract.
     Row("changes", ours="backend", others="trio"),
-    Row("logs", ours="wire.text", others="structlog"),
-    Row("observe", ours="logs metrics wire.text"),
+    Row("observe.logs", ours="wire.text", others="structlog"),
+    Row("observe.observer", ours="observe.logs observe.metrics wire.text"),
     Row("answers", ours="backend", others="trio"),
-    Row("calls", ours="backend observe", others="trio"),
-    Row("staleness", ours="backend observe wire.times", others="trio"),
-    Row("service", ours="answers backend calls changes names observe staleness wire.times", others="trio"),
+    Row("calls", ours="backend observe.observer", others="trio"),
+    Row("staleness", ours="backend observe.observer wire.times", others="trio"),
+    Row("service", ours="answers backend calls changes names observe.observer staleness wire.times", others="trio"),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
@@ -62,17 +62,17 @@ TABLE = (
     # Front ends ask the service. None knows another, and none knows a backend.
     Row(
         "frontends.finger frontends.finger_answers frontends.finger_text frontends.forwarding",
-        ours="answers backend clients net observe service wire",
+        ours="answers backend clients net observe.observer service wire",
         others="trio",
     ),
-    Row("frontends.setter", ours="backend net observe service wire", others="trio"),
-    Row("frontends.irc", ours="backend observe service wire", others="trio"),
+    Row("frontends.setter", ours="backend net observe.observer service wire", others="trio"),
+    Row("frontends.irc", ours="backend observe.observer service wire", others="trio"),
     Row(
         "frontends.web",
-        ours="answers backend names net observe service wire",
+        ours="answers backend names net observe.observer service wire",
         others="h11 h2 hypercorn jinja2 markupsafe quart quart_trio trio werkzeug wsproto",
     ),
-    Row("frontends.admin frontends.prometheus", ours="metrics", others="hypercorn prometheus_client"),
+    Row("frontends.admin frontends.prometheus", ours="observe.metrics", others="hypercorn prometheus_client"),
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
     Row("mistakes", others="pydantic"),
     Row("options", ours="mistakes net.address", others="pydantic pydantic_core"),
@@ -80,16 +80,16 @@ TABLE = (
     Row("sections", ours="net.address net.targets", others="pydantic"),
     Row("config", ours="mistakes options plugins sections", others="pydantic"),
     Row("backends.layers", ours="backend changes mistakes plugins", others="pydantic trio"),
-    Row("reload", ours="config mistakes observe", others="pydantic"),
+    Row("reload", ours="config mistakes observe.observer", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
-    Row("frontend", ours="net.limits net.server observe sections service", others="trio"),
+    Row("frontend", ours="net.limits net.server observe.observer sections service", others="trio"),
     Row(
         "doors.*",
-        ours="config fingertrio frontend frontends mistakes net.limits net.targets observe plugins sections service",
+        ours="config fingertrio frontend frontends mistakes net.limits net.targets observe.observer plugins sections service",
     ),
     Row(
         "app",
-        ours="backend config doors heartbeat mistakes net.address net.listen observe plugins privileges reload "
+        ours="backend config doors heartbeat mistakes net.address net.listen observe.observer plugins privileges reload "
         "sections service supervisor systemd",
         others="trio",
     ),
@@ -97,12 +97,12 @@ TABLE = (
     Row("ask", ours="clients wire", others="click"),
     Row("watch", ours="clients names watch_show wire", others="click trio"),
     Row("watch_show", ours="wire", others="click"),
-    Row("banner", ours="observe", others="click"),
+    Row("banner", ours="observe.observer", others="click"),
     Row("cli_place", ours="backends.sqlite config mistakes plugins", others="click"),
     Row("cli_users cli_store", ours="backends.sqlite cli_place wire", others="click"),
     Row(
         "commands",
-        ours="app ask banner cli_store cli_users clients config early fingertrio mistakes net.address observe plugins "
+        ours="app ask banner cli_store cli_users clients config early fingertrio mistakes net.address observe.observer plugins "
         "watch watch_show wire",
         others="click trio",
     ),
@@ -244,10 +244,10 @@ def test_no_arrows_go_in_a_circle():
         ("wire.finger", "trio", False),
         ("wire.finger", "net.server", True),
         ("backend", "trio", False),
-        ("net.server", "observe", True),
-        ("supervisor", "observe", True),
+        ("net.server", "observe.observer", True),
+        ("supervisor", "observe.observer", True),
         ("clients.finger", "backend", True),
-        ("observe", "wire.finger", True),
+        ("observe.observer", "wire.finger", True),
         ("frontends.finger", "pydantic", False),
     ],
 )

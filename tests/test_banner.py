@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from fingertrio.banner import announce
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 ADDRESSES = {
     "finger": ["127.0.0.1:7979", "[::1]:7979"],

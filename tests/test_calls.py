@@ -8,7 +8,7 @@ import trio
 
 from fingertrio.backend import BackendError
 from fingertrio.calls import BackendCalls
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 
 class TroubleError(Exception):

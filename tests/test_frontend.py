@@ -23,7 +23,7 @@ from fingertrio.config import Config, load_config
 from fingertrio.frontend import Door, Frontend, TakesOptions
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.plugins import FRONTENDS, find_frontends, frontend_names, installed_frontends
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend

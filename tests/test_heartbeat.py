@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.heartbeat import INTERVAL, beat
-from fingertrio.metrics import STALL
+from fingertrio.observe.metrics import STALL
 from tests.helpers import Told
 
 

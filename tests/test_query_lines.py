@@ -10,7 +10,7 @@ import trio
 
 from fingertrio.app import run
 from fingertrio.config import Config
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 ANY = {"listen": ["127.0.0.1:0"]}
 FIELDS = {"event", "door", "peer", "asked", "outcome", "ms", "bytes", "level", "timestamp"}

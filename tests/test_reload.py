@@ -18,7 +18,7 @@ from fingertrio.app import run
 from fingertrio.config import Config, load_config
 from fingertrio.doors.opening import OpenDoor
 from fingertrio.mistakes import ConfigError
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.plugins import find_frontends
 from fingertrio.reload import RELOADABLE, compare
 from fingertrio.service import FingerService

@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from fingertrio.backend import INTERNAL_ERROR, BackendError, Change, UserInfo
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import USER_NAME_LIMIT
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import STATUS_LIMIT, FingerService, ServicePolicy
 
 T = TypeVar("T")

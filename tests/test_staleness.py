@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import trio
 from trio.testing import MockClock
 
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from tests.helpers import Ageing

@@ -10,7 +10,7 @@ from fingertrio.config import Config
 from fingertrio.frontend import Door, Frontend, TakesOptions
 from fingertrio.mistakes import ConfigError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.plugins import FrontendPlugin
 from fingertrio.sections import ListeningSection, OptionError
 from fingertrio.service import FingerService

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from fingertrio.frontends.prometheus import CONTENT_TYPE, Exposition
-from fingertrio.metrics import Metrics
+from fingertrio.observe.metrics import Metrics
 
 _TEXT = "text/plain; charset=utf-8"
 

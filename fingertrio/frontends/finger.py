@@ -15,7 +15,7 @@ import trio
 from fingertrio.frontends.finger_answers import FingerAnswers, FingerPolicy, Rendered
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Connection, Server
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import query_line

@@ -1,6 +1,6 @@
 """The numbers in the words of Prometheus: what a scrape of /metrics gets.
 
-The program counts in plain integers (`fingertrio.metrics`); families of metrics are made of them here, when somebody
+The program counts in plain integers (`fingertrio.observe.metrics`); families of metrics are made of them here, when somebody
 asks, and thrown away. docs/metrics.md has a row for each.
 """
 
@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from fingertrio.metrics import BOUNDS, Histogram, Metrics
+from fingertrio.observe.metrics import BOUNDS, Histogram, Metrics
 
 # The format that every Prometheus reads, whatever newer ones it says that it would accept.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

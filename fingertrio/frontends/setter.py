@@ -13,7 +13,7 @@ import trio
 from fingertrio.backend import BackendError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Connection, Server
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request

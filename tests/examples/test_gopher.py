@@ -19,7 +19,7 @@ from fingertrio.backend import BackendError
 from fingertrio.config import load_config
 from fingertrio.frontend import Door
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.plugins import FRONTENDS
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend

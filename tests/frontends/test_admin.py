@@ -7,7 +7,7 @@ import trio
 from hypercorn.typing import Scope
 
 from fingertrio.frontends.admin import AdminApp
-from fingertrio.metrics import Condition, Metrics
+from fingertrio.observe.metrics import Condition, Metrics
 
 
 class Admin:

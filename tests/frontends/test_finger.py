@@ -27,7 +27,7 @@ from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all, tune
 from fingertrio.net.targets import parse_target
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.testing import FakeBackend
 from tests.helpers import Ageing

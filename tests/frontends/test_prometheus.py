@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fingertrio.frontends.prometheus import Exposition
-from fingertrio.metrics import Condition, Metrics
+from fingertrio.observe.metrics import Condition, Metrics
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs/metrics.md"
 

@@ -21,7 +21,7 @@ from fingertrio.frontends.setter import READ_DEADLINE, SetterFrontend
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from fingertrio.wire.setter import NAME_LINE_LIMIT, REQUEST_LIMIT, STATUS_LINE_LIMIT

@@ -518,7 +518,7 @@ class TestRunningOut:
             from fingertrio.net.limits import ConnectionCaps
             from fingertrio.net.listen import bind
             from fingertrio.net.server import Server
-            from fingertrio.observe import Observer
+            from fingertrio.observe.observer import Observer
 
             async def handler(connection):
                 await connection.stream.receive_some(100)

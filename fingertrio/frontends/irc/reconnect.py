@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from fingertrio.frontends.irc.session import IRCTimes, Session
-from fingertrio.observe import Observer, describe
+from fingertrio.observe.observer import Observer, describe
 from fingertrio.service import FingerService
 from fingertrio.wire.irc_client import IRCClient
 

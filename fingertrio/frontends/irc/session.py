@@ -19,7 +19,7 @@ import trio
 
 from fingertrio.backend import NO_SUCH_USER, BackendError
 from fingertrio.frontends.irc.answer import compose, is_answer
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.irc import Source, fold

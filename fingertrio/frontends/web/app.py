@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
 # Seconds for one handler. The service's own deadline for the backend (5 s) acts before; this is for the sum of several

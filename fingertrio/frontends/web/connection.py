@@ -33,7 +33,7 @@ from hypercorn.utils import parse_socket_addr
 from fingertrio.frontends.web.exchange import Exchanges
 from fingertrio.frontends.web.http2 import PREFACE, Http2, Refused
 from fingertrio.frontends.web.protocols import Http1, Session, Stream, Upgraded
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 # What one receive may bring, and the most that is sent under one deadline.
 _SLICE = 65536

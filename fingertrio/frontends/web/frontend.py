@@ -18,7 +18,7 @@ from fingertrio.frontends.web.live import LivePolicy, live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.peers import RateLimit, TrustedProxies
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
 

@@ -13,7 +13,7 @@ from hypercorn.typing import (
     Scope,
 )
 
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 # Characters of a request's target in the log. Hypercorn takes lines a hundred times as long.
 _TARGET_LIMIT = 200

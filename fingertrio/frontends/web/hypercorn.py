@@ -25,7 +25,7 @@ from fingertrio.frontends.web.connection import HttpConnection, Traffic
 from fingertrio.frontends.web.protocols import Stream
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.server import Connection, Server
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 KEEP_ALIVE = 5.0  # seconds that an idle connection is kept, and the most that a request's headers may take
 

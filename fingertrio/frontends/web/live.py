@@ -23,7 +23,7 @@ from fingertrio.frontends.web.protocols import Stream, offered_upgrade
 from fingertrio.frontends.web.websocket import PATIENCE, Code, WebSocket, accept_token, text_frame
 from fingertrio.names import is_user_name
 from fingertrio.net.limits import ConnectionCaps
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.wire import live
 
 _T = TypeVar("_T")

@@ -27,7 +27,7 @@ from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.api import describe
 from fingertrio.frontends.web.websocket import text_frame
 from fingertrio.names import is_user_name
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import live
 

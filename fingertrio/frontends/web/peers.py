@@ -20,7 +20,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.net.limits import Network, RateLimiter
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.wire.xmlrpc import FaultCode, dump_fault
 
 UNIX = "unix"  # in a list of trusted proxies: whoever comes through a unix socket

@@ -14,7 +14,7 @@ from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web.gate import note_question
 from fingertrio.frontends.web.pages import user_page
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.text import clean
 from fingertrio.wire.xmlrpc import BODY_LIMIT

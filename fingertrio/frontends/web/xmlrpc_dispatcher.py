@@ -13,7 +13,7 @@ from itertools import islice
 import trio
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.xmlrpc import Fault, FaultCode, Value, XMLRPCError, dump_fault, dump_response, parse_call
 

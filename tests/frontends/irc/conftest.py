@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from fingertrio.frontends.irc import IRCFrontend
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 from tests.frontends.irc.fakes import FakeNetwork, Log

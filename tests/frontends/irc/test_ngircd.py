@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from fingertrio.frontends.irc import IRCFrontend, IRCTimes
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.frontends.irc import IRCFrontend
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.testing.fakes import FakeReader
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Stuck
 

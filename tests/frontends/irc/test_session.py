@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.irc import IRCFrontend
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.testing.fakes import FakeReader
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Slow, Stuck
 

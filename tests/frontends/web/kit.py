@@ -23,7 +23,7 @@ from fingertrio.frontends.web.tls import make_tls_context
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.testing import FakeBackend
 

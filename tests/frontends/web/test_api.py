@@ -13,7 +13,7 @@ import pytest
 
 from fingertrio.backend import UserInfo
 from fingertrio.frontends.web.app import create_app
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import serving

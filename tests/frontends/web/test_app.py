@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from fingertrio.backend import Backend, BackendError
 from fingertrio.frontends.web.app import create_app
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from fingertrio.frontends.web.connection import Traffic
 from fingertrio.frontends.web.hypercorn import make_config
 from fingertrio.frontends.web.protocols import Http1
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from fingertrio.frontends.web.gate import Gate, note_outcome, note_question
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 
 SCOPE = {
     "type": "http",

@@ -24,7 +24,7 @@ from fingertrio.frontends.web.hypercorn import HttpFrontend
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, assert_unharmed, serving
 

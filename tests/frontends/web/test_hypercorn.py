@@ -21,7 +21,7 @@ from fingertrio.frontends.web.http2 import PREFACE
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Http2Client, serving

@@ -25,7 +25,7 @@ from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.live_hub import LOG_LIMIT, LiveHub
 from fingertrio.net.limits import ConnectionCaps
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.frontends.web import live_hub
 from fingertrio.frontends.web.live_hub import ChangeLog, LiveHub, Subscription
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 

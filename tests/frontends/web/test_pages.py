@@ -20,7 +20,7 @@ from fingertrio.backend import UserInfo
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.pages import href
 from fingertrio.names import is_user_name
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader
 from tests.frontends.web.kit import USERS, serving

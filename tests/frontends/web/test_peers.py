@@ -15,7 +15,7 @@ from fingertrio.frontends.web.peers import TrustedProxies
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 

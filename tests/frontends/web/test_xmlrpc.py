@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.xmlrpc import BODY_DEADLINE, xmlrpc_blueprint
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, dump_call, parse_response

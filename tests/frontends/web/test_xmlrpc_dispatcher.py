@@ -19,7 +19,7 @@ from fingertrio.frontends.web.xmlrpc_dispatcher import (
     Reply,
     XMLRPCDispatcher,
 )
-from fingertrio.observe import Observer
+from fingertrio.observe.observer import Observer
 from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, MethodCall, Value, dump_call, parse_call, parse_response
 
 SYSTEM = [f"system.{name}" for name in ("listMethods", "methodHelp", "methodSignature", "getCapabilities", "multicall")]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.metrics import BOUNDS, STALL, Condition, Histogram, Metrics
+from fingertrio.observe.metrics import BOUNDS, STALL, Condition, Histogram, Metrics
 
 
 def test_bounds_rise_and_have_no_doubles():

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from math import inf
 from typing import TextIO
 
-from fingertrio.logs import Adopted, Sink, goes_to_journal, make_logger, peer_writer, quote
-from fingertrio.metrics import Condition, Metrics
+from fingertrio.observe.logs import Adopted, Sink, goes_to_journal, make_logger, peer_writer, quote
+from fingertrio.observe.metrics import Condition, Metrics
 from fingertrio.wire.text import escape
 
 # Seconds between two lines about the same condition: what comes and goes all the time must not fill the log.

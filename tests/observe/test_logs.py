@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.logs import Adopted, Sink, cut_address, goes_to_journal, make_logger, peer_writer
+from fingertrio.observe.logs import Adopted, Sink, cut_address, goes_to_journal, make_logger, peer_writer
 from tests.helpers import raised
 
 NASTY = 'a\x1b[31m\r\n{"event": "forged"}\x9b\u202e\u2028"\\'

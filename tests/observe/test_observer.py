@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.observe import Observer, describe
+from fingertrio.observe.observer import Observer, describe
 from tests.helpers import raised
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included, which is how bytes that are not UTF-8 arrive
