@@ -15,17 +15,17 @@ from functools import partial
 import trio
 
 from fingertrio.backend import Backend, BackendError
-from fingertrio.config import Config
+from fingertrio.config.config import Config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
+from fingertrio.config.sections import ListeningSection
 from fingertrio.doors.opening import OpenDoor
 from fingertrio.heartbeat import beat
-from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.net.listen import BindError, bind, close_all, describe, tune
 from fingertrio.observe.observer import Observer
-from fingertrio.plugins import BackendPlugin, find_backend, find_frontends
 from fingertrio.privileges import PrivilegeError, drop_privileges
 from fingertrio.reload import Reloader
-from fingertrio.sections import ListeningSection
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.supervisor import Supervised, only_failure, supervise
 from fingertrio.systemd import PassedSocketError, ServiceManager, take_passed_sockets

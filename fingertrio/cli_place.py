@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fingertrio.config import load_config
-from fingertrio.mistakes import ConfigError
+from fingertrio.config.config import load_config
+from fingertrio.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from fingertrio.backends.sqlite import SQLiteOptions
@@ -40,7 +40,7 @@ class Place:
     def find(self) -> SQLiteOptions:
         """The backend's options. Ends the program where there are none."""
         from fingertrio.backends.sqlite import SQLiteOptions
-        from fingertrio.plugins import find_backend
+        from fingertrio.config.plugins import find_backend
 
         if self.database is not None:
             return SQLiteOptions(path=self.database)

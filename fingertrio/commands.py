@@ -17,12 +17,12 @@ import trio
 
 from fingertrio import cli_store, cli_users, version
 from fingertrio.banner import announce
-from fingertrio.config import Config, load_config
+from fingertrio.config.config import Config, load_config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import Plugin, find_frontends, installed_backends, installed_frontends
 from fingertrio.early import INTERRUPTED, EarlySignals
-from fingertrio.mistakes import ConfigError
 from fingertrio.net.address import parse_address
 from fingertrio.observe.observer import stderr_observer
-from fingertrio.plugins import Plugin, find_frontends, installed_backends, installed_frontends
 from fingertrio.wire.text import clean_line
 
 MISTAKE = 2

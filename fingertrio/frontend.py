@@ -19,10 +19,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import trio
 
+from fingertrio.config.sections import ListeningSection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Connection, Handler, Lane, Server
 from fingertrio.observe.observer import Observer
-from fingertrio.sections import ListeningSection
 from fingertrio.service import FingerService
 
 __all__ = ["SEND_DEADLINE", "Connection", "Door", "Frontend", "Handler", "Lane", "ListeningSection", "TakesOptions"]

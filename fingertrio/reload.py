@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fingertrio.config import Config
-from fingertrio.mistakes import ConfigError
+from fingertrio.config.config import Config
+from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 
 # A door's part: given the new configuration, prepare (and raise where that fails), and return what makes the change.

@@ -17,8 +17,8 @@ import trio
 import trio.testing
 
 from fingertrio.app import bound, run
-from fingertrio.config import Config
-from fingertrio.mistakes import ConfigError
+from fingertrio.config.config import Config
+from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 
 ANY = "127.0.0.1:0"

@@ -74,23 +74,23 @@ TABLE = (
     ),
     Row("frontends.admin frontends.prometheus", ours="observe.metrics", others="hypercorn prometheus_client"),
     # What puts it together. One backend, of layers, has others below it and finds them as the program does.
-    Row("mistakes", others="pydantic"),
-    Row("options", ours="mistakes net.address", others="pydantic pydantic_core"),
-    Row("plugins", ours="backend mistakes options wire.text"),
-    Row("sections", ours="net.address net.targets", others="pydantic"),
-    Row("config", ours="mistakes options plugins sections", others="pydantic"),
-    Row("backends.layers", ours="backend changes mistakes plugins", others="pydantic trio"),
-    Row("reload", ours="config mistakes observe.observer", others="pydantic"),
+    Row("config.errors", others="pydantic"),
+    Row("config.options", ours="config.errors net.address", others="pydantic pydantic_core"),
+    Row("config.plugins", ours="backend config.errors config.options wire.text"),
+    Row("config.sections", ours="net.address net.targets", others="pydantic"),
+    Row("config.config", ours="config.errors config.options config.plugins config.sections", others="pydantic"),
+    Row("backends.layers", ours="backend changes config.errors config.plugins", others="pydantic trio"),
+    Row("reload", ours="config.config config.errors observe.observer", others="pydantic"),
     # The contract of front ends, for other people's as for ours, and what makes ours of their sections.
-    Row("frontend", ours="net.limits net.server observe.observer sections service", others="trio"),
+    Row("frontend", ours="net.limits net.server observe.observer config.sections service", others="trio"),
     Row(
         "doors.*",
-        ours="config fingertrio frontend frontends mistakes net.limits net.targets observe.observer plugins sections service",
+        ours="config.config fingertrio frontend frontends config.errors net.limits net.targets observe.observer config.plugins config.sections service",
     ),
     Row(
         "app",
-        ours="backend config doors heartbeat mistakes net.address net.listen observe.observer plugins privileges reload "
-        "sections service supervisor systemd",
+        ours="backend config.config doors heartbeat config.errors net.address net.listen observe.observer config.plugins privileges reload "
+        "config.sections service supervisor systemd",
         others="trio",
     ),
     # The command line.
@@ -98,11 +98,11 @@ TABLE = (
     Row("watch", ours="clients names watch_show wire", others="click trio"),
     Row("watch_show", ours="wire", others="click"),
     Row("banner", ours="observe.observer", others="click"),
-    Row("cli_place", ours="backends.sqlite config mistakes plugins", others="click"),
+    Row("cli_place", ours="backends.sqlite config.config config.errors config.plugins", others="click"),
     Row("cli_users cli_store", ours="backends.sqlite cli_place wire", others="click"),
     Row(
         "commands",
-        ours="app ask banner cli_store cli_users clients config early fingertrio mistakes net.address observe.observer plugins "
+        ours="app ask banner cli_store cli_users clients config.config early fingertrio config.errors net.address observe.observer config.plugins "
         "watch watch_show wire",
         others="click trio",
     ),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from fingertrio import commands
-from fingertrio.mistakes import ConfigError
+from fingertrio.config.errors import ConfigError
 from tests.installed import pretend_installed
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
@@ -309,7 +309,7 @@ def slow(tmp_path, monkeypatch):
     return configure
 
 
-@pytest.mark.parametrize("module", ["trio", "fingertrio.config", "fingertrio.app", "fingertrio.doors.finger"])
+@pytest.mark.parametrize("module", ["trio", "fingertrio.config.config", "fingertrio.app", "fingertrio.doors.finger"])
 def test_interrupted_while_it_imports_it_ends_without_a_word(tmp_path, slow, module):
     (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
     with started_from(tmp_path, "serve", "--config", slow("status")) as process:
@@ -355,7 +355,7 @@ def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module
 
 
 def test_a_hangup_ends_commands_that_do_not_serve(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config"))
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config.config"))
     with started_from(tmp_path, "backends") as process:
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGHUP)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from fingertrio.app import run
-from fingertrio.config import Config
+from fingertrio.config.config import Config
 from fingertrio.observe.observer import Observer
 
 ANY = {"listen": ["127.0.0.1:0"]}

@@ -15,11 +15,11 @@ import trustme
 from wsproto.events import Ping, Pong
 
 from fingertrio.app import run
-from fingertrio.config import Config, load_config
+from fingertrio.config.config import Config, load_config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import find_frontends
 from fingertrio.doors.opening import OpenDoor
-from fingertrio.mistakes import ConfigError
 from fingertrio.observe.observer import Observer
-from fingertrio.plugins import find_frontends
 from fingertrio.reload import RELOADABLE, compare
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend

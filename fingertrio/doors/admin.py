@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fingertrio import version
+from fingertrio.config.sections import AdminSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.admin import AdminApp
 from fingertrio.frontends.web.hypercorn import HttpFrontend
-from fingertrio.sections import AdminSection
 
 
 def open_admin(_options: AdminSection, door: Door) -> Frontend:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from fingertrio.config.sections import FingerSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.finger import FingerFrontend
 from fingertrio.frontends.finger_answers import FingerPolicy
 from fingertrio.frontends.forwarding import Forwarder
 from fingertrio.net.targets import parse_target
-from fingertrio.sections import FingerSection
 
 
 class _Finger:

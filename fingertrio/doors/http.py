@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
+from fingertrio.config.sections import HttpSection, OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.tls import CertificateError, make_tls_context
 from fingertrio.net.limits import ConnectionCaps
-from fingertrio.sections import HttpSection, OptionError
 
 
 class _Http:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fingertrio import version
+from fingertrio.config.sections import IrcSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.irc import IRCFrontend
-from fingertrio.sections import IrcSection
 
 
 def open_irc(options: IrcSection, door: Door) -> Frontend:

@@ -6,13 +6,13 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from fingertrio.config import Config
+from fingertrio.config.config import Config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import FrontendPlugin
+from fingertrio.config.sections import ListeningSection, OptionError
 from fingertrio.frontend import Door, Frontend, TakesOptions
-from fingertrio.mistakes import ConfigError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
-from fingertrio.plugins import FrontendPlugin
-from fingertrio.sections import ListeningSection, OptionError
 from fingertrio.service import FingerService
 
 _CAPS = ("max_connections", "max_connections_per_address")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fingertrio.config.sections import SetterSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.setter import SetterFrontend
-from fingertrio.sections import SetterSection
 
 
 def open_setter(_options: SetterSection, door: Door) -> Frontend:

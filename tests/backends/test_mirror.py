@@ -20,8 +20,8 @@ from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.backends.mirror import MirrorBackend, MirrorOptions, open_mirror
 from fingertrio.clients.dial import RemoteError
-from fingertrio.mistakes import ConfigError
-from fingertrio.plugins import find_backend
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import find_backend
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader, check_backend
 from fingertrio.wire import live

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from fingertrio.backend import Backend, BackendError, ListsUsers, SetsStatus, UserInfo
 from fingertrio.backends.xmlrpc import XMLRPCOptions, open_xmlrpc
 from fingertrio.clients.xmlrpc import AnswerError, FaultError, TransportError
-from fingertrio.plugins import find_backend
+from fingertrio.config.plugins import find_backend
 from fingertrio.service import FingerService
 from fingertrio.testing import CLAUSES, Clause, check_backend
 

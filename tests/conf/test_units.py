@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.config import load_config
-from fingertrio.plugins import find_backend
+from fingertrio.config.config import load_config
+from fingertrio.config.plugins import find_backend
 
 CONF = Path(__file__).parents[2] / "conf"
 OPERATING = CONF.parent / "docs" / "operating.md"

@@ -178,7 +178,7 @@ def test_the_web_door_has_none_of_it(program, path):
 
 def test_who_does_not_use_it_need_not_load_it():
     program = (
-        "import sys; from fingertrio.plugins import find_frontends; "
+        "import sys; from fingertrio.config.plugins import find_frontends; "
         "find_frontends(['finger', 'setter', 'http', 'irc']); "
         "sys.exit('prometheus_client' in sys.modules)"
     )

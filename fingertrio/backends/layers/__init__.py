@@ -13,7 +13,7 @@
   soon afterwards, since nothing else would tell when that layer is back.
 
 `options` finds the backends that the configuration names, `pile` makes one of them. Being made of others by name is why
-this backend, alone of ours, knows `fingertrio.plugins`.
+this backend, alone of ours, knows `fingertrio.config.plugins`.
 """
 
 from __future__ import annotations

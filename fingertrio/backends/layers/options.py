@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
 
 from fingertrio.backend import Backend
-from fingertrio.mistakes import ConfigError, explain
-from fingertrio.plugins import find_backend
+from fingertrio.config.errors import ConfigError, explain
+from fingertrio.config.plugins import find_backend
 
 _SECTION = "backend.layers"
 

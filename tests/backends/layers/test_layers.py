@@ -22,7 +22,7 @@ from fingertrio.backends.plan import PlanBackend, PlanOptions
 from fingertrio.backends.sqlite import SQLiteOptions, open_sqlite
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import set_status
-from fingertrio.config import load_config
+from fingertrio.config.config import load_config
 from fingertrio.observe.observer import Observer
 from fingertrio.testing import CLAUSES, Clause, FakeReader, check_backend
 from fingertrio.wire.finger import Query

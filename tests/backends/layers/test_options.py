@@ -9,8 +9,8 @@ import pytest
 from fingertrio.backends.finger import FingerOptions
 from fingertrio.backends.layers import Layer, LayersOptions
 from fingertrio.backends.memory import MemoryOptions, open_memory
-from fingertrio.mistakes import ConfigError
-from fingertrio.plugins import find_backend
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import find_backend
 
 
 def check(text: str) -> LayersOptions:

@@ -2,7 +2,7 @@
 
 An entry point names a function whose first argument, its options, is annotated with a dataclass or a pydantic model.
 The annotation is all that is needed to check a TOML table and to tell people what can be written there, which
-`fingertrio.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's takes
+`fingertrio.config.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's takes
 a second argument, its door (`fingertrio.frontend`).
 """
 
@@ -19,8 +19,8 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar
 
 from fingertrio.backend import Backend
-from fingertrio.mistakes import ConfigError
-from fingertrio.options import Option, OptionsError, describe, is_options_type, validate
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.options import Option, OptionsError, describe, is_options_type, validate
 from fingertrio.wire.text import escape
 
 BACKENDS = "fingertrio.backends"

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import SchemaValidator
 
-from fingertrio.mistakes import explain
+from fingertrio.config.errors import explain
 from fingertrio.net.address import Address
 
 # The types that TOML and Python both have, as pydantic calls them. Strings are not among them: pydantic takes nothing

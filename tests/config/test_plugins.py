@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from fingertrio import commands, plugins
+from fingertrio import commands
 from fingertrio.backend import Backend, UserInfo
-from fingertrio.mistakes import ConfigError
-from fingertrio.options import OptionsError
-from fingertrio.plugins import (
+from fingertrio.config import plugins
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.options import OptionsError
+from fingertrio.config.plugins import (
     BACKENDS,
     FRONTENDS,
     _load,

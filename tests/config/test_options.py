@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field
 
-from fingertrio.options import OptionsError, is_options_type, validate
+from fingertrio.config.options import OptionsError, is_options_type, validate
 
 
 @dataclass(frozen=True)

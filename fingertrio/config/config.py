@@ -2,9 +2,9 @@
 
 A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
 are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
-an unknown key like any other. The backend's own options stay a plain table here; its own model (`fingertrio.plugins`)
+an unknown key like any other. The backend's own options stay a plain table here; its own model (`fingertrio.config.plugins`)
 checks them where a server shall run, so that all mistakes are told at once, and again when it is opened. What can be
-written in each section stands in `fingertrio.sections`.
+written in each section stands in `fingertrio.config.sections`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fingertrio.mistakes import ConfigError, mistake, report
-from fingertrio.options import OptionsError
-from fingertrio.plugins import (
+from fingertrio.config.errors import ConfigError, mistake, report
+from fingertrio.config.options import OptionsError
+from fingertrio.config.plugins import (
     backend_names,
     find_backend,
     find_frontends,
     frontend_names,
     unknown_backend,
 )
-from fingertrio.sections import (
+from fingertrio.config.sections import (
     AdminSection,
     BackendSection,
     FingerSection,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.config import DEFAULT, load_config
-from fingertrio.mistakes import ConfigError
+from fingertrio.config.config import DEFAULT, load_config
+from fingertrio.config.errors import ConfigError
 from fingertrio.net.address import Address
 from fingertrio.net.limits import RateLimiter
 
