@@ -50,10 +50,14 @@ TABLE = (
     Row("changes", ours="backend", others="trio"),
     Row("observe.logs", ours="wire.text", others="structlog"),
     Row("observe.observer", ours="observe.logs observe.metrics wire.text"),
-    Row("answers", ours="backend", others="trio"),
-    Row("calls", ours="backend observe.observer", others="trio"),
-    Row("staleness", ours="backend observe.observer wire.times", others="trio"),
-    Row("service", ours="answers backend calls changes names observe.observer staleness wire.times", others="trio"),
+    Row("service.cache", ours="backend", others="trio"),
+    Row("service.calls", ours="backend observe.observer", others="trio"),
+    Row("service.staleness", ours="backend observe.observer wire.times", others="trio"),
+    Row(
+        "service",
+        ours="service.cache backend service.calls changes names observe.observer service.staleness wire.times",
+        others="trio",
+    ),
     Row("fingertrio", ours="backend service"),
     # Backends know neither who asks nor each other.
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
@@ -62,14 +66,14 @@ TABLE = (
     # Front ends ask the service. None knows another, and none knows a backend.
     Row(
         "frontends.finger frontends.finger_answers frontends.finger_text frontends.forwarding",
-        ours="answers backend clients net observe.observer service wire",
+        ours="service.cache backend clients net observe.observer service wire",
         others="trio",
     ),
     Row("frontends.setter", ours="backend net observe.observer service wire", others="trio"),
     Row("frontends.irc", ours="backend observe.observer service wire", others="trio"),
     Row(
         "frontends.web",
-        ours="answers backend names net observe.observer service wire",
+        ours="service.cache backend names net observe.observer service wire",
         others="h11 h2 hypercorn jinja2 markupsafe quart quart_trio trio werkzeug wsproto",
     ),
     Row("frontends.admin frontends.prometheus", ours="observe.metrics", others="hypercorn prometheus_client"),

@@ -15,7 +15,6 @@ from math import inf
 
 import trio
 
-from fingertrio.answers import Answer
 from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError, UserInfo
 from fingertrio.frontends.finger_text import (
     FORWARDING_DENIED,
@@ -25,6 +24,7 @@ from fingertrio.frontends.finger_text import (
     render_status,
 )
 from fingertrio.service import FingerService
+from fingertrio.service.cache import Answer
 from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.finger import Query, parse_query, query_line
 from fingertrio.wire.text import to_wire

@@ -14,7 +14,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
-from fingertrio import staleness
 from fingertrio.backend import Backend, BackendError, Change, EmitsChanges, ListsUsers, SetsStatus, UserInfo
 from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
@@ -22,7 +21,7 @@ from fingertrio.backends.mirror import MirrorBackend, MirrorOptions, open_mirror
 from fingertrio.clients.dial import RemoteError
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import find_backend
-from fingertrio.service import FingerService
+from fingertrio.service import FingerService, staleness
 from fingertrio.testing import FakeReader, check_backend
 from fingertrio.wire import live
 from tests.clients.test_live import scripted

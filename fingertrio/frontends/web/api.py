@@ -19,10 +19,10 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.answers import Rendering
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.service import FingerService
+from fingertrio.service.cache import Rendering
 from fingertrio.wire.live import timestamp
 from fingertrio.wire.text import clean, clean_line
 

@@ -22,13 +22,13 @@ from contextlib import contextmanager
 
 import trio
 
-from fingertrio.answers import Answer
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.api import describe
 from fingertrio.frontends.web.websocket import text_frame
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
+from fingertrio.service.cache import Answer
 from fingertrio.wire import live
 
 # Names in the log. Who was away while more people than these changed is better served by a snapshot.

@@ -20,10 +20,10 @@ from markupsafe import Markup
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.answers import Rendering
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.service import FingerService
+from fingertrio.service.cache import Rendering
 from fingertrio.wire.text import clean, clean_line
 
 _HERE = Path(__file__).parent

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from fingertrio import staleness
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.frontend import WebFrontend
@@ -26,7 +25,7 @@ from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.frontends.web.live_hub import LOG_LIMIT, LiveHub
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer
-from fingertrio.service import FingerService
+from fingertrio.service import FingerService, staleness
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
 from tests.frontends.web.watching import Other, frame, handshake, opened, watching

@@ -20,7 +20,6 @@ from math import inf
 
 import trio
 
-from fingertrio.answers import Answer, Answers, Flight, Key
 from fingertrio.backend import (
     Backend,
     BackendError,
@@ -30,11 +29,12 @@ from fingertrio.backend import (
     SetsStatus,
     UserInfo,
 )
-from fingertrio.calls import BackendCalls
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe.observer import Observer, describe
-from fingertrio.staleness import Staleness
+from fingertrio.service.cache import Answer, Answers, Flight, Key
+from fingertrio.service.calls import BackendCalls
+from fingertrio.service.staleness import Staleness
 from fingertrio.wire.times import in_utc
 
 # A status is a few words or a plan file; past this size somebody stores files in it.

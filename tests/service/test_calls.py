@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.calls import BackendCalls
 from fingertrio.observe.observer import Observer
+from fingertrio.service.calls import BackendCalls
 
 
 class TroubleError(Exception):
