@@ -10,8 +10,8 @@ from faults.clients import dial, exchange, request
 from faults.program import STATUS, USER, Program, running, sections
 from faults.scenario import Findings, Scale, Scenario, until
 from faults.watch import every_probe, watching
-from fingertrio.frontends.finger import TOO_MANY as FINGER_REFUSAL
-from fingertrio.frontends.setter import TOO_MANY as SETTER_REFUSAL
+from fingertrio.frontends.finger.frontend import TOO_MANY as FINGER_REFUSAL
+from fingertrio.frontends.setter.frontend import TOO_MANY as SETTER_REFUSAL
 
 _GREEDY = "127.0.0.66"
 _AT_ONCE = 1.0  # seconds until a refusal has arrived

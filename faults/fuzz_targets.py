@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import h11
 
-from fingertrio.frontends.web.http2 import is_proper
-from fingertrio.frontends.web.protocols import vet
+from fingertrio.http.http1 import vet
+from fingertrio.http.http2 import is_proper
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import encode_query, parse_query, query_line

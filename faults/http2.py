@@ -5,7 +5,7 @@ from __future__ import annotations
 import hpack
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
-from fingertrio.frontends.web.http2 import PREFACE
+from fingertrio.http.http2 import PREFACE
 
 
 def start(**settings: int) -> bytes:

@@ -18,8 +18,8 @@ from faults.irc import Asker, asking_the_bot, ircd
 from faults.program import Program, running, sections
 from faults.scenario import Findings, NotHere, Scale, Scenario
 from faults.watch import every_probe, watching
-from fingertrio.frontends.web.http2 import PREFACE
-from tests.frontends.web.test_protocols import ENDED_STOCK_HYPERCORN
+from fingertrio.http.http2 import PREFACE
+from tests.http.test_http1 import ENDED_STOCK_HYPERCORN
 
 SEED = 1288
 _AT_ONCE = 16

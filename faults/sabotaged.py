@@ -18,8 +18,9 @@ from typing import Any
 
 import trio
 
-from fingertrio import app, cli
-from fingertrio.supervisor import RestartPolicy, Serve, Supervised, supervise
+from fingertrio.cli import main as cli
+from fingertrio.server import app
+from fingertrio.server.supervisor import RestartPolicy, Serve, Supervised, supervise
 
 
 class SabotageError(Exception):

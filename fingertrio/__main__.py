@@ -1,6 +1,6 @@
 """`python -m fingertrio`."""
 
-from fingertrio.cli import main
+from fingertrio.cli.main import main
 
 if __name__ == "__main__":
     main()

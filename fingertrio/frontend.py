@@ -42,7 +42,7 @@ class Frontend(Protocol):
 
 @runtime_checkable
 class TakesOptions(Protocol):
-    """Can take other options while it serves, when the configuration is read again (`fingertrio.reload`).
+    """Can take other options while it serves, when the configuration is read again (`fingertrio.server.reload`).
 
     Attributes:
         reloadable: the keys of its section that it can take. The caps and rates of its door change without it.

@@ -18,13 +18,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from fingertrio import app
 from fingertrio.config.config import Config, load_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import FRONTENDS, find_frontends, frontend_names, installed_frontends
 from fingertrio.frontend import Door, Frontend, TakesOptions
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
+from fingertrio.server import app
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from tests.installed import pretend_installed

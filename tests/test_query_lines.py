@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 import trio
 
-from fingertrio.app import run
 from fingertrio.config.config import Config
 from fingertrio.observe.observer import Observer
+from fingertrio.server.app import run
 
 ANY = {"listen": ["127.0.0.1:0"]}
 FIELDS = {"event", "door", "peer", "asked", "outcome", "ms", "bytes", "level", "timestamp"}

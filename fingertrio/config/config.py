@@ -2,9 +2,9 @@
 
 A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
 are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
-an unknown key like any other. The backend's own options stay a plain table here; its own model (`fingertrio.config.plugins`)
-checks them where a server shall run, so that all mistakes are told at once, and again when it is opened. What can be
-written in each section stands in `fingertrio.config.sections`.
+an unknown key like any other. The backend's own options stay a plain table here; its own model
+(`fingertrio.config.plugins`) checks them where a server shall run, so that all mistakes are told at once, and again
+when it is opened. What can be written in each section stands in `fingertrio.config.sections`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An entry point names a function whose first argument, its options, is annotated with a dataclass or a pydantic model.
 The annotation is all that is needed to check a TOML table and to tell people what can be written there, which
-`fingertrio.config.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's takes
-a second argument, its door (`fingertrio.frontend`).
+`fingertrio.config.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's
+takes a second argument, its door (`fingertrio.frontend`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The numbers: what is counted and timed, kept so plainly that counting is nearly free.
 
 The express lane counts every query, so a count is an entry of a dict or an attribute, and a histogram a list of
-integers. Nothing here knows who reads them or in which format; `frontends/prometheus.py` is one reader. There is one
-event loop and no thread that counts, so nothing is locked. Labels are words of ours (doors, outcomes, reasons), never a
-stranger's, so that nobody can make them grow.
+integers. Nothing here knows who reads them or in which format; `frontends/admin/prometheus.py` is one reader. There is
+one event loop and no thread that counts, so nothing is locked. Labels are words of ours (doors, outcomes, reasons),
+never a client's, so no client can add one.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class FingerService:
             self._changed(Change(user))
 
     def changes(self) -> AbstractAsyncContextManager[ChangeFeed]:
-        """A feed of changes for one subscriber, from when the context is entered; see `feeds.ChangeFeed`.
+        """A feed of changes for one subscriber, from when the context is entered; see `changes.ChangeFeed`.
 
         Without a backend that emits changes it tells of those made through this service only.
         """

@@ -11,7 +11,7 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.net.address import Address
 from fingertrio.net.limits import RateLimiter
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from fingertrio import commands
 from fingertrio.backend import Backend, UserInfo
+from fingertrio.cli import commands
 from fingertrio.config import plugins
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.options import OptionsError

@@ -14,13 +14,13 @@ import trio
 from trio.testing import MockClock
 
 from examples.gopher import GopherSection, open_gopher
-from fingertrio.app import run
 from fingertrio.backend import BackendError
 from fingertrio.config.config import load_config
 from fingertrio.config.plugins import FRONTENDS
 from fingertrio.frontend import Door
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
+from fingertrio.server.app import run
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from tests.helpers import loopback_listener

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from examples.vending_machine import Item, NotSoldError, VendingMachine, VendingMachineOptions, open_vending_machine
 from fingertrio.backend import ListsUsers
-from fingertrio.frontends.finger_text import render_full, render_list
+from fingertrio.frontends.finger.text import render_full, render_list
 from fingertrio.testing import check_backend
 
 OPTIONS = VendingMachineOptions.model_validate(

@@ -418,6 +418,9 @@ class Thing:
     def __init__(self) -> None:
         self.password = "secret"
 
+    def __repr__(self) -> str:
+        return "Thing()"  # the same in each process: pytest-xdist compares the names of tests
+
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)

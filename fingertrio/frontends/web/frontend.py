@@ -13,10 +13,10 @@ from hypercorn.typing import ASGIFramework
 
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import Gate
-from fingertrio.frontends.web.hypercorn import KEEP_ALIVE, HttpFrontend
 from fingertrio.frontends.web.live import LivePolicy, live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.peers import RateLimit, TrustedProxies
+from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService

@@ -19,8 +19,8 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.api import NO_LIST, PREFIX
 from fingertrio.frontends.web.live_hub import LiveHub, Subscription
-from fingertrio.frontends.web.protocols import Stream, offered_upgrade
-from fingertrio.frontends.web.websocket import PATIENCE, Code, WebSocket, accept_token, text_frame
+from fingertrio.http.http1 import Stream, offered_upgrade
+from fingertrio.http.websocket import PATIENCE, Code, WebSocket, accept_token, text_frame
 from fingertrio.names import is_user_name
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer

@@ -24,7 +24,7 @@ import trio
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.api import describe
-from fingertrio.frontends.web.websocket import text_frame
+from fingertrio.http.websocket import text_frame
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService

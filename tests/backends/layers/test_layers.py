@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import trio
 
-from fingertrio.app import run
 from fingertrio.backend import Backend, BackendError, EmitsChanges
 from fingertrio.backends.file import FileOptions, open_file
 from fingertrio.backends.layers import Layer, LayersOptions, open_layers
@@ -24,6 +23,7 @@ from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import set_status
 from fingertrio.config.config import load_config
 from fingertrio.observe.observer import Observer
+from fingertrio.server.app import run
 from fingertrio.testing import CLAUSES, Clause, FakeReader, check_backend
 from fingertrio.wire.finger import Query
 

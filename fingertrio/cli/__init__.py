@@ -1,0 +1,1 @@
+"""The command line. `main` starts with signals alone; the commands are imported after that."""

@@ -1,0 +1,1 @@
+"""The admin front end: /metrics, /healthz and /readyz for operators."""

@@ -1,0 +1,15 @@
+"""The [admin] section."""
+
+from __future__ import annotations
+
+from fingertrio import version
+from fingertrio.config.sections import AdminSection
+from fingertrio.frontend import Door, Frontend
+from fingertrio.frontends.admin.frontend import AdminApp
+from fingertrio.http.server import HttpFrontend
+
+
+def open_admin(_options: AdminSection, door: Door) -> Frontend:
+    """/metrics, /healthz and /readyz, for who runs the server."""
+    app = AdminApp(door.observer, probe=door.service.probe, version=version)
+    return HttpFrontend(lambda: app, door=door.name, observer=door.observer, listeners=door.listeners, caps=door.caps)

@@ -1,0 +1,1 @@
+"""The finger front end (RFC 1288)."""

@@ -1,0 +1,275 @@
+"""What the finger door says: from query lines to whole answers, with no sockets.
+
+`FingerAnswers` answers from memory if it can (`at_once`) and by asking the service if it must (`fetch`). What it
+rendered it keeps, under the very bytes of the query, for as long as the service says that the answer holds; a hot query
+costs one look into a dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+
+import trio
+
+from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError, UserInfo
+from fingertrio.frontends.finger.text import (
+    FORWARDING_DENIED,
+    USER_LIST_DENIED,
+    render_full,
+    render_list,
+    render_status,
+)
+from fingertrio.service import FingerService
+from fingertrio.service.cache import Answer
+from fingertrio.wire import ProtocolError, TooLongError
+from fingertrio.wire.finger import Query, parse_query, query_line
+from fingertrio.wire.text import to_wire
+
+# Answers kept rendered, by query and by bytes: every hot name several times over, within a few megabytes.
+_KEPT_QUERIES = 10_000
+_KEPT_BYTES = 16 * 1024 * 1024
+_KEPT_KEY = 100  # longer queries are not what is hot
+
+_LOGGED = 200  # characters of a query that the log keeps
+
+# Users in one answer. Past this a list is a directory, and a stranger's empty line should not render it.
+LIST_LIMIT = 2000
+MATCH_LIMIT = 10  # users that one ambiguous name shows
+
+
+Forward = Callable[[str, Query], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FingerPolicy:
+    """What the administrator decides (RFC 1288 section 3.2).
+
+    Attributes:
+        full: answer with RFC 1288's user information instead of the bare status.
+        facts: what a full answer may show (`finger_text`); None: everything.
+        user_list: answer {C} with the list (3.2.2).
+        ambiguous: a name that nobody has shows those whose login or full name begins with it (3.2.6).
+        forward: passes a {Q2} on, or raises ProtocolError with the refusal; None refuses all (3.2.1).
+    """
+
+    full: bool = False
+    facts: AbstractSet[str] | None = None
+    user_list: bool = True
+    ambiguous: bool = False
+    forward: Forward | None = None
+
+
+@dataclass(slots=True)
+class Rendered:
+    """An answer as it goes out. It holds while `source` does and, for more than one user, while nothing changed."""
+
+    payload: bytes
+    outcome: str
+    asked: str
+    source: Answer[object]
+    epoch: int | None = None
+
+
+_ALWAYS: Answer[object] = Answer(None, inf)
+_NEVER: Answer[object] = Answer(None, -inf)
+
+
+class _Listing:
+    """A list that is being collected."""
+
+    __slots__ = ("landed", "outcome")
+
+    def __init__(self) -> None:
+        self.landed = trio.Event()
+        self.outcome: Rendered | BackendError | None = None
+
+
+class FingerAnswers:
+    """From query lines to answers.
+
+    Args:
+        service: is asked.
+        policy: what may be shown, and how.
+        refused: told of each refusal that is a limit's, in one word.
+    """
+
+    def __init__(
+        self, service: FingerService, policy: FingerPolicy, refused: Callable[[str], None] = lambda _reason: None
+    ) -> None:
+        self._service = service
+        self._policy = policy
+        self._refused = refused
+        self._kept: dict[bytes, Rendered] = {}
+        self._kept_bytes = 0
+        self._listing: _Listing | None = None
+        self._last_list: Rendered | None = None
+
+    def at_once(self, received: bytes, now: float) -> Rendered | None:
+        """The answer to what was received, if that is a whole query and the answer is in memory; None: `fetch` it."""
+        kept = self._kept.get(received)
+        if kept is not None and kept.source.expires > now and (kept.epoch is None or kept.epoch == self._service.epoch):
+            self._service.reused()
+            return kept
+        try:
+            line = query_line(received)
+            if line is None:
+                return None
+            query = parse_query(line)
+        except ProtocolError as error:
+            return self.refuse(received, error)
+        return self._render_now(query, received)
+
+    async def fetch(self, line: bytes) -> Rendered:
+        """The answer to a whole query line; whatever happens, there is one."""
+        try:
+            return await self._fetch(parse_query(line), line)
+        except ProtocolError as error:
+            return self.refuse(line, error)
+        except BackendError as error:
+            return Rendered(to_wire(error.public_message or INTERNAL_ERROR), "error", _text(line), _NEVER)
+
+    async def _fetch(self, query: Query, line: bytes) -> Rendered:
+        asked = _text(line)
+        if query.hosts and self._policy.forward is not None:
+            return Rendered(await self._policy.forward(*query.forward()), "forwarded", asked, _NEVER)
+        if (rendered := self._render_now(query, line)) is not None:
+            return rendered
+        if not query.user:
+            return await self._fetch_list(asked)
+        answer = await self._service.ask_user(query.user)
+        if answer.value is None and self._policy.ambiguous:
+            return await self._fetch_matches(query, asked)
+        return self._render_user(query, answer, asked)
+
+    def refuse(self, received: bytes, error: ProtocolError) -> Rendered:
+        """The answer to what is no query."""
+        if isinstance(error, TooLongError):
+            self._refused("line")
+        return Rendered(to_wire(str(error)), "bad", _text(received), _NEVER)
+
+    def _render_now(self, query: Query, received: bytes) -> Rendered | None:
+        """What needs no waiting: refusals, and what the service has in memory."""
+        asked = _text(received)
+        if query.hosts:
+            if self._policy.forward is not None:
+                return None
+            return Rendered(to_wire(FORWARDING_DENIED), "denied", asked, _ALWAYS)
+        if not query.user:
+            if not self._policy.user_list:
+                return Rendered(to_wire(USER_LIST_DENIED), "denied", asked, _ALWAYS)
+            rendered = self._list_now(asked)
+        else:
+            answer = self._service.peek(query.user)
+            if answer is None or (answer.value is None and self._policy.ambiguous):
+                return None
+            rendered = self._render_user(query, answer, asked)
+        if rendered is not None:
+            self._keep(received, rendered)
+        return rendered
+
+    def _render_user(self, query: Query, answer: Answer[UserInfo | None], asked: str) -> Rendered:
+        if answer.value is None:
+            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, answer)  # type: ignore[arg-type]  # read only
+        payload = self._show(answer.value, query, answer.stale_since)
+        return Rendered(payload, "ok", asked, answer)  # type: ignore[arg-type]  # read only
+
+    def _show(self, info: UserInfo, query: Query, stale_since: datetime | None) -> bytes:
+        if self._policy.full or query.verbose:
+            return render_full(info, verbose=query.verbose, facts=self._policy.facts, stale_since=stale_since)
+        return render_status(info)
+
+    def _list_now(self, asked: str) -> Rendered | None:
+        users = self._service.peek_users()
+        if users is None:
+            return None
+        answers = [self._service.peek(user) for user in users.value[:LIST_LIMIT]]
+        if any(answer is None for answer in answers):
+            return None
+        return self._render_list(users, [answer for answer in answers if answer is not None], asked)
+
+    async def _fetch_list(self, asked: str) -> Rendered:
+        """The list, which is collected and rendered once for all who ask for it together, as the service does."""
+        while True:
+            last = self._last_list
+            if last is not None and last.epoch == self._service.epoch and last.source.expires > trio.current_time():
+                return replace(last, asked=asked)
+            if (flight := self._listing) is None:
+                return await self._collect_list(asked)
+            await flight.landed.wait()
+            if isinstance(flight.outcome, BackendError):
+                raise BackendError(flight.outcome.public_message) from flight.outcome
+            if flight.outcome is not None:  # otherwise who collected it was cancelled
+                return replace(flight.outcome, asked=asked)
+
+    async def _collect_list(self, asked: str) -> Rendered:
+        flight = self._listing = _Listing()
+        try:
+            users = await self._service.ask_users()
+            answers = [await self._service.ask_user(user) for user in users.value[:LIST_LIMIT]]
+            rendered = self._last_list = flight.outcome = self._render_list(users, answers, asked)
+        except BackendError as error:
+            flight.outcome = error
+            raise
+        finally:
+            self._listing = None
+            flight.landed.set()
+        return rendered
+
+    def _render_list(
+        self, users: Answer[tuple[str, ...]], answers: Sequence[Answer[UserInfo | None]], asked: str
+    ) -> Rendered:
+        payload = render_list(
+            [answer.value for answer in answers if answer.value is not None],
+            facts=self._policy.facts,
+            more=max(len(users.value) - LIST_LIMIT, 0),
+            stale_since=users.stale_since,
+        )
+        expires = min([users.expires, *(answer.expires for answer in answers)])
+        return Rendered(payload, "list", asked, Answer(None, expires), self._service.epoch)
+
+    async def _fetch_matches(self, query: Query, asked: str) -> Rendered:
+        """Section 2.5.3: all possible derivations of a name that nobody has as it stands."""
+        wanted = query.user.casefold()
+        found: list[bytes] = []
+        if self._service.can_list:
+            for user in (await self._service.get_users())[:LIST_LIMIT]:
+                answer = await self._service.ask_user(user)
+                if answer.value is not None and _begins(answer.value, wanted):
+                    found.append(
+                        render_full(
+                            answer.value,
+                            verbose=query.verbose,
+                            facts=self._policy.facts,
+                            stale_since=answer.stale_since,
+                        )
+                    )
+                    if len(found) == MATCH_LIMIT:
+                        break
+        if not found:
+            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, _NEVER)
+        return Rendered(b"\r\n".join(found), "ok", asked, _NEVER)
+
+    def _keep(self, received: bytes, rendered: Rendered) -> None:
+        if len(received) > _KEPT_KEY:
+            return
+        if (old := self._kept.pop(received, None)) is not None:
+            self._kept_bytes -= len(old.payload)
+        self._kept[received] = rendered
+        self._kept_bytes += len(rendered.payload)
+        while self._kept_bytes > _KEPT_BYTES or len(self._kept) > _KEPT_QUERIES:
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))).payload)
+
+
+def _text(received: bytes) -> str:
+    """A query line for the log, which escapes it; of an overlong one the beginning."""
+    line = received.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
+    return line if len(line) <= _LOGGED else f"{line[:_LOGGED]}..."
+
+
+def _begins(info: UserInfo, wanted: str) -> bool:
+    words = [info.user, *(info.name or "").split()]
+    return any(word.casefold().startswith(wanted) for word in words)

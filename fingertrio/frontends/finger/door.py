@@ -1,0 +1,46 @@
+"""The [finger] section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from fingertrio.config.sections import FingerSection
+from fingertrio.frontend import Door, Frontend
+from fingertrio.frontends.finger.answers import FingerPolicy
+from fingertrio.frontends.finger.forwarding import Forwarder
+from fingertrio.frontends.finger.frontend import FingerFrontend
+from fingertrio.net.targets import parse_target
+
+
+class _Finger:
+    reloadable = frozenset({"answer", "user_list", "show", "ambiguous", "forwarding", "forward_to"})
+
+    def __init__(self, options: FingerSection, door: Door) -> None:
+        self._frontend = FingerFrontend(
+            service=door.service,
+            observer=door.observer,
+            listeners=door.listeners,
+            caps=door.caps,
+            rate=door.queries,
+            policy=_policy(options),
+        )
+        self.serve = self._frontend.serve
+
+    def prepare(self, options: FingerSection) -> Callable[[], None]:
+        return partial(self._frontend.adopt, _policy(options))
+
+
+def _policy(options: FingerSection) -> FingerPolicy:
+    return FingerPolicy(
+        full=options.answer == "full",
+        facts=None if options.show is None else frozenset(options.show),
+        user_list=options.user_list,
+        ambiguous=options.ambiguous,
+        forward=Forwarder([parse_target(text) for text in options.forward_to]) if options.forwarding else None,
+    )
+
+
+def open_finger(options: FingerSection, door: Door) -> Frontend:
+    """RFC 1288: a name in, a status out."""
+    return _Finger(options, door)

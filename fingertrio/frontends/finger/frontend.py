@@ -1,0 +1,115 @@
+"""The finger door: RFC 1288 over TCP, in two lanes that give the same bytes.
+
+The lane asks `FingerAnswers` for what is in memory from within the accept loop; the handler reads on, has it fetched,
+and sends. What to say is all in `finger_answers`; here are the sockets, the deadlines and the words for refusals.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from fingertrio.frontends.finger.answers import FingerAnswers, FingerPolicy, Rendered
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.server import SEND_DEADLINE, Connection, Server
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
+from fingertrio.wire import ProtocolError
+from fingertrio.wire.finger import query_line
+from fingertrio.wire.text import to_wire
+
+# Seconds for one query line: typing a name by hand over telnet takes less.
+READ_DEADLINE = 10.0
+
+TOO_MANY = to_wire("Too many questions from your address, please try again later")
+
+
+class FingerFrontend:
+    """Serves RFC 1288 on bound sockets."""
+
+    def __init__(
+        self,
+        *,
+        service: FingerService,
+        observer: Observer,
+        listeners: Sequence[socket.socket],
+        caps: ConnectionCaps,
+        rate: RateLimiter | None = None,
+        policy: FingerPolicy | None = None,
+        read_deadline: float = READ_DEADLINE,
+    ) -> None:
+        self._observer = observer
+        self._service = service
+        self._answers = self._answers_by(policy or FingerPolicy())
+        self._read_deadline = read_deadline
+        self._server = Server(
+            "finger",
+            listeners,
+            self._handle,
+            lane=self._lane,
+            reports=observer,
+            caps=caps,
+            rate=rate,
+            refusal=TOO_MANY,
+        )
+
+    def adopt(self, policy: FingerPolicy) -> None:
+        """Answer as another policy says, from the next query on."""
+        self._answers = self._answers_by(policy)
+
+    def _answers_by(self, policy: FingerPolicy) -> FingerAnswers:
+        return FingerAnswers(self._service, policy, partial(self._observer.refused, "finger"))
+
+    async def serve(
+        self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until `stopping` is set; see `net.server.Server.serve`."""
+        await self._server.serve(stopping, task_status=task_status)
+
+    def _lane(self, received: bytes, peer: str) -> bytes | None:
+        now = trio.current_time()
+        rendered = self._answers.at_once(received, now)
+        if rendered is None:
+            return None
+        payload = rendered.payload
+        took = trio.current_time() - now
+        self._observer.query("finger", peer or "unix", rendered.asked, rendered.outcome, took, len(payload))
+        return payload
+
+    async def _handle(self, connection: Connection) -> None:
+        line = await self._read(connection)
+        if line is None:
+            return
+        rendered = line if isinstance(line, Rendered) else await self._answers.fetch(line)
+        if not await connection.send(rendered.payload, SEND_DEADLINE):
+            self._observer.refused("finger", "slow_reader")
+        took = trio.current_time() - connection.accepted
+        size = len(rendered.payload)
+        self._observer.query("finger", connection.peer or "unix", rendered.asked, rendered.outcome, took, size)
+        self._observer.flush()
+
+    async def _read(self, connection: Connection) -> bytes | Rendered | None:
+        """The query line, or the answer to what is none; None: the peer ended its input without a word."""
+        try:
+            # What is whole already needs no deadline, and no stream.
+            if (line := query_line(connection.data)) is not None:
+                return line
+            with trio.fail_after(self._read_deadline):
+                return await _read_query(connection)
+        except ProtocolError as error:
+            return self._answers.refuse(connection.data, error)
+        except trio.TooSlowError:
+            self._observer.refused("finger", "deadline")
+            return self._answers.refuse(connection.data, ProtocolError("The query took too long"))
+
+
+async def _read_query(connection: Connection) -> bytes | None:
+    while (line := query_line(connection.data)) is None:
+        chunk = await connection.stream.receive_some(1024)
+        if not chunk:
+            return query_line(connection.data, ended=True) if connection.data else None
+        connection.data += chunk
+    return line

@@ -1,0 +1,1 @@
+"""The setter front end: two lines, a user and a status."""

@@ -1,0 +1,72 @@
+"""The [http] section."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+from fingertrio.config.sections import HttpSection, OptionError
+from fingertrio.frontend import Door, Frontend
+from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
+from fingertrio.frontends.web.live import LivePolicy
+from fingertrio.http.tls import CertificateError, make_tls_context
+from fingertrio.net.limits import ConnectionCaps
+
+
+class _Http:
+    reloadable = frozenset(
+        {
+            "certfile",
+            "keyfile",
+            "trusted_proxies",
+            "keep_alive",
+            "allowed_origins",
+            "max_watchers",
+            "max_watchers_per_address",
+        }
+    )
+
+    def __init__(self, options: HttpSection, door: Door) -> None:
+        # One for all policies: it counts those who watch, who stay when another policy comes.
+        self._watchers = ConnectionCaps(total=options.max_watchers, per_address=options.max_watchers_per_address)
+        self._frontend = WebFrontend(
+            service=door.service,
+            observer=door.observer,
+            listeners=door.listeners,
+            caps=door.caps,
+            rate=door.queries,
+            policy=self._policy(options),
+        )
+        self.serve = self._frontend.serve
+
+    def prepare(self, options: HttpSection) -> Callable[[], None]:
+        policy = self._policy(options)
+
+        def change() -> None:
+            self._watchers.total = options.max_watchers
+            self._watchers.per_address = options.max_watchers_per_address
+            self._frontend.adopt(policy)
+
+        return change
+
+    def _policy(self, options: HttpSection) -> WebPolicy:
+        return WebPolicy(
+            trusted_proxies=options.trusted_proxies,
+            live=LivePolicy(caps=self._watchers, origins=options.allowed_origins),
+            tls=_tls(options),
+            keep_alive=options.keep_alive,
+        )
+
+
+def _tls(options: HttpSection) -> ssl.SSLContext | None:
+    if options.certfile is None:
+        return None
+    try:
+        return make_tls_context(options.certfile, options.keyfile)
+    except CertificateError as error:
+        raise OptionError(error.which, str(error)) from error
+
+
+def open_http(options: HttpSection, door: Door) -> Frontend:
+    """Pages, JSON under /api, XML-RPC at /RPC2, and the live feed at /api/watch."""
+    return _Http(options, door)

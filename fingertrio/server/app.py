@@ -1,0 +1,205 @@
+"""The composition root: from a `Config` to a running program.
+
+The order is the safety: every socket is bound, everything that is configured is imported, and then privileges are
+dropped; the backend is opened and asked what it can do before any door opens; and all of it is closed again in the
+reverse order, whatever happened.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+
+import trio
+
+from fingertrio.backend import Backend, BackendError
+from fingertrio.config.config import Config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
+from fingertrio.config.sections import ListeningSection
+from fingertrio.net.address import parse_address
+from fingertrio.net.listen import BindError, bind, close_all, describe, tune
+from fingertrio.observe.observer import Observer
+from fingertrio.server.doors import OpenDoor
+from fingertrio.server.heartbeat import beat
+from fingertrio.server.privileges import PrivilegeError, drop_privileges
+from fingertrio.server.reload import Reloader
+from fingertrio.server.supervisor import Supervised, only_failure, supervise
+from fingertrio.server.systemd import PassedSocketError, ServiceManager, take_passed_sockets
+from fingertrio.service import FingerService, ServicePolicy
+
+Ready = Callable[[Mapping[str, Sequence[str]]], None]
+
+
+async def run(
+    config: Config,
+    observer: Observer,
+    *,
+    source: str = "configuration",
+    ready: Ready = lambda _addresses: None,
+    stopping: trio.Event | None = None,
+    load: Callable[[], Config] | None = None,
+) -> None:
+    """Run everything that `config` names, until a signal or `stopping` ends it.
+
+    Args:
+        config: what to run.
+        observer: who is told.
+        source: the name of the configuration, for messages.
+        ready: called once every door is open, with the addresses of each.
+        stopping: set it to stop from within.
+        load: reads the configuration again, at SIGHUP; see `reload`.
+
+    Raises:
+        ConfigError: something cannot be run as configured; nothing has served.
+        Exception: what ended the program; see `supervisor.supervise`.
+    """
+    manager = ServiceManager()
+    serving = f"serving from the {config.backend.use} backend"
+
+    def all_ready(addresses: Mapping[str, Sequence[str]]) -> None:
+        ready(addresses)
+        manager.ready(serving)
+
+    try:
+        with bound(config, source) as listeners:
+            plugin = find_backend(config.backend.use, source)
+            options = plugin.check_options(config.backend.options, source)
+            frontends = find_frontends(config.doors, source)
+            _drop_privileges(config, observer, source)
+            async with _open_backend(plugin, options, source) as backend:
+                async with _open_service(backend, config, observer, source) as service:
+                    doors = {
+                        name: OpenDoor(frontend, config, service, observer, listeners.get(name, ()), source=source)
+                        for name, frontend in frontends.items()
+                    }
+                    reloader = Reloader(
+                        config,
+                        load or (lambda: config),
+                        observer,
+                        [
+                            partial(_prepare_service, service, observer),
+                            *(door.prepare for door in doors.values()),
+                        ],
+                        {name: door.reloadable for name, door in doors.items()},
+                    )
+
+                    def reload() -> None:
+                        manager.reloading()
+                        taken = reloader()
+                        manager.ready(serving if taken else f"{serving}; the last reload was refused, see the log")
+
+                    await supervise(
+                        [Supervised(name, door.serve) for name, door in doors.items()],
+                        reports=observer,
+                        grace=config.service.grace,
+                        ready=all_ready,
+                        stopping=stopping,
+                        attendants=[manager.feed_watchdog, partial(beat, observer)],
+                        on_stopping=manager.stopping,
+                        on_hangup=reload,
+                    )
+    except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
+        failure = only_failure(group)
+        raise failure from failure.__cause__
+    observer.info("stopped")
+
+
+@contextmanager
+def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.socket]]]:
+    """Listening sockets for every section that listens, bound here or passed by the service manager; closed at the end.
+
+    Raises:
+        ConfigError: an address cannot be listened at, or a door has none.
+    """
+    ours: list[socket.socket] = []
+    listeners: dict[str, list[socket.socket]] = {}
+    try:
+        passed = take_passed_sockets()
+        for name, section in config.doors.items():
+            if isinstance(section, ListeningSection):
+                listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
+                for sock in listeners[name]:
+                    if section.local_only and not parse_address(describe(sock)).is_local:
+                        raise ConfigError(
+                            f"{source}: [{name}]: the socket that was passed listens on {describe(sock)}, "
+                            "which is not for this machine alone"
+                        )
+                    tune(sock, defer_accept=section.client_speaks_first)
+        if passed:
+            raise ConfigError(f"{source}: sockets were passed for sections that are not there: {', '.join(passed)}")
+        yield listeners
+    except PassedSocketError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    finally:
+        close_all(ours)
+        for sockets in listeners.values():
+            for sock in sockets:
+                sock.close()
+
+
+def _bind(name: str, section: ListeningSection, ours: list[socket.socket], source: str) -> list[socket.socket]:
+    if not section.listen:
+        raise ConfigError(f'{source}: [{name}] listen: is empty, and no socket named "{name}" was passed')
+    sockets: list[socket.socket] = []
+    for address in section.listen:
+        try:
+            sockets += bind(address)
+        except BindError as error:
+            close_all(sockets)
+            raise ConfigError(f"{source}: [{name}] listen: {error}") from error
+    ours += sockets
+    return sockets
+
+
+def _drop_privileges(config: Config, observer: Observer, source: str) -> None:
+    process = config.process
+    try:
+        became = drop_privileges(process.user, process.group, run_as_root=process.run_as_root)
+    except PrivilegeError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    if became:
+        observer.info("privileges_dropped", user=became)
+
+
+def _service_policy(config: Config) -> ServicePolicy:
+    section = config.service
+    return ServicePolicy(deadline=section.deadline, cache_ttl=section.cache_ttl, cache_size=section.cache_size)
+
+
+def _prepare_service(service: FingerService, observer: Observer, config: Config) -> Callable[[], None]:
+    def commit() -> None:
+        service.adopt(_service_policy(config))
+        observer.set_level(config.log.level)
+
+    return commit
+
+
+@asynccontextmanager
+async def _open_service(
+    backend: Backend, config: Config, observer: Observer, source: str
+) -> AsyncIterator[FingerService]:
+    async with FingerService.open(backend, _service_policy(config), observer) as service:
+        if config.setter is not None and not service.can_set:
+            raise ConfigError(
+                f"{source}: [setter]: the {config.backend.use} backend cannot set a status; "
+                "remove the section or use another backend"
+            )
+        yield service
+
+
+@asynccontextmanager
+async def _open_backend(plugin: BackendPlugin, options: object, source: str) -> AsyncIterator[Backend]:
+    opening = True
+    try:
+        async with plugin.open(options) as backend:
+            opening = False
+            yield backend
+    except (ValueError, OSError, BackendError, ExceptionGroup) as error:
+        if not opening:
+            raise
+        # A backend says what its operator has to mend by one of these, before it serves.
+        reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
+        raise ConfigError(f"{source}: [backend]: the {plugin.name} backend cannot start: {reason}") from error

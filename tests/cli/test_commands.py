@@ -1,0 +1,409 @@
+"""The command line, as a stranger uses it: real processes, their output and their exit status."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from fingertrio.cli import commands
+from fingertrio.config.errors import ConfigError
+from tests.installed import pretend_installed
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
+ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")} | {
+    "FINGERTRIO_BACKEND__USE": "memory",
+    "FINGERTRIO_BACKEND__USERS": '{ moshez = "Happy and well", ada = "Weaving" }',
+}
+
+
+def fingertrio(*arguments, environ=None, timeout=20):
+    return subprocess.run(
+        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=ENVIRONMENT | (environ or {}),
+        check=False,
+    )
+
+
+@contextmanager
+def serving(*arguments, environ=None):
+    """A running program, with its addresses by door; ended by its pid if it has not ended itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | (ANY_PORTS if environ is None else environ),
+    )
+    try:
+        assert process.stderr is not None
+        addresses = {}
+        for line in process.stderr:
+            event = json.loads(line)
+            if event["event"] == "listening":
+                addresses[event["door"]] = event["address"]
+            if event["event"] == "ready":
+                break
+        else:
+            pytest.fail(f"it ended before it was ready, with status {process.wait()}")
+        yield process, addresses
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def ask(address, query):
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as sock:
+        sock.sendall(query)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_arguments_it_opens_the_doors_says_where_and_stops_at_a_signal(number):
+    with serving() as (process, addresses):
+        assert set(addresses) == {"finger", "setter", "http"}
+        assert ask(addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
+        process.send_signal(number)
+        assert process.stderr is not None
+        events = [json.loads(line)["event"] for line in process.stderr]
+        assert process.wait(10) == 0
+    assert events == ["query", "stopping", "stopped"]
+
+
+def test_by_default_statuses_last_in_the_users_state_directory(tmp_path):
+    environ = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")}
+    environ |= {"XDG_STATE_HOME": str(tmp_path)}
+    for said in (b"No such user\r\n", b"In the garden\r\n"):
+        with serving(environ=environ) as (process, addresses):
+            assert ask(addresses["finger"], b"moshez\r\n") == said
+            assert fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden").returncode == 0
+            assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+            process.send_signal(signal.SIGKILL)
+    assert (tmp_path / "fingertrio/fingertrio.db").exists()
+
+
+def test_a_client_that_says_nothing_and_one_that_does_not_read_do_not_hold_the_exit():
+    with serving(environ=ANY_PORTS | {"FINGERTRIO_SERVICE__GRACE": "1"}) as (process, addresses):
+        held = []
+        for door in ("finger", "setter", "http"):
+            host, _, port = addresses[door].removeprefix("http://").rpartition(":")
+            held.append(sock := socket.create_connection((host, int(port))))
+            sock.sendall(b"mos")
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - started < 1.0 + 1.0  # grace and a second
+        for sock in held:
+            sock.close()
+
+
+def test_what_is_set_through_the_setter_is_shown_by_finger_at_once():
+    with serving() as (_, addresses):
+        assert ask(addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
+        done = fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden")
+        assert (done.returncode, done.stdout) == (0, "OK\n")
+        assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+        nobody = fingertrio("set", "--at", "127.0.0.1:1", "moshez", "In the garden")
+        assert (nobody.returncode, nobody.stderr) == (1, "Error: 127.0.0.1:1: 127.0.0.1: Connection refused\n")
+        refused = fingertrio("set", "--at", addresses["setter"], "-x", "In the garden")
+        assert refused.returncode == 2
+        refused = fingertrio("set", "--at", addresses["setter"], "--", "-x", "In the garden")
+        assert refused.returncode == 1
+        assert "a user name is made of" in refused.stderr
+
+
+def test_the_finger_command_asks_filters_and_tells_how_it_went():
+    with serving() as (process, addresses):
+        place = addresses["finger"]
+        answered = fingertrio("finger", f"moshez@{place}")
+        assert (answered.returncode, answered.stdout) == (0, "Happy and well\n")
+        assert "ada" in fingertrio("finger", f"@{place}").stdout
+        assert "Login: ada" in fingertrio("finger", "-l", f"ada@{place}").stdout
+        denied = fingertrio("finger", f"moshez@example.org@{place}")
+        assert (denied.returncode, denied.stdout) == (5, "Finger forwarding service denied\n")
+        unknown = fingertrio("finger", f"nobody@{place}")
+        assert (unknown.returncode, unknown.stdout) == (1, "No such user\n")
+        fingertrio("set", "--at", addresses["setter"], "ada", "Grüße \x1b[31mrot")
+        assert fingertrio("finger", f"ada@{place}").stdout == "Grüße [31mrot\n"
+        assert fingertrio("finger", "--ascii", f"ada@{place}").stdout == "Gr??e [31mrot\n"
+        process.terminate()
+        process.wait(10)
+    gone = fingertrio("finger", f"moshez@{place}")
+    assert gone.returncode == 3
+    assert "fingertrio: 127.0.0.1" in gone.stderr
+
+
+@pytest.mark.parametrize("target", ["a b@localhost", "moshez@", "x@h:port", "x@[::z]:79"])
+def test_a_question_that_is_none_is_wrong_usage(target):
+    done = fingertrio("finger", target)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("serve", "--config"), ("check-config",)])
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (None, "there is no such file"),
+        ("[backend", "not valid TOML"),
+        ('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nanswr = "full"\n', 'did you mean "answer"?'),
+        ('[backend]\nuse = "memory"\n[finger]\nlisten = [1]\n', "[finger] listen.0"),
+        ('[backend]\nuse = "nosuch"\n', 'no backend "nosuch"; installed are:'),
+        ('[backend]\nuse = "memory"\nuzers = {}\n', 'did you mean "users"?'),
+        ('[backend]\nuse = "memory"\n[setter]\nlisten = ["0.0.0.0:0"]\n', "loopback"),
+        ('[backend]\nuse = "memory"\n', "no section opens a door: add [finger],"),
+    ],
+)
+def test_a_configuration_mistake_ends_it_at_once_with_one_message(tmp_path, command, text, part):
+    path = tmp_path / "conf.toml"
+    if text is not None:
+        path.write_text(text)
+    done = fingertrio(*command, path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fingertrio: {path}: ")
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_port_that_is_taken_is_named_with_its_section(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = fingertrio(environ=ANY_PORTS | {"FINGERTRIO_HTTP__LISTEN": place})
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"[http] listen: cannot listen on {place}: another program listens there already\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_setter_over_a_backend_that_cannot_set_is_a_mistake(tmp_path):
+    (tmp_path / "users").write_text("moshez: Happy\n")
+    path = tmp_path / "conf.toml"
+    path.write_text(f'[backend]\nuse = "file"\npath = "{tmp_path}/users"\n[setter]\nlisten = ["127.0.0.1:0"]\n')
+    done = fingertrio("serve", "--config", path, environ={"FINGERTRIO_PROCESS__RUN_AS_ROOT": "true"})
+    assert done.returncode == 2
+    assert "[setter]: the file backend cannot set a status" in done.stderr
+
+
+def test_check_config_finds_no_mistake_in_the_default_file_and_opens_no_port():
+    done = fingertrio("check-config", "conf/fingertrio.toml")
+    assert (done.returncode, done.stdout) == (0, "conf/fingertrio.toml: no mistakes found\n")
+
+
+def test_check_config_looks_for_the_front_ends_too(tmp_path, monkeypatch, capsys):
+    def gone(names, source):
+        raise ConfigError(f"{source}: [{next(iter(names))}]: no such front end")
+
+    monkeypatch.setattr(commands, "find_frontends", gone)
+    path = tmp_path / "conf.toml"
+    path.write_text('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\n')
+    with pytest.raises(SystemExit) as caught:
+        commands.check_config.main([str(path)])
+    assert caught.value.code == commands.MISTAKE
+    assert capsys.readouterr().err == f"fingertrio: {path}: [finger]: no such front end\n"
+
+
+def test_backends_are_listed_with_their_options():
+    done = fingertrio("backends")
+    assert done.returncode == 0
+    for name in ("memory", "file", "command", "plan", "xmlrpc", "finger"):
+        assert f"{name}  (fingertrio)" in done.stdout
+    assert "path" in done.stdout
+    assert done.stderr == ""
+
+
+def test_front_ends_are_listed_with_their_options():
+    done = fingertrio("frontends")
+    assert done.returncode == 0
+    for name in ("finger", "setter", "http", "irc", "admin"):
+        assert f"{name}  (fingertrio)" in done.stdout
+    assert "listen  array of strings, required" in done.stdout
+    assert done.stderr == ""
+
+
+@contextmanager
+def started_from(directory, *arguments):
+    """A program that finds modules in `directory` first; it says by a line on standard output where it waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | {"PYTHONPATH": str(directory)},
+    )
+    try:
+        with process:
+            yield process
+            process.kill()
+    finally:
+        process.kill()
+
+
+# A sitecustomize that stops the import of one module until a line comes in.
+STOPS_AT_IMPORT = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            print("waiting", flush=True)
+            sys.stdin.readline()
+sys.meta_path.insert(0, Finder())
+"""
+
+# A backend that is a while in opening. Until then nobody supervises.
+OPENS_SLOWLY = """
+import sys, trio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fingertrio import UserInfo
+@dataclass
+class Options: pass
+class Slow:
+    async def get_user(self, user):
+        return UserInfo(user, "Late")
+@asynccontextmanager
+async def open_slow(options: Options):
+    print("waiting", flush=True)
+    await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+    try:
+        yield Slow()
+    finally:
+        print("closed", flush=True)
+"""
+
+SLOW = """
+[backend]
+use = "slow"
+[process]
+run_as_root = true
+[finger]
+listen = ["127.0.0.1:0", "unix:{path}"]
+answer = "{answer}"
+"""
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """A configuration with that backend, as a function of `answer`; and where it has a unix socket."""
+    pretend_installed(monkeypatch, tmp_path, "fingertrio.backends", slow="slow:open_slow")
+    (tmp_path / "slow.py").write_text(OPENS_SLOWLY)
+    path = tmp_path / "f.toml"
+
+    def configure(answer):
+        path.write_text(SLOW.format(path=tmp_path / "socket", answer=answer))
+        return path
+
+    configure("status")
+    return configure
+
+
+@pytest.mark.parametrize(
+    "module", ["trio", "fingertrio.config.config", "fingertrio.server.app", "fingertrio.frontends.finger.door"]
+)
+def test_interrupted_while_it_imports_it_ends_without_a_word(tmp_path, slow, module):
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+
+
+def test_interrupted_while_it_is_put_together_it_closes_what_it_has_and_ends_without_a_word(tmp_path, slow):
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        assert process.stdout.readline() == "waiting\n"
+        assert (tmp_path / "socket").exists()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+        assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.parametrize("module", ["trio", "fingertrio.frontends.finger.door", None])
+def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module):
+    """The file has been read when the backend is opened: what is written then, only the signal tells."""
+    if module:
+        (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module=module))
+    with started_from(tmp_path, "serve", "--config", slow("status")) as process:
+        for stop in [module, None] if module else [None]:
+            assert process.stdout.readline() == "waiting\n"
+            if stop == module:
+                process.send_signal(signal.SIGHUP)
+            slow("full")
+            process.stdin.write("\n")
+            process.stdin.flush()
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "reloaded":
+                break
+        assert [event["event"] for event in events if event["event"] != "listening"] == ["ready", "reloaded"]
+        assert events[-1]["changed"] == ([] if module == "trio" else ["finger.answer"])
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "closed\n"
+        assert process.wait(10) == 0
+
+
+def test_a_hangup_ends_commands_that_do_not_serve(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config.config"))
+    with started_from(tmp_path, "backends") as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait(10) == -signal.SIGHUP
+
+
+def test_on_a_terminal_it_says_where_every_door_is_and_what_to_type():
+    leader, follower = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fingertrio"], stderr=follower, env=ENVIRONMENT | ANY_PORTS | {"TERM": "xterm"}
+    )
+    os.close(follower)
+    try:
+        seen = b""
+        while b"Ctrl-C stops it" not in seen:
+            seen += os.read(leader, 4096)
+        text = seen.decode()
+        assert "is ready" in text
+        for hint in ("finger @127.0.0.1:", "set --at 127.0.0.1:", "/api/users"):
+            assert hint in text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(leader)
+
+
+def test_it_is_ready_soon_after_its_imports_are(request):
+    """Ready within 1.5 times what importing quart_trio, hypercorn.trio and pydantic takes; medians, taken by turns."""
+
+    def imports():
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import quart_trio, hypercorn.trio, pydantic"], check=True)
+        return time.perf_counter() - started
+
+    def ready():
+        started = time.perf_counter()
+        with serving() as (process, _):
+            took = time.perf_counter() - started
+            process.terminate()
+            process.wait(10)
+        return took
+
+    pairs = [(imports(), ready()) for _ in range(3)]
+    ratio = sorted(ready / imports for imports, ready in pairs)[1]
+    assert ratio < 1.5, f"{ratio:.2f} times the imports"

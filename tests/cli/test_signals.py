@@ -1,0 +1,71 @@
+"""SIGINT and SIGHUP before the supervisor; tests/cli/test_commands.py has it with real programs."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from fingertrio.cli.signals import EarlySignals
+
+NUMBERS = (signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.fixture
+def hangups() -> Iterator[list[int]]:
+    """Those that the handler gets which is there before and afterwards."""
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    seen: list[int] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda number, _frame: seen.append(number))
+    yield seen
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_hangup_is_kept_and_delivered_once(hangups: list[int]) -> None:
+    signals, before = EarlySignals(), [signal.getsignal(number) for number in NUMBERS]
+    signals.take()
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+    assert not hangups
+    signals.give_back()
+    assert hangups == [signal.SIGHUP]
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+    signals.deliver()
+    assert hangups == [signal.SIGHUP]
+
+
+def test_without_a_hangup_there_is_none(hangups: list[int]) -> None:
+    signals = EarlySignals()
+    signals.take()
+    signals.give_back()
+    assert not hangups
+
+
+def test_sigint_that_was_ignored_stays_so(hangups: list[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals = EarlySignals()
+    signals.take()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    with signals.unwinding():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signals.give_back()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_where_something_must_be_closed_sigint_is_an_exception_and_afterwards_nothing(hangups: list[int]) -> None:
+    signals = EarlySignals()
+    signals.take()
+    with pytest.raises(KeyboardInterrupt), signals.unwinding():
+        signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_not_taken_nothing_changes(hangups: list[int]) -> None:
+    signals, before = EarlySignals(), [signal.getsignal(number) for number in NUMBERS]
+    with signals.unwinding():
+        assert [signal.getsignal(number) for number in NUMBERS] == before
+    signals.give_back()
+    assert [signal.getsignal(number) for number in NUMBERS] == before

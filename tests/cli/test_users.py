@@ -1,0 +1,97 @@
+"""fingertrio user add, show, set, remove."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kit import done, failed
+
+KEY = "ssh-ed25519 AAAA\nssh-ed25519 BBBB\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.db"
+
+
+def record(user: str, path: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(done("user", "show", user, "--json", path=path))
+    return found
+
+
+def test_a_user_is_added_with_everything_shown_changed_and_removed(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    options = {"--name": "Ada Lovelace", "--status": "Weaving", "--project": "The Engine", "--pronouns": "she/her"}
+    options |= {"--pubkey": str(tmp_path / "key"), "--link": "Home=https://example.org", "--detail": "Room=12"}
+    done("user", "add", "ada", *(part for option in options.items() for part in option), path=path)
+    shown = done("user", "show", "ada", path=path)
+    for part in ("Ada Lovelace", "Weaving", "The Engine", "she/her", "ssh-ed25519 BBBB", "https://example.org", "12"):
+        assert part in shown
+    done("user", "set", "ada", "--name", "Ada", "--project", "", "--detail", "Room=", "--link", "Home=", path=path)
+    assert record("ada", path)["details"] == {"pronouns": "she/her", "pubkey": KEY.rstrip()}
+    assert record("ada", path)["name"] == "Ada"
+    done("user", "set", "ada", "--status", "Out", "--until", "2999-01-01T00:00Z", path=path)
+    shown = done("user", "show", "ada", path=path)
+    assert "Out" in shown
+    assert "until" in shown
+    assert "Weaving" in shown
+    done("user", "remove", "ada", path=path)
+    assert "no user ada" in failed("user", "show", "ada", path=path)
+
+
+def test_a_key_can_come_from_standard_input(path: Path) -> None:
+    done("user", "add", "ada", "--pubkey", "-", path=path, text=KEY)
+    assert record("ada", path)["details"] == {"pubkey": KEY.rstrip()}
+
+
+def test_who_is_added_without_a_status_has_no_plan(path: Path) -> None:
+    done("user", "add", "ada", path=path)
+    assert "No Plan." in done("user", "show", "ada", path=path)
+
+
+def test_what_is_shown_steers_no_terminal(path: Path) -> None:
+    done("user", "add", "ada", path=path)
+    with sqlite3.connect(path) as connection:  # past all checks
+        connection.execute("UPDATE user SET name = 'A\x1b[31m', details = '{\"x\\u001b\": \"y\\u009b\"}'")
+        connection.execute("UPDATE status SET text = 'z' || char(27)")
+    connection.close()
+    shown = done("user", "show", "ada", path=path)
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("user", "add", "ada", "--link", "Home=javascript:alert(1)"), "https://"),
+        (("user", "add", "ada", "--link", "https://example.org"), "https://"),
+        (("user", "add", "ada", "--detail", "nothing"), "NAME=VALUE"),
+        (("user", "add", "ada", "--timezone", "Nowhere/City"), "no time zone"),
+        (("user", "set", "ada", "--until", "2999-01-01"), "--until goes with --status"),
+        (("user", "set", "ada", "--until", "tomorrow"), "no time"),
+        (("user", "show"), "USER"),
+    ],
+)
+def test_wrong_usage_is_told(path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    done("user", "add", "ada", path=path)
+    assert reason in failed(*arguments, path=path, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("user", "add", "ada"), "there is a user ada already"),
+        (("user", "set", "grace", "--name", "G"), "no user grace"),
+        (("user", "set", "ada", "--status", " "), "the status is empty"),
+        (("user", "remove", "grace"), "no user grace"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    done("user", "add", "ada", path=path)
+    message = failed(*arguments, path=path)
+    assert reason in message
+    assert "Traceback" not in message

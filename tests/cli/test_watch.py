@@ -1,0 +1,348 @@
+"""`fingertrio watch`: what it shows, unit by unit, and the real program in a pipe and on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from fingertrio.backend import Change
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.cli.commands import cli
+from fingertrio.cli.watch import Follower
+from fingertrio.cli.watch_output import JSONLines, Lines
+from fingertrio.clients.live import ClosedError, open_live
+from fingertrio.wire.live import (
+    Alive,
+    Changed,
+    Event,
+    Person,
+    Present,
+    Removed,
+    SnapshotBegins,
+    SnapshotEnds,
+    Unavailable,
+)
+from tests.frontends.web.kit import USERS, serving
+from tests.origin import running_origin
+
+ADA = Person("ada", "Weaving")
+GRACE = Person("grace", "Looking for a bug")
+NOW = datetime.now(UTC)
+
+
+class Shown:
+    """Remembers what it was to show."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def user(self, person: Person, at: str | None) -> None:
+        self.said.append((person, at))
+
+    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
+        self.said.append((user, at, was_there))
+
+    def unavailable(self, user: str) -> None:
+        self.said.append(user)
+
+    def take(self) -> list[object]:
+        said, self.said = self.said, []
+        return said
+
+
+def snapshot(*events: Event) -> list[Event]:
+    return [SnapshotBegins(), *events, SnapshotEnds("e:1")]
+
+
+def test_a_snapshot_is_shown_and_then_changes():
+    shown = Shown()
+    follower = Follower(shown, ())
+    whole = [follower.take(event) for event in snapshot(Present(ADA), Unavailable("x"))]
+    assert whole == [False, False, False, True]
+    assert shown.take() == [(ADA, None), "x"]
+    assert follower.take(Changed("e:2", GRACE))
+    assert follower.take(Alive("e:2"))
+    assert follower.take(Removed("e:3", "ada"))
+    assert shown.take() == [(GRACE, "e:2"), ("ada", "e:3", True)]
+
+
+def test_of_a_second_snapshot_only_what_is_new_is_shown():
+    shown = Shown()
+    follower = Follower(shown, ())
+    idle = Person("ada", "Dreaming")
+    for event in [*snapshot(Present(ADA), Present(GRACE)), Changed("e:2", Person("linus", "Away"))]:
+        follower.take(event)
+    shown.take()
+    for event in snapshot(Present(idle), Present(GRACE)):
+        follower.take(event)
+    assert shown.take() == [(idle, None), ("linus", None, True)]
+    for event in snapshot(Present(idle), Present(GRACE)):
+        follower.take(event)
+    assert shown.take() == []
+
+
+def test_who_was_named_and_is_not_there_is_missed_once():
+    shown = Shown()
+    follower = Follower(shown, ("ada", "nobody"))
+    for _ in range(2):
+        for event in snapshot(Present(ADA)):
+            follower.take(event)
+    assert shown.take() == [(ADA, None), ("nobody", None, False)]
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """What was printed, on a terminal of 40 columns."""
+    monkeypatch.setenv("COLUMNS", "40")
+
+    def printed() -> list[str]:
+        return capsys.readouterr().out.splitlines()
+
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("person", "line"),
+    [
+        (ADA, "            ada           Weaving"),
+        (Person("ada", "Weaving", since=NOW), f"  {NOW.astimezone():%H:%M:%S}  ada           Weaving"),
+        (Person("ada", "x", since=datetime(2020, 2, 3, 12, tzinfo=UTC)), "2020-02-03  ada           x"),
+        (Person("ada", "Weaving patterns"), "            ada           Weaving patte…"),
+        (Person("ada", "眠い眠い眠い眠い"), "            ada           眠い眠い眠い…"),
+        (Person("張三", "x"), "            張三          x"),
+        (Person("a-long-login-name", "Weaving"), "            a-long-login-name  Weaving"),
+        (Person("ada", "\n\nTwo\nlines"), "            ada           Two (+3 lines)"),
+        (Person("ada", "a\tb\x1b[2J"), "            ada           a b[2J"),
+        (Person("ada", ""), "            ada           "),
+    ],
+    ids=["plain", "today", "old", "cut", "wide", "wide name", "long name", "lines", "controls", "empty"],
+)
+def test_a_status_is_one_line_that_fits(person: Person, line: str, lines: Callable[[], list[str]]):
+    Lines().user(person, None)
+    assert lines() == [line]
+
+
+def test_the_rest_is_one_line_too(lines: Callable[[], list[str]]):
+    Lines().user(Person("ada", "Out", until=datetime(2040, 2, 3, 12, tzinfo=UTC)), None)
+    Lines().gone("ada", None, was_there=False)
+    Lines().gone("ada", "e:1", was_there=True)
+    Lines().unavailable("ada")
+    first, second, third, fourth = lines()
+    assert first.endswith("ada           Out (until 2040-02-03)")
+    assert second == "            ada           no such user"
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d  ada           is gone", third)
+    assert fourth.endswith("cannot be read now")
+
+
+def test_programs_get_all_there_is(lines: Callable[[], list[str]]):
+    person = Person("ada", 'a\n"b"', "Ada L", NOW, NOW + timedelta(hours=1), {"project": "眠い"})
+    show = JSONLines()
+    show.user(person, None)
+    show.user(ADA, "e:1")
+    show.gone("ada", "e:2", was_there=True)
+    show.unavailable("ada")
+    first, *rest = map(json.loads, lines())
+    assert first == {
+        "type": "user",
+        "user": "ada",
+        "status": 'a\n"b"',
+        "name": "Ada L",
+        "since": NOW.isoformat().replace("+00:00", "Z"),
+        "until": (NOW + timedelta(hours=1)).isoformat().replace("+00:00", "Z"),
+        "details": {"project": "眠い"},
+    }
+    assert [(line["type"], line.get("id")) for line in rest] == [("change", "e:1"), ("change", "e:2"), ("user", None)]
+    assert [line for line in rest if line.get("removed") or line.get("unavailable")] == rest[1:]
+
+
+class Program:
+    """The command as a process of its own."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._buffers = {process.stdout: b"", process.stderr: b""}
+
+    async def line(self, stream: trio.abc.ReceiveStream | None = None) -> str:
+        stream = stream or self.process.stdout
+        assert stream is not None
+        with trio.fail_after(20):
+            while b"\n" not in self._buffers[stream]:
+                data = await stream.receive_some()
+                assert data, "it ended"
+                self._buffers[stream] += data
+        line, _, self._buffers[stream] = self._buffers[stream].partition(b"\n")
+        return line.decode()
+
+    async def json(self) -> dict[str, Any]:
+        found = json.loads(await self.line())
+        assert isinstance(found, dict)
+        return found
+
+    async def said(self) -> str:
+        """The next line about the watching itself."""
+        return await self.line(self.process.stderr)
+
+    async def ended(self) -> int:
+        with trio.fail_after(20):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(*arguments: str, **options: Any) -> AsyncIterator[Program]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    command = [sys.executable, "-m", "fingertrio", "watch", *arguments]
+    process = await trio.lowlevel.open_process(command, **pipes)
+    try:
+        yield Program(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        await process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                await stream.aclose()
+
+
+async def test_in_a_pipe_it_follows_in_lines_of_json_until_it_is_interrupted():
+    backend = MemoryBackend(USERS)
+    async with serving(backend) as site, running("--url", site.url) as program:
+        assert [(await program.json())["user"] for _ in USERS] == list(USERS)
+        await backend.set_user("moshez", "In the garden")
+        change = await program.json()
+        assert (change["type"], change["status"]) == ("change", "In the garden")
+        program.process.send_signal(signal.SIGINT)
+        assert await program.ended() == 0
+        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+        await site.empty()
+
+
+async def test_it_comes_back_after_breaks_and_shows_nothing_twice():
+    backend = MemoryBackend(USERS)
+    async with AsyncExitStack() as stack:
+        async with serving(backend) as site:
+            program = await stack.enter_async_context(running("--url", site.url, "moshez", "shawn"))
+            for _ in USERS:
+                await program.json()
+        assert "closed with 1001: the server stops; trying again" in await program.said()
+        await backend.set_user("moshez", "In the garden")
+        async with serving(backend, at=site.url.removeprefix("http://")):
+            assert await program.said() == f"fingertrio: {site.url} is back"
+            told = await program.json()
+            assert (told["type"], told["status"]) == ("user", "In the garden")
+            backend._hub.emit(Change(None))
+            await backend.set_user("ada", "Weaving")
+            await backend.set_user("shawn", "Away")
+            assert (await program.json())["status"] == "Away"
+
+
+async def test_it_ends_when_nobody_reads_any_more_although_nothing_is_to_be_written():
+    async with serving() as site, running("--url", site.url) as program:
+        for _ in USERS:
+            await program.json()
+        assert program.process.stdout is not None
+        await program.process.stdout.aclose()
+        assert await program.ended() == 0
+        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+
+
+async def test_it_ends_when_it_finds_that_out_by_writing():
+    backend = MemoryBackend({f"user{number}": "x" * 1000 for number in range(500)})
+    async with serving(backend) as site, running("--url", site.url) as program:
+        await program.json()
+        assert program.process.stdout is not None
+        await program.process.stdout.aclose()
+        assert await program.ended() == 0
+        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+
+
+async def test_once_is_once():
+    async with serving() as site, AsyncExitStack() as stack:
+        for arguments, shown, status in [((), ["moshez", "shawn"], 0), (("shawn", "nobody"), ["shawn", "nobody"], 1)]:
+            program = await stack.enter_async_context(running("--url", site.url, "--once", *arguments))
+            assert [(await program.json())["user"] for _ in shown] == shown
+            assert await program.ended() == status
+
+
+async def test_where_there_is_nothing_to_watch_it_says_so():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with running("--url", f"http://127.0.0.1:{taken.getsockname()[1]}", "--once") as program:
+            assert await program.said() == "fingertrio: 127.0.0.1: Connection refused"
+            assert await program.ended() == 3
+    async with serving() as site, running("--url", f"{site.url}/elsewhere") as program:
+        assert await program.said() == "fingertrio: 127.0.0.1: HTTP status 404"
+        assert await program.ended() == 3
+
+
+@pytest.mark.parametrize("arguments", [["--url", "ftp://x"], ["--", "-l"], ["\x1b[2J"]])
+def test_wrong_usage(arguments: list[str]):
+    result = CliRunner().invoke(cli, ["watch", *arguments])
+    assert result.exit_code == 2
+    assert "Error: " in result.output
+    assert "\x1b" not in result.output
+
+
+async def test_on_a_terminal_each_change_is_one_line_in_colours_and_nothing_steers_it():
+    backend = MemoryBackend({"張三": "眠い" * 100, "ada": "\x1b[2J\x9b5n" + "x" * 100})
+    near, far = pty.openpty()
+    try:
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        async with serving(backend) as site, running("--url", site.url, stdout=far, stderr=far) as program:
+            os.close(far)
+            terminal = trio.lowlevel.FdStream(near)
+            seen = b""
+            with trio.fail_after(20):
+                while seen.count(b"\n") < 2:
+                    seen += await terminal.receive_some()
+                await backend.set_user("ada", "In the garden")
+                while seen.count(b"\n") < 3:
+                    seen += await terminal.receive_some()
+            program.process.send_signal(signal.SIGINT)
+            assert await program.ended() == 0
+            await terminal.aclose()
+    except BaseException:
+        os.close(near)
+        raise
+    text = seen.decode()
+    plain = re.sub(r"\x1b\[[0-9]*m", "", text)
+    assert text != plain
+    assert "\x1b" not in plain
+    assert "\x9b" not in plain
+    first, second, third = plain.splitlines()
+    assert first.startswith("            張三          眠い眠い")
+    assert second.startswith("            ada           [2J5nxxx")
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d  ada           In the garden", third)
+    assert [first[-1], second[-1], len(second)] == ["…", "…", 60]
+
+
+async def test_a_program_that_is_stopped_tells_its_watchers_and_waits_for_none(tmp_path: Path):
+    with running_origin(tmp_path, USERS) as origin:
+        async with open_live(origin.url) as feed:
+            while not isinstance(await anext(feed), SnapshotEnds):
+                pass
+            begun = time.monotonic()
+            origin.process.terminate()
+            with pytest.raises(ClosedError) as closed:
+                await anext(feed)
+            assert closed.value.code == 1001
+        assert await trio.to_thread.run_sync(origin.process.wait, 20) == 0
+        assert time.monotonic() - begun < 2  # of a grace of 5 seconds; the machine may be busy

@@ -1,0 +1,308 @@
+"""The setter door over real sockets: what sets, what does not, and that every refusal is one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fingertrio.backend import BackendError, UserInfo
+from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.frontends.setter.frontend import READ_DEADLINE, SetterFrontend
+from fingertrio.net.address import Address
+from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.listen import bind, close_all
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
+from fingertrio.wire.setter import NAME_LINE_LIMIT, REQUEST_LIMIT, STATUS_LINE_LIMIT
+from tests.helpers import reset
+
+GOOD = b"moshez\r\nIn the garden\r\n"
+
+
+class Door:
+    """An open setter door and what stands behind it."""
+
+    def __init__(self, place: tuple[str, int] | str, service: FingerService, backend: FakeBackend) -> None:
+        self.place = place
+        self.service = service
+        self.backend = backend
+        self.log = io.StringIO()
+        self.observer = Observer()
+
+    async def connect(self) -> trio.SocketStream:
+        sock = trio.socket.socket(socket.AF_UNIX if isinstance(self.place, str) else socket.AF_INET)
+        await sock.connect(self.place)
+        return trio.SocketStream(sock)
+
+    async def say(self, *chunks: bytes) -> bytes:
+        """What is answered to the chunks and an end of input; the connection ends in order."""
+        async with await self.connect() as stream:
+            for chunk in chunks:
+                await stream.send_all(chunk)
+                if len(chunks) > 1:
+                    await wait_all_tasks_blocked()
+            await stream.send_eof()
+            return await read_all(stream)
+
+    async def status(self, user: str = "moshez") -> str | None:
+        info = await self.service.get_user(user)
+        return info.status if info is not None else None
+
+    @property
+    def sets(self) -> int:
+        return self.backend.calls["set_user"]
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    answer = bytearray()
+    with trio.fail_after(10):
+        async for chunk in stream:
+            answer += chunk
+    return bytes(answer)
+
+
+@asynccontextmanager
+async def opened(
+    address: Address | None = None, *, caps: ConnectionCaps | None = None, read_deadline: float = READ_DEADLINE
+) -> AsyncIterator[Door]:
+    backend = FakeBackend({"moshez": "Happy and well"})
+    listeners = bind(address or Address("127.0.0.1", 0))
+    try:
+        observer = Observer(log := io.StringIO(), human=False)
+        async with FingerService.open(backend, observer=observer) as service, trio.open_nursery() as nursery:
+            frontend = SetterFrontend(
+                service=service,
+                observer=observer,
+                listeners=listeners,
+                caps=caps or ConnectionCaps(total=100, per_address=100),
+                read_deadline=read_deadline,
+            )
+            stopping = trio.Event()
+            await nursery.start(frontend.serve, stopping)
+            door = Door(listeners[0].getsockname(), service, backend)
+            door.log = log
+            door.observer = observer
+            yield door
+            stopping.set()
+    finally:
+        close_all(listeners)
+
+
+@pytest.mark.parametrize(
+    ("request_", "user", "status"),
+    [
+        (GOOD, "moshez", "In the garden"),
+        (b"moshez\nIn the garden\n", "moshez", "In the garden"),
+        (b"newcomer\r\nhere\r\n", "newcomer", "here"),
+        (b"s\xc3\xb8ren\r\nL\xc3\xa6ser\r\n", "s\u00f8ren", "L\u00e6ser"),
+        (b'moshez\r\n<b>: 100% \\ "x"\r\n', "moshez", '<b>: 100% \\ "x"'),
+        (
+            b"moshez\r\nred \x1b[31m and \xe2\x80\xae back\r\n",
+            "moshez",
+            "red [31m and  back",
+        ),  # what steers is left out
+        (b"moshez\r\n" + b"x" * STATUS_LINE_LIMIT + b"\r\n", "moshez", "x" * STATUS_LINE_LIMIT),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+async def test_two_lines_and_the_end_of_input_set_a_status(request_: bytes, user: str, status: str):
+    async with opened() as door:
+        assert await door.say(request_) == b"OK\r\n"
+        assert await door.status(user) == status
+
+
+async def test_byte_by_byte_is_the_same():
+    async with opened() as door:
+        assert await door.say(*(GOOD[position : position + 1] for position in range(len(GOOD)))) == b"OK\r\n"
+        assert await door.status() == "In the garden"
+
+
+async def test_a_client_that_closes_without_listening_has_set_it_too():
+    """As `printf ... | nc` does, which ends both directions at once."""
+    async with opened() as door, door.service.changes() as feed:
+        async with await door.connect() as stream:
+            await stream.send_all(GOOD)
+        with trio.fail_after(10):
+            await anext(feed)
+        assert await door.status() == "In the garden"
+
+
+async def test_nothing_is_set_before_the_end_of_input():
+    async with opened() as door:
+        async with await door.connect() as stream:
+            await stream.send_all(GOOD)
+            await wait_all_tasks_blocked()
+            assert door.sets == 0
+            await stream.send_eof()
+            assert await read_all(stream) == b"OK\r\n"
+            assert await door.status() == "In the garden"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"mos", b"moshez\r\n", b"moshez\r\nIn the", GOOD, GOOD + b"x", b"\xff", b"x" * (REQUEST_LIMIT - 1)]
+)
+async def test_a_connection_that_breaks_before_its_end_of_input_sets_nothing(said: bytes):
+    """Also one that had said everything but that it meant it."""
+    async with opened() as door:
+        stream = await door.connect()
+        await stream.send_all(said)
+        await wait_all_tasks_blocked()
+        reset(stream.socket._sock)  # type: ignore[attr-defined]  # Trio's own has no way to do this
+        await wait_all_tasks_blocked()
+        assert await door.say(b"alice\r\nhere\r\n") == b"OK\r\n"
+        assert door.sets == 1
+        assert await door.status() == "Happy and well"
+        assert "connection_failed" not in door.log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (b"", b"two lines were expected: a user name and a status"),
+        (b"moshez\r\n", b"two lines were expected: a user name and a status"),
+        (b"moshez", b"the last line has no end"),
+        (b"moshez\r\nIn the gar", b"the last line has no end"),
+        (b"moshez\r\nIn\r\nthe garden\r\n", b"more than two lines"),
+        (GOOD + b"\r\n", b"more than two lines"),
+        (b"moshez\r\nIn the g\xe4rden\r\n", b"not UTF-8"),
+        (b"m\xf8shez\r\nIn the garden\r\n", b"not UTF-8"),
+        (b"moshez\r\n\r\n", b"the status is empty"),
+        (b"moshez\r\n \t \r\n", b"the status is empty"),
+        (b"moshez\r\n\x1b\x07\r\n", b"the status is empty"),
+        (b"\r\nIn the garden\r\n", b"the user name is empty"),
+        (b"-l\r\nIn the garden\r\n", b"a user name is made of"),
+        (b"mos hez\r\nIn the garden\r\n", b"a user name is made of"),
+        (b"moshez@host\r\nIn the garden\r\n", b"a user name is made of"),
+        (b"../x\r\nIn the garden\r\n", b"a user name is made of"),
+        (b"mos\rhez\r\nIn the garden\r\n", b"a line end within a line"),
+        (b"p\xd0\xb0ypal\r\nIn the garden\r\n", b"the user name mixes letters"),
+        (b"x" * 65 + b"\r\nIn the garden\r\n", b"the user name is longer than 64 characters"),
+        (b"x" * (NAME_LINE_LIMIT + 1) + b"\r\nIn the garden\r\n", b"line too long"),
+        (b"moshez\r\n" + b"x" * (STATUS_LINE_LIMIT + 1) + b"\r\n", b"line too long"),
+        (b"moshez\r\n" + b"x" * 1_000_000, b"line too long"),  # refused long before its end
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+async def test_everything_else_is_one_error_line_and_sets_nothing(request_: bytes, reason: bytes):
+    async with opened() as door:
+        async with await door.connect() as stream, trio.open_nursery() as nursery:
+
+            async def speak() -> None:
+                try:
+                    await stream.send_all(request_)
+                    await stream.send_eof()
+                except trio.BrokenResourceError:
+                    pass  # it was refused before its end
+
+            nursery.start_soon(speak)
+            answer = await read_all(stream)
+            nursery.cancel_scope.cancel()
+        assert answer.startswith(b"ERROR " + reason)
+        assert answer.endswith(b"\r\n")
+        assert answer.count(b"\r") == answer.count(b"\n") == 1
+        assert door.sets == 0
+        assert door.observer.refusals == ({("setter", "line"): 1} if reason == b"line too long" else {})
+        assert await door.status() == "Happy and well"
+
+
+async def test_a_backend_that_fails_says_what_it_wants_said():
+    async with opened() as door:
+        door.backend.failure = BackendError("Read only\r\nOK today\x1b[2J")
+        assert await door.say(GOOD) == b"ERROR Read only OK today[2J\r\n"
+        door.backend.failure = OSError("/etc/shadow: permission denied")
+        assert await door.say(GOOD) == b"ERROR Internal error in server\r\n"
+        door.backend.failure = None
+        assert await door.status() == "Happy and well"
+
+
+async def test_one_who_goes_silent_is_told_so_in_the_end(autojump_clock: MockClock):
+    async with opened(read_deadline=60) as door:
+        async with await door.connect() as stream:
+            await stream.send_all(b"moshez\r\nIn the")
+            await trio.sleep(59)
+            await stream.send_all(b" garden\r\n")  # a byte now and then buys no time
+            assert await read_all(stream) == b"ERROR too slow\r\n"
+        assert trio.current_time() == pytest.approx(60, abs=2.5)
+        assert door.sets == 0
+
+
+async def test_one_too_many_is_refused_in_its_own_words():
+    async with opened(caps=ConnectionCaps(total=1, per_address=1)) as door:
+        async with await door.connect():
+            await wait_all_tasks_blocked()
+            answer = await door.say(GOOD)
+        assert answer.startswith(b"ERROR too many")
+        assert answer.count(b"\r\n") == 1
+        assert door.sets == 0
+
+
+async def test_every_attempt_is_in_the_log(tmp_path: Path):
+    async with opened() as door:
+        await door.say(GOOD)
+        await door.say(b"-l\r\nx\r\n")
+        await door.say(b"one line\r\n")
+        door.backend.failure = BackendError("Read only")
+        await door.say(GOOD)
+        records = [json.loads(line) for line in door.log.getvalue().splitlines()]
+        queries = [(record["asked"], record["outcome"]) for record in records if record["event"] == "query"]
+        assert queries == [("moshez", "ok"), ("-l", "bad"), ("", "bad"), ("moshez", "error")]
+        assert {record["peer"] for record in records if record["event"] == "query"} == {"127.0.0.1"}
+
+
+async def test_through_a_unix_socket(tmp_path: Path):
+    async with opened(Address(path=tmp_path / "setter")) as door:
+        assert await door.say(GOOD) == b"OK\r\n"
+        assert '"peer": "unix"' in door.log.getvalue()
+
+
+async def test_the_client_and_the_door_understand_each_other():
+    async with opened() as door:
+        assert not isinstance(door.place, str)
+        host, port = door.place
+        await set_status("moshez", "Gr\u00fc\u00dfe", host=host, port=port)
+        assert await door.status() == "Gr\u00fc\u00dfe"
+        with pytest.raises(SetterError, match="a user name is made of"):
+            await set_status("-l", "x", host=host, port=port)
+
+
+async def test_many_at_once_are_all_set():
+    async with opened() as door, trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(door.say, b"user%d\r\nstatus %d\r\n" % (number, number))
+        with trio.fail_after(10):
+            while door.sets < 50:  # noqa: ASYNC110 -- counting is no event
+                await trio.sleep(0.005)
+        for number in range(50):
+            assert await door.status(f"user{number}") == f"status {number}"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=12) | st.sampled_from([b"moshez", b"\r\n", b"\n", b"\r", b"\x00", b"\xff"])))
+async def test_whatever_is_said_one_line_is_answered(pieces: list[bytes]):
+    async with opened() as door:
+        answer = await door.say(b"".join(pieces))
+        assert answer == b"OK\r\n" or answer.startswith(b"ERROR ")
+        assert answer.endswith(b"\r\n")
+        assert answer.count(b"\n") == 1
+        assert door.sets == (answer == b"OK\r\n")
+        assert "connection_failed" not in door.log.getvalue()
+
+
+async def test_what_was_set_is_a_whole_answer_for_everybody():
+    async with opened() as door:
+        await door.say(GOOD)
+        info = await door.service.get_user("moshez")
+        assert isinstance(info, UserInfo)
+        assert info.status == "In the garden"
+        assert info.since is not None
