@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
+# Tests run in parallel (tests/conftest.py has the number of workers). PARALLEL= runs them in one process.
+PARALLEL ?= --numprocesses auto --dist worksteal
+
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -14,13 +17,13 @@ run: $(VENV)/.runs  ## start every door on loopback, with conf/fingertrio.toml
 	@$(BIN)/fingertrio serve --config conf/fingertrio.toml
 
 test: $(VENV)/.develops  ## run the tests (ARGS="-k finger" for some of them)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: $(VENV)/.develops  ## format, lint, types, tests: run it before every commit
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
 	@$(BIN)/python -m benchmarks.finger $(ARGS)

@@ -1,17 +1,34 @@
-"""What holds for all tests: with NO_SKIPS=1, as CI sets it, a skipped test is a failed one.
+"""What holds for all tests.
 
-A test that needs a program which is not there is skipped with its name, which helps whoever has only Python. Where all
-programs are said to be there, a skip means that nobody looks any more at what the test was for.
+- With NO_SKIPS=1, as CI sets it, a skipped test fails. A test skips when the program it needs is not installed, which
+  helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
+- The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
+  inherited by every program that a test starts.
+- Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
+
+
+def pytest_configure() -> None:
+    # nohup and many CI runners start programs with these ignored, and a child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for name in ("COLUMNS", "LINES"):  # set by pytest-xdist and some shells; the tests have terminals of their own
+        os.environ.pop(name, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)
