@@ -1,4 +1,4 @@
-"""What statuses in Redis cost, each thing by itself: the figures from which docs/scaling.md estimates.
+"""What statuses in Redis cost, each thing by itself: the figures from which docs/guide/scaling.md estimates.
 
     python -m benchmarks.redis_costs [--seconds N]
 

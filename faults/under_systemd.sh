@@ -1,6 +1,6 @@
 #!/bin/bash
 # Boots systemd in namespaces of its own over an overlay of this machine's /, installs fingertrio there by the very
-# commands of docs/operating.md, and breaks it while clients ask. Nothing of the machine changes and nothing is left.
+# commands of docs/guide/operating.md, and breaks it while clients ask. Nothing of the machine changes and nothing is left.
 #
 #     faults/under_systemd.sh          # as root, 40 seconds; status 0: every promise was kept
 #     faults/under_systemd.sh bash     # a shell in there instead
@@ -78,7 +78,7 @@ END
 check() {
     config=/etc/fingertrio/production.toml since=$(date '+%F %T')
     # Install: the first commands that the documentation has for it, but for those that need the network.
-    sed -n '/^## Install/,/^```$/s/^# //p' docs/operating.md | grep -v /opt/ | sh -ex
+    sed -n '/^## Install/,/^```$/s/^# //p' docs/guide/operating.md | grep -v /opt/ | sh -ex
     mkdir /run/systemd/system/fingertrio.service.d
     printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/fingertrio.service.d/soon.conf
     systemctl daemon-reload; systemctl restart fingertrio; fingertrio set --at unix:/run/fingertrio/setter.sock glyph Happy

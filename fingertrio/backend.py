@@ -21,6 +21,9 @@ from typing import Protocol, runtime_checkable
 INTERNAL_ERROR = "Internal error in server"
 NO_SUCH_USER = "No such user"
 
+# Bytes of UTF-8. A status is a few words or a plan file; a longer text is a file that belongs elsewhere.
+STATUS_LIMIT = 16 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:

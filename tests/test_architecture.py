@@ -1,4 +1,4 @@
-"""Which room may import which: the arrows of docs/architecture.md, held against every import of every file."""
+"""Which room may import which: the arrows of docs/design/architecture.md, held against every import of every file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TABLE = (
     Row("config", ours="backend net wire.text", others="pydantic pydantic_core"),
     # Backends know neither who asks nor each other; layers find the backends below them by name, as the program does.
     Row("backends.*", ours="backend changes clients names wire", others="pydantic trio"),
-    Row("backends.redis", ours="backend changes", others="anyio coredis pydantic trio"),
+    Row("backends.redis", ours="backend changes wire.backoff", others="anyio coredis pydantic trio"),
     Row("backends.layers", ours="backend changes config.errors config.plugins", others="pydantic trio"),
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),
@@ -68,11 +68,11 @@ TABLE = (
     Row("frontend", ours="config.sections net observe service", others="trio"),
     Row("frontends.*.door", ours="config.sections fingertrio frontend http net"),
     # The running program, and the command line in front of it.
-    Row("server", ours="backend config frontend net observe service", others="pydantic trio"),
+    Row("server", ours="backend config frontend net observe service wire.backoff", others="pydantic trio"),
     Row("cli", ours="backends.sqlite clients config fingertrio names net observe server wire", others="click trio"),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.
-    Row("testing", ours="backend backends.memory names service", others="trio"),
+    Row("testing", ours="backend backends.memory names", others="trio"),
 )
 
 

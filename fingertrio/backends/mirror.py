@@ -13,7 +13,6 @@ snapshot, a user whom the origin could not tell of, and what comes after a statu
 from __future__ import annotations
 
 import logging
-import random
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,6 +29,7 @@ from fingertrio.clients.live import MESSAGE_LIMIT, LiveError, open_live
 from fingertrio.clients.websocket import parse_url
 from fingertrio.names import is_user_name
 from fingertrio.wire import live
+from fingertrio.wire.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
@@ -156,17 +156,16 @@ class MirrorBackend:
 
     async def run(self) -> None:
         """Follow the origin, and come back after every break. Never returns."""
-        pause, longest = _BACKOFF
+        backoff = Backoff(*_BACKOFF)
         while True:
             began = trio.current_time()
             try:
                 await self._follow()
             except RemoteError as error:
                 self._tell_break(error)
-            if trio.current_time() - began > longest:
-                pause = _BACKOFF[0]
-            await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
-            pause = min(pause * 2, longest)
+            if trio.current_time() - began > _BACKOFF[1]:
+                backoff.reset()
+            await trio.sleep(backoff.pause())
 
     async def _follow(self) -> NoReturn:
         """Follow the origin until the connection ends, which RemoteError tells."""

@@ -8,7 +8,6 @@ users goes to standard error.
 from __future__ import annotations
 
 import os
-import random
 import signal
 import stat
 import sys
@@ -23,6 +22,7 @@ from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
 from fingertrio.clients.websocket import RefusedError, parse_url
 from fingertrio.names import is_user_name
+from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.live import (
     Alive,
     Changed,
@@ -136,7 +136,7 @@ async def _follow(url: str, users: Sequence[str], show: Show) -> int:
     follower = Follower(show, users)
     since: str | None = None
     stale_since: datetime | None = None
-    pause, longest = _BACKOFF
+    backoff = Backoff(*_BACKOFF)
     lost = False
     while True:
         began = trio.current_time()
@@ -160,10 +160,9 @@ async def _follow(url: str, users: Sequence[str], show: Show) -> int:
             lost = _tell_once(error, lost=lost)
         except RemoteError as error:
             lost = _tell_once(error, lost=lost)
-        if trio.current_time() - began > longest:
-            pause = _BACKOFF[0]
-        await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
-        pause = min(pause * 2, longest)
+        if trio.current_time() - began > _BACKOFF[1]:
+            backoff.reset()
+        await trio.sleep(backoff.pause())
 
 
 def _tell_age(since: datetime | None, before: datetime | None) -> datetime | None:

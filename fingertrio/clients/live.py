@@ -1,4 +1,4 @@
-"""A client of the live feed: a URL in, typed events out, until the connection ends; docs/live-feed.md.
+"""A client of the live feed: a URL in, typed events out, until the connection ends; docs/reference/live-feed.md.
 
 It makes one connection and never another: when that ends, for whatever reason, the iteration raises, and whoever asked
 decides when to come back, with the last id. What comes is believed as little as any stranger's: messages have a size

@@ -15,13 +15,14 @@ finishes what it has, and returns.
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
+
+from fingertrio.wire.backoff import Backoff
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -141,6 +142,7 @@ class _Keeper:
         self._policy = policy
         self._reports = reports
         self._stopping = stopping
+        self._backoff = Backoff(policy.first, policy.longest)
 
     async def run(self, *, task_status: trio.TaskStatus[list[str]]) -> None:
         first = _FirstStart(task_status, lambda: self._reports.recovered(self._task.name))
@@ -169,8 +171,9 @@ class _Keeper:
             first.started()
 
     async def _pause(self, failures: int, error: Exception) -> None:
-        longest = min(self._policy.first * 2 ** (failures - 1), self._policy.longest)
-        pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+        if failures == 1:
+            self._backoff.reset()
+        pause = self._backoff.pause()
         self._reports.error("restarting", task=self._task.name, failures=failures, seconds=round(pause, 2), exc=error)
         self._reports.restarted(self._task.name)
         with trio.move_on_after(pause):

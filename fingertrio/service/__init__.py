@@ -1,5 +1,5 @@
 """The service between front ends and the backend: deadline, single flight, cache, change feed."""
 
-from fingertrio.service.service import STATUS_LIMIT, FingerService, ServicePolicy
+from fingertrio.service.service import FingerService, ServicePolicy
 
-__all__ = ["STATUS_LIMIT", "FingerService", "ServicePolicy"]
+__all__ = ["FingerService", "ServicePolicy"]

@@ -11,7 +11,6 @@ takes anybody along, and a miss costs no spawn.
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from math import inf
 import trio
 
 from fingertrio.backend import (
+    STATUS_LIMIT,
     Backend,
     BackendError,
     Change,
@@ -35,10 +35,8 @@ from fingertrio.observe.observer import Observer, describe
 from fingertrio.service.cache import Answer, Answers, Flight, Key
 from fingertrio.service.calls import BackendCalls
 from fingertrio.service.staleness import Staleness
+from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.times import in_utc
-
-# A status is a few words or a plan file; past this size somebody stores files in it.
-STATUS_LIMIT = 16 * 1024  # bytes of UTF-8
 
 # Seconds before a broken change feed is entered again: at first, and at most. A source that was away shall be followed
 # again within five seconds of its return.
@@ -284,8 +282,7 @@ class FingerService:
 
         `tried` is set once the feed is heard or has failed.
         """
-        first, longest = _FEED_BACKOFF
-        pause = first
+        backoff = Backoff(*_FEED_BACKOFF)
         while True:
             entered = inf
             try:
@@ -304,7 +301,6 @@ class FingerService:
                 self._live = False
                 self._changed(Change(None))
             tried.set()
-            if trio.current_time() - entered > longest:  # it held; one that falls down at once is no better than none
-                pause = first
-            await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
-            pause = min(pause * 2, longest)
+            if trio.current_time() - entered > _FEED_BACKOFF[1]:  # a feed that breaks at once counts as none
+                backoff.reset()
+            await trio.sleep(backoff.pause())

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
-from fingertrio.backend import ListsUsers, SetsStatus
-from fingertrio.service import STATUS_LIMIT
+from fingertrio.backend import STATUS_LIMIT, ListsUsers, SetsStatus
 from fingertrio.testing.kit import (
     Attempt,
     Chapter,

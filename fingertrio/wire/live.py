@@ -1,7 +1,7 @@
 """The live feed's messages, from both sides: how the server writes them and how a client reads them. No I/O.
 
-Each message is one JSON object in one WebSocket text message, its `type` first. docs/live-feed.md tells what they mean
-together; this is their shape:
+One message is one JSON object in a WebSocket text message, `type` first. docs/reference/live-feed.md explains them
+together. Their shapes:
 
     {"type": "hello", "protocol": 1, "epoch": E, "id": ID | null, "resumed": BOOL, "complete": BOOL, "alive": SECONDS,
      "stale_since": TIME | null}

@@ -1,4 +1,4 @@
-"""The units and configurations in conf/: hardened as docs/operating.md says, and fitting together.
+"""The units and configurations in conf/: hardened as docs/guide/operating.md says, and fitting together.
 
 What only a running systemd shows is not here: faults/under_systemd.sh boots one.
 """
@@ -15,7 +15,7 @@ from fingertrio.config.config import load_config
 from fingertrio.config.plugins import find_backend
 
 CONF = Path(__file__).parents[2] / "conf"
-OPERATING = CONF.parent / "docs" / "operating.md"
+OPERATING = CONF.parent / "docs/guide/operating.md"
 SERVICES = {"fingertrio.service": "production.toml", "fingertrio-plan.service": "plan.toml"}
 
 

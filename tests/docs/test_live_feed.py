@@ -1,4 +1,4 @@
-"""docs/live-feed.md: its JavaScript, in a real browser, which offers compression, sends an Origin and answers pings."""
+"""The JavaScript of docs/reference/live-feed.md in a real browser: compression, Origin and pings included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fingertrio.backends.memory import MemoryBackend
 from tests.backends.test_mirror import line
 from tests.frontends.web.kit import USERS, serving
 
-PAGE = (Path(__file__).parents[2] / "docs/live-feed.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/reference/live-feed.md").read_text()
 [SCRIPT] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 # A hundred times faster than on the page, for the pause between two attempts.

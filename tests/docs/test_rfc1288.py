@@ -1,10 +1,10 @@
-"""docs/rfc1288.md names for each clause the test that shows it; here it is made sure that they exist."""
+"""docs/reference/rfc1288.md names for each clause the test that shows it; here it is made sure that they exist."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/rfc1288.md").read_text())
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/reference/rfc1288.md").read_text())
 
 
 def test_every_test_that_the_table_names_exists():
@@ -14,7 +14,7 @@ def test_every_test_that_the_table_names_exists():
 
 
 def test_every_section_from_2_1_to_3_3_has_a_row():
-    table = (ROOT / "docs/rfc1288.md").read_text()
+    table = (ROOT / "docs/reference/rfc1288.md").read_text()
     sections = [
         "2.1",
         "2.2",

@@ -1,4 +1,4 @@
-"""docs/write-a-backend.md, done to the letter, but for ports and for the network, which it does without."""
+"""docs/guide/write-a-backend.md, done to the letter, but for ports and for the network, which it does without."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/write-a-backend.md").read_text()
+PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 
 # What the page calls a file, by its name: the words after the language of a code block.
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -15,11 +15,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from fingertrio.backend import INTERNAL_ERROR, BackendError, Change, UserInfo
+from fingertrio.backend import INTERNAL_ERROR, STATUS_LIMIT, BackendError, Change, UserInfo
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import USER_NAME_LIMIT
 from fingertrio.observe.observer import Observer
-from fingertrio.service import STATUS_LIMIT, FingerService, ServicePolicy
+from fingertrio.service import FingerService, ServicePolicy
 
 T = TypeVar("T")
 

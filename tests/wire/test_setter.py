@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fingertrio.backend import STATUS_LIMIT
 from fingertrio.names import USER_NAME_LIMIT
-from fingertrio.service import STATUS_LIMIT
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.setter import (
     NAME_LINE_LIMIT,

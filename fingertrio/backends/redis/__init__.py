@@ -14,7 +14,7 @@
     copies.py     what was last known, for when Redis is away
     backend.py    the contract, over all of these
 
-It needs coredis: `pip install "fingertrio[redis]"`. docs/scaling.md is the operator's page.
+It needs coredis: `pip install "fingertrio[redis]"`. docs/guide/scaling.md is the operator's page.
 """
 
 from __future__ import annotations

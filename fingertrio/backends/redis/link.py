@@ -8,7 +8,6 @@ session everything says `Away`. So nobody ever acts on half a connection: Redis 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from coredis.exceptions import (
 from fingertrio.backend import BackendError
 from fingertrio.backends.redis.follow import RewoundError, SilenceError
 from fingertrio.backends.redis.store import LayoutError, Store
+from fingertrio.wire.backoff import Backoff
 
 # Seconds between two attempts: first and longest. Redis is missed within seconds, and an attempt costs it next to
 # nothing; half as much again is jitter, so that nodes do not all come at once.
@@ -173,8 +173,8 @@ class Link:
         Raises:
             ValueError: at the first attempt, Redis refused us: the operator has to mend something.
         """
-        first, longest = _BACKOFF
-        pause = first
+        backoff = Backoff(*_BACKOFF)
+        pause = 0.0
         starting = True
         while True:
             held, failure = await self._have_session(task_status if starting else trio.TASK_STATUS_IGNORED)
@@ -185,10 +185,10 @@ class Link:
                 if starting:
                     task_status.started()
             elif held > pause:  # one that falls down sooner than it was waited for is waited for longer
-                pause = first
+                backoff.reset()
             starting = False
-            await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
-            pause = min(pause * 2, longest)
+            pause = backoff.pause()
+            await trio.sleep(pause)
 
     async def _have_session(self, task_status: trio.TaskStatus[None]) -> tuple[float | None, BaseException]:
         """Connect, and go on until something fails. Gives for how many seconds there was a session, and what failed."""

@@ -11,7 +11,7 @@
 
 An `OK` means that the status outlasts a loss of power: each commit waits for the disk (synchronous = FULL). Sets that
 arrive while the disk is waited for share the next commit, so that it costs one set's latency and not everybody's
-throughput. docs/sqlite.md is the operator's page.
+throughput. docs/guide/sqlite.md is the operator's page.
 """
 
 from __future__ import annotations

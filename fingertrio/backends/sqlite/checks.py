@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fingertrio.backend import STATUS_LIMIT
 from fingertrio.names import check_user_name
 from fingertrio.wire.text import clean, clean_line
-
-STATUS_LIMIT = 16 * 1024  # bytes of UTF-8, as in the service
 
 # A name is a line in a list; what is longer than this is none. A detail may be a public key with many signatures.
 NAME_LIMIT = 200  # characters

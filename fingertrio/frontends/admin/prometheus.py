@@ -1,7 +1,7 @@
 """The numbers in the words of Prometheus: what a scrape of /metrics gets.
 
 The program counts in plain integers (`fingertrio.observe.metrics`). A scrape turns them into families of metrics here
-and drops them again. docs/metrics.md has a row for each.
+and drops them again. docs/reference/metrics.md has a row for each.
 """
 
 from __future__ import annotations

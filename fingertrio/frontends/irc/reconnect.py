@@ -16,6 +16,7 @@ import trio
 from fingertrio.frontends.irc.session import IRCTimes, Session
 from fingertrio.observe.observer import Observer, describe
 from fingertrio.service import FingerService
+from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.irc_client import IRCClient
 
 Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
@@ -96,15 +97,14 @@ class IRCFrontend:
 
     async def _stay_connected(self, stopping: trio.Event) -> None:
         times = self._times
-        longest = times.first_pause
+        backoff = Backoff(times.first_pause, times.longest_pause, uniform=self._jitter)
         while True:
             registered_at, reason = await self._connect_once()
             if stopping.is_set():
                 return  # it ended because we left
             if registered_at is not None and trio.current_time() - registered_at >= times.lasted:
-                longest = times.first_pause
-            longest = min(longest * 2, times.longest_pause)
-            pause = self._jitter(times.first_pause, longest)
+                backoff.reset()
+            pause = backoff.pause()
             self._tell(registered_at is not None, reason, pause)
             await trio.sleep(pause)
 

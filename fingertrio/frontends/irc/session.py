@@ -57,8 +57,8 @@ class IRCTimes:
         send: until the server has taken what we send.
         finish: when stopping, for the answers that are under way; with `leave`, within the supervisor's grace of 5.
         leave: when stopping, from QUIT until the server closes.
-        first_pause: before connecting again, at least.
-        longest_pause: and at most.
+        first_pause: before connecting again, at most, after the first failure.
+        longest_pause: before connecting again, at most, after many.
         lasted: a session that lived so long was a success, and the pauses start anew.
     """
 
@@ -69,7 +69,7 @@ class IRCTimes:
     send: float = 30.0
     finish: float = 3.0
     leave: float = 1.0
-    first_pause: float = 1.0
+    first_pause: float = 2.0
     longest_pause: float = 300.0
     lasted: float = 60.0
 

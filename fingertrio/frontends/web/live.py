@@ -1,4 +1,4 @@
-"""The live feed at /api/watch: whoever opens a WebSocket there is told of every change (docs/live-feed.md).
+"""The live feed at /api/watch: whoever opens a WebSocket there is told of every change (docs/reference/live-feed.md).
 
 Opening is an ordinary request, answered here like any other, with 101 or with what is wrong with it. Then the
 connection is handed over (`protocols.Upgrade`) and a `Watcher` runs on it. What it tells comes from the hub; what is

@@ -14,7 +14,6 @@ anew, ever less often, until it can be told.
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -30,6 +29,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
 from fingertrio.wire import live
+from fingertrio.wire.backoff import Backoff
 
 # Names in the log. Who was away while more people than these changed is better served by a snapshot.
 LOG_LIMIT = 10_000
@@ -287,18 +287,17 @@ class LiveHub:
 
     async def _prepare(self, user: str) -> None:
         """Tell of a change as soon as it is known what it leads to."""
-        pause, longest = _RETRY
+        backoff = Backoff(*_RETRY)
         try:
             while True:
                 self._preparing[user] = False
                 if await self.render((user,)) or not self._is_watched(user):
                     self._tell(user)
-                    pause = _RETRY[0]
+                    backoff.reset()
                     if not self._preparing[user]:
                         return
                 else:
-                    await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
-                    pause = min(pause * 2, longest)
+                    await trio.sleep(backoff.pause())
         finally:
             del self._preparing[user]
 

@@ -2,12 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fingertrio import service
+from fingertrio.backend import STATUS_LIMIT
 from fingertrio.backends.sqlite import checks
-
-
-def test_the_limit_is_the_services() -> None:
-    assert checks.STATUS_LIMIT == service.STATUS_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -18,14 +14,14 @@ def test_a_status_is_stored_clean(text: str, stored: str) -> None:
     assert checks.status(text) == stored
 
 
-@pytest.mark.parametrize("text", ["", " \n\t", "\x1b\x00", "x" * (checks.STATUS_LIMIT + 1), "\u7720" * 6000])
+@pytest.mark.parametrize("text", ["", " \n\t", "\x1b\x00", "x" * (STATUS_LIMIT + 1), "\u7720" * 6000])
 def test_an_empty_status_or_one_too_long_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the status is"):
         checks.status(text)
 
 
 def test_the_longest_status_is_taken() -> None:
-    assert checks.status("x" * checks.STATUS_LIMIT + "\n") == "x" * checks.STATUS_LIMIT
+    assert checks.status("x" * STATUS_LIMIT + "\n") == "x" * STATUS_LIMIT
 
 
 def test_details_are_clean_and_the_empty_ones_left_out() -> None:

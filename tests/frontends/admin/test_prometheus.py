@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fingertrio.frontends.admin.prometheus import Exposition
 from fingertrio.observe.metrics import Condition, Metrics
 
-DOCUMENT = Path(__file__).parents[3] / "docs/metrics.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/reference/metrics.md"
 
 
 @pytest.fixture
