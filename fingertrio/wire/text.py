@@ -7,7 +7,14 @@ make a text read as another. TAB and the line end stay. Everything else is peopl
 
 from __future__ import annotations
 
+import codecs
 import re
+
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Windows-1252 differs from Latin-1 in these bytes only, and leaves five of them undefined.
+_WINDOWS_1252 = {
+    byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
+}
 
 _STEERING = re.compile(
     "["
@@ -22,6 +29,25 @@ _STEERING = re.compile(
 )
 _LINE_END = re.compile("\r\n?|\x85")
 _NOT_LOGGABLE = re.compile(r'[^ -~]|["\\]')
+
+
+def decode(data: bytes, *, cut: bool = False) -> str:
+    """`data` as text, for data that does not name its encoding. Never raises.
+
+    UTF-16 if the data starts with its byte order mark; otherwise UTF-8, with or without its mark; otherwise
+    Windows-1252, with Latin-1 for the five bytes that Windows-1252 leaves undefined. Byte order marks are removed.
+    Malformed UTF-16 (an unpaired surrogate, an odd last byte) becomes U+FFFD: the mark leaves no other reading.
+
+    Data that was `cut` at a limit loses an incomplete last character; without `cut`, half a character at the end of
+    UTF-8 text would make the whole text Windows-1252.
+    """
+    if data.startswith(_UTF_16_MARKS):
+        return codecs.getincrementaldecoder("utf-16")("replace").decode(data, final=not cut)
+    plain = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(plain) if cut else plain.decode()
+    except UnicodeDecodeError:
+        return plain.decode("latin-1").translate(_WINDOWS_1252)
 
 
 def clean(text: str) -> str:

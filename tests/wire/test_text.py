@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.wire.text import clean, clean_line, escape, first_line, to_wire
+from fingertrio.wire.text import clean, clean_line, decode, escape, first_line, to_wire
 
 # All of Python's text, lone surrogates included: nobody upstream promises anything better.
 ANY_TEXT = st.text(st.characters())
@@ -148,3 +148,45 @@ def test_what_was_escaped_can_be_told_from_what_was_typed(text: str):
 def test_what_is_cut_says_so():
     assert escape("x" * 201) == "x" * 200 + "..."
     assert escape("x" * 200) == "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        ("Gr\u00fc\u00dfe aus K\u00f6ln".encode(), "Gr\u00fc\u00dfe aus K\u00f6ln"),
+        (b"\xef\xbb\xbfmarked", "marked"),
+        (b"Gr\xfc\xdfe aus K\xf6ln", "Gr\u00fc\u00dfe aus K\u00f6ln"),
+        (b"5 \x80 \x96 \x93so\x94", "5 \u20ac \u2013 \u201cso\u201d"),
+        (b"\x81\x8d\x8f\x90\x9d\xff", "\x81\x8d\x8f\x90\x9d\u00ff"),  # undefined in Windows-1252
+        (b"\xef\xbb\xbfmarked, \xfc", "marked, \u00fc"),  # the mark is wrong, and no text either
+        (b"\xff\xfem\0o\0", "mo"),
+        (b"\xfe\xff\0m\0o", "mo"),
+        (b"\xff\xfe=\xd8\0\xde", "\U0001f600"),
+        (b"\xff\xfem\0\x00\xd8o\0", "m\ufffdo"),  # an unpaired surrogate
+        (b"\xff\xfem\0o", "m\ufffd"),  # an odd last byte
+        (b"\xff\xfe", ""),
+    ],
+)
+def test_data_without_a_named_encoding_is_read_by_its_mark_as_utf_8_or_as_windows_1252(data: bytes, text: str):
+    assert decode(data) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_data_cut_within_a_character_loses_that_character_only(encoding: str):
+    data = "Gr\u00fc\u00dfe \U0001f600".encode(encoding)
+    for lost in (1, 2, 3):
+        assert decode(data[:-lost], cut=True) == "Gr\u00fc\u00dfe "
+
+
+@given(st.binary())
+def test_decode_never_raises_and_returns_encodable_text(data: bytes):
+    for cut in (False, True):
+        for mark in (b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"):
+            decode(mark + data, cut=cut).encode()
+
+
+@given(st.text())
+def test_utf_8_round_trips(text: str):
+    assert decode(b"\xef\xbb\xbf" + text.encode()) == text
+    assert decode(text.encode()) == text.removeprefix("\ufeff")
