@@ -14,6 +14,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from trio.testing import MockClock
 
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
 
@@ -24,6 +25,15 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in ("COLUMNS", "LINES"):  # set by pytest-xdist and some shells; the tests have terminals of their own
         os.environ.pop(name, None)
+
+
+@pytest.fixture
+def patient_clock() -> MockClock:
+    """A clock that jumps ahead after 10 ms without activity. For tests that use real sockets or threads.
+
+    `autojump_clock` jumps at once. The kernel may then still hold data for the test, and a deadline expires too early.
+    """
+    return MockClock(autojump_threshold=0.01)
 
 
 @pytest.hookimpl(optionalhook=True)

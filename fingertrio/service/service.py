@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
+from typing import TypeVar
 
 import trio
 
@@ -32,7 +33,7 @@ from fingertrio.backend import (
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.observe.observer import Observer, describe
-from fingertrio.service.cache import Answer, Answers, Flight, Key
+from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
 from fingertrio.service.staleness import Staleness
 from fingertrio.wire.backoff import Backoff
@@ -45,7 +46,12 @@ _FEED_BACKOFF = (0.25, 2.0)
 # Whom `probe` asks for: probably nobody, which is an answer.
 _PROBED = "readiness-probe"
 
+_LIST = ""  # the key of the list of users in its cache
+
 _NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for what could not be a name
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,8 @@ class FingerService:
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._emitter = backend if isinstance(backend, EmitsChanges) else None
         self._live = False  # the change feed is being heard
-        self._answers = Answers()
+        self._users: AnswerCache[UserInfo | None] = AnswerCache("get_user")
+        self._list: AnswerCache[tuple[str, ...]] = AnswerCache("get_users")
         self._hub = ChangeHub()
         self.staleness = Staleness(backend, observer, self._forget_all)
         self.epoch = 0  # counts changes of any kind: equal epochs, equal answers, expiry apart
@@ -122,19 +129,18 @@ class FingerService:
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
-        answer = self._answers.find(user, trio.current_time())
+        answer = self._users.find(user, trio.current_time())
         if answer is not None:
             self._observer.cache_hits += 1
-            return answer  # type: ignore[return-value]  # a name's answers hold a UserInfo or None
+            return answer
         return None if is_user_name(user) else _NOBODY
 
     def peek_users(self) -> Answer[tuple[str, ...]] | None:
         """The list of users if it is in memory and holds, without waiting."""
-        answer = self._answers.find(None, trio.current_time())
+        answer = self._list.find(_LIST, trio.current_time())
         if answer is not None:
             self._observer.cache_hits += 1
-            return answer  # type: ignore[return-value]  # the list is kept under None
-        return None
+        return answer
 
     def reused(self) -> None:
         """A front end showed again what it had rendered of an answer that holds. That is a cache hit too."""
@@ -156,17 +162,22 @@ class FingerService:
         """As `get_user`, with the time until which the answer holds."""
         if not is_user_name(user):
             return _NOBODY
-        return await self._ask(user, lambda: self._backend.get_user(user))  # type: ignore[return-value]
+
+        async def call() -> Answer[UserInfo | None]:
+            return self._check_user(await self._backend.get_user(user))
+
+        return await self._ask(self._users, user, call)
 
     async def ask_users(self) -> Answer[tuple[str, ...]]:
         """As `get_users`, with the time until which the answer holds."""
         if (lister := self._lister) is None:
             raise BackendError("No list of users is kept here")
 
-        async def call() -> tuple[str, ...]:
-            return tuple(user for user in await lister.get_users() if is_user_name(user))
+        async def call() -> Answer[tuple[str, ...]]:
+            users = tuple(user for user in await lister.get_users() if is_user_name(user))
+            return Answer(users, self._expiry(), self.staleness.look())
 
-        return await self._ask(None, call)  # type: ignore[return-value]
+        return await self._ask(self._list, _LIST, call)
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set a status; every door shows it when this returns.
@@ -207,16 +218,16 @@ class FingerService:
         """
         await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
 
-    async def _ask(self, key: Key, call: Callable[[], Awaitable[object]]) -> Answer[object]:
+    async def _ask(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
         while True:
-            answer = self._answers.find(key, trio.current_time())
+            answer = cache.find(key, trio.current_time())
             if answer is not None:
                 self._observer.cache_hits += 1
                 return answer
-            flight = self._answers.flights.get(key)
+            flight = cache.flights.get(key)
             if flight is None:
                 self._observer.cache_misses += 1
-                return await self._lead(key, call)
+                return await self._lead(cache, key, call)
             self._observer.cache_joins += 1
             if flight.landed is None:
                 flight.landed = trio.Event()
@@ -226,43 +237,44 @@ class FingerService:
             if flight.outcome is not None:
                 return flight.outcome
 
-    async def _lead(self, key: Key, call: Callable[[], Awaitable[object]]) -> Answer[object]:
-        async def answered() -> Answer[object]:
-            return self._weigh(await call())
-
-        flight = self._answers.flights[key] = Flight()
+    async def _lead(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
+        flight: Flight[T] = Flight()
+        cache.flights[key] = flight
         try:
-            answer = flight.outcome = await self._calls.make("get_users" if key is None else "get_user", answered)
+            answer = flight.outcome = await self._calls.make(cache.operation, call)
         except BackendError as error:
             flight.outcome = error
             raise
         finally:
             if flight.current:
-                del self._answers.flights[key]
+                del cache.flights[key]
             if flight.landed is not None:
                 flight.landed.set()
         if flight.current:
-            self._answers.keep(key, answer, self._policy.cache_size)
+            cache.keep(key, answer, self._policy.cache_size)
         else:
-            answer.expires = -inf  # a change overtook it: true when asked, but not to be kept
+            answer.expires = -inf  # a change overtook the call: return its answer, but do not keep it
         return answer
 
-    def _weigh(self, value: object) -> Answer[object]:
-        """`value` and until when it holds.
+    def _expiry(self) -> float:
+        return inf if self._live else trio.current_time() + self._policy.cache_ttl
+
+    def _check_user(self, info: UserInfo | None) -> Answer[UserInfo | None]:
+        """The backend's answer with its expiry.
 
         Raises:
-            TypeError, ValueError: it is not what the contract says; the call failed.
+            TypeError, ValueError: the answer breaks the contract of backends; the call has failed.
         """
-        now = trio.current_time()
-        expires = inf if self._live else now + self._policy.cache_ttl
-        if isinstance(value, UserInfo):
-            if value.since is not None:
-                in_utc(value.since)  # or no door could show it
-            if value.until is not None:
-                expires = min(expires, now + (in_utc(value.until) - datetime.now(UTC)).total_seconds())
-        elif value is not None and not isinstance(value, tuple):
-            raise TypeError(f"the backend gave {type(value).__name__} instead of UserInfo or None")
-        return Answer(value, expires, self.staleness.look())
+        expires = self._expiry()
+        if info is not None:
+            if not isinstance(info, UserInfo):
+                raise TypeError(f"the backend returned {type(info).__name__} instead of UserInfo or None")
+            if info.since is not None:
+                in_utc(info.since)  # no front end could show it
+            if info.until is not None:
+                remaining = (in_utc(info.until) - datetime.now(UTC)).total_seconds()
+                expires = min(expires, trio.current_time() + remaining)
+        return Answer(info, expires, self.staleness.look())
 
     def _changed(self, change: Change) -> None:
         """Forget what the change touches and tell the subscribers. Synchronous: nobody sees it half done."""
@@ -270,12 +282,14 @@ class FingerService:
             self._forget_all()
         else:
             self.epoch += 1
-            self._answers.forget((change.user, None))  # the list too: a new user may have come with it
+            self._users.forget(change.user)
+            self._list.forget_all()  # the change may have added the user
         self._hub.emit(change)
 
     def _forget_all(self) -> None:
         self.epoch += 1
-        self._answers.forget_all()
+        self._users.forget_all()
+        self._list.forget_all()
 
     async def _follow(self, emitter: EmitsChanges, tried: trio.Event) -> None:
         """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`.

@@ -173,9 +173,9 @@ class FingerAnswers:
 
     def _render_user(self, query: Query, answer: Answer[UserInfo | None], asked: str) -> Rendered:
         if answer.value is None:
-            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, answer)  # type: ignore[arg-type]  # read only
+            return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, answer)
         payload = self._show(answer.value, query, answer.stale_since)
-        return Rendered(payload, "ok", asked, answer)  # type: ignore[arg-type]  # read only
+        return Rendered(payload, "ok", asked, answer)
 
     def _show(self, info: UserInfo, query: Query, stale_since: datetime | None) -> bytes:
         if self._policy.full or query.verbose:
