@@ -31,7 +31,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from fingertrio.http.exchange import Exchanges
-from fingertrio.http.http1 import Http1, Session, Stream, Upgraded
+from fingertrio.http.http1 import Http1, Stream, Upgraded, UpgradedSession
 from fingertrio.http.http2 import PREFACE, Http2, Refused
 from fingertrio.observe.observer import Observer
 
@@ -131,7 +131,7 @@ class HttpConnection(TCPServer):
         self._idle = True  # nothing is being answered
         self._ended = False  # we are the first to close, after an answer
         self._lost = False  # nothing more can be sent, or will be received
-        self._session: Session | None = None  # whose the connection is, once it no longer speaks HTTP
+        self._session: UpgradedSession | None = None  # whose the connection is, once it no longer speaks HTTP
 
     async def run(self) -> None:
         """Serve the connection. Raises nothing but Cancelled."""

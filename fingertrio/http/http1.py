@@ -10,7 +10,7 @@ visible, so that nothing behind it has to think of it:
 - Upgrades are taken out of the request, which is answered as if it had not asked; RFC 9110 section 7.8 lets a server do
   so. h2c was deprecated by RFC 9113 section 3.1. Hypercorn's WebSockets accept compression, and with it bombs, and say
   little of why they end: ours are an HTTP request like any other, which finds an `Upgrade` in its scope. An application
-  that wants it puts a `Session` there and answers 101; the connection is the session's from then on.
+  that wants it puts a `UpgradedSession` there and answers 101; the connection is the session's from then on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
-class Session(Protocol):
+class UpgradedSession(Protocol):
     """What becomes of a connection that no longer speaks HTTP."""
 
     async def run(self, stream: Stream, early: bytes) -> bool:
@@ -51,7 +51,7 @@ class Upgrade:
     """A request's wish to go on with a WebSocket. Whoever answers it with 101 says by `session` what that is."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: UpgradedSession | None = None
 
 
 class Upgraded(Event):
@@ -131,7 +131,7 @@ class Http1(H11Protocol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.connection = _StrictConnection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
-        self.session: Session | None = None
+        self.session: UpgradedSession | None = None
 
     @property
     def answering(self) -> bool:

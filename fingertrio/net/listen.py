@@ -53,7 +53,7 @@ def bind(address: Address) -> list[socket.socket]:
     """Listening, non-blocking sockets for one address: one, or several where a name has several addresses.
 
     Args:
-        address: port 0 takes a free port; `describe` tells which.
+        address: port 0 takes a free port; `address_of` tells which.
 
     Raises:
         BindError: nothing is left open.
@@ -124,7 +124,7 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "in use")
 
 
-def describe(sock: socket.socket) -> str:
+def address_of(sock: socket.socket) -> str:
     """Where a socket really listens, in the notation of `parse_address`."""
     name = sock.getsockname()
     if isinstance(name, tuple):

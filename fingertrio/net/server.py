@@ -25,7 +25,7 @@ import trio
 
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.linger import LingerPool
-from fingertrio.net.listen import describe
+from fingertrio.net.listen import address_of
 
 # Connections taken in one turn. Large enough to share one wake-up among all that arrived meanwhile, small enough that
 # no other task waits for more than about two milliseconds.
@@ -170,7 +170,7 @@ class Server:
                 async with trio.open_nursery() as acceptors:
                     for listener in self._listeners:
                         acceptors.start_soon(self._accept, listener, handlers)
-                    task_status.started([describe(listener) for listener in self._listeners])
+                    task_status.started([address_of(listener) for listener in self._listeners])
                     await stopping.wait()
                     acceptors.cancel_scope.cancel()
             await self._linger.wait_empty()

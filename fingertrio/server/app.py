@@ -20,7 +20,7 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
 from fingertrio.config.sections import ListeningSection
 from fingertrio.net.address import parse_address
-from fingertrio.net.listen import BindError, bind, close_all, describe, tune
+from fingertrio.net.listen import BindError, address_of, bind, close_all, tune
 from fingertrio.observe.observer import Observer
 from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
@@ -122,9 +122,9 @@ def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.
             if isinstance(section, ListeningSection):
                 listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
                 for sock in listeners[name]:
-                    if section.local_only and not parse_address(describe(sock)).is_local:
+                    if section.local_only and not parse_address(address_of(sock)).is_local:
                         raise ConfigError(
-                            f"{source}: [{name}]: the socket that was passed listens on {describe(sock)}, "
+                            f"{source}: [{name}]: the socket that was passed listens on {address_of(sock)}, "
                             "which is not for this machine alone"
                         )
                     tune(sock, defer_accept=section.client_speaks_first)

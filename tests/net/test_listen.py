@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fingertrio.net.address import Address, parse_address
-from fingertrio.net.listen import BACKLOG, BindError, bind, close_all, describe, tune
+from fingertrio.net.listen import BACKLOG, BindError, address_of, bind, close_all, tune
 from tests.helpers import open_descriptors
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -28,7 +28,7 @@ def sockets() -> Iterator[list[socket.socket]]:
 def test_a_free_port_is_taken_and_told(host: str, sockets: list[socket.socket]):
     sockets += bind(Address(host, 0))
     (sock,) = sockets
-    place = parse_address(describe(sock))
+    place = parse_address(address_of(sock))
     assert place.host == host
     assert place.port > 0
     assert not sock.getblocking()
@@ -50,12 +50,12 @@ def test_ipv6_leaves_ipv4_alone(sockets: list[socket.socket]):
     sockets += bind(Address("::", 0))
     port = sockets[0].getsockname()[1]
     sockets += bind(Address("0.0.0.0", port))
-    assert [describe(sock) for sock in sockets] == [f"[::]:{port}", f"0.0.0.0:{port}"]
+    assert [address_of(sock) for sock in sockets] == [f"[::]:{port}", f"0.0.0.0:{port}"]
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(sockets: list[socket.socket]):
     sockets += bind(LOOPBACK)
-    place = describe(sockets[0])
+    place = address_of(sockets[0])
     before = open_descriptors()
     with pytest.raises(BindError) as refusal:
         bind(parse_address(place))
@@ -65,7 +65,7 @@ def test_a_port_that_is_taken_is_refused_in_one_line(sockets: list[socket.socket
 
 def test_a_port_is_free_again_while_old_connections_still_end(sockets: list[socket.socket]):
     first = bind(LOOPBACK)
-    place = parse_address(describe(first[0]))
+    place = parse_address(address_of(first[0]))
     with socket.create_connection((place.host, place.port)):
         first[0].setblocking(True)
         ours, _ = first[0].accept()
@@ -138,7 +138,7 @@ def test_a_burst_of_connections_waits_in_the_kernel(sockets: list[socket.socket]
 def test_a_unix_socket_is_a_file_that_goes_with_its_listener(tmp_path: Path, sockets: list[socket.socket]):
     address = Address(path=tmp_path / "finger.sock")
     sockets += bind(address)
-    assert describe(sockets[0]) == str(address)
+    assert address_of(sockets[0]) == str(address)
     tune(sockets[0], defer_accept=True)  # means nothing here, and does no harm
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(str(address.path))

@@ -20,7 +20,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from fingertrio.net import server as server_module
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.net.listen import bind, close_all, describe
+from fingertrio.net.listen import address_of, bind, close_all
 from fingertrio.net.server import BURST, Connection, Server
 from tests.helpers import Told, loopback_listener, open_descriptors, reset
 
@@ -249,7 +249,7 @@ class TestLanes:
                 "x", [one, other], Echo().handler, reports=told, caps=ConnectionCaps(total=9, per_address=9)
             )
             async with trio.open_nursery() as nursery:
-                assert await nursery.start(server.serve, stopping) == [describe(one), describe(other)]
+                assert await nursery.start(server.serve, stopping) == [address_of(one), address_of(other)]
                 for listener in (one, other):
                     assert await Door(server, listener, Echo(), told).ask(b"x\n") == b"<x>\r\n"
                 stopping.set()

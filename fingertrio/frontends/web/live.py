@@ -1,7 +1,7 @@
 """The live feed at /api/watch: whoever opens a WebSocket there is told of every change (docs/reference/live-feed.md).
 
 Opening is an ordinary request, answered here like any other, with 101 or with what is wrong with it. Then the
-connection is handed over (`protocols.Upgrade`) and a `Watcher` runs on it. What it tells comes from the hub; what is
+connection is handed over (`http1.Upgrade`) and a `Watcher` runs on it. What it tells comes from the hub; what is
 its own is a number, up to which it has told everything, and how fast its client reads.
 """
 
@@ -161,7 +161,7 @@ def _start() -> Start:
 
 
 class Watcher:
-    """One client of the feed, from the handshake to the close frame: a `protocols.Session`.
+    """One client of the feed, from the handshake to the close frame: a `http1.UpgradedSession`.
 
     Args:
         hub: whose changes are told.
