@@ -206,8 +206,8 @@ class MirrorBackend:
     def _take_in(self, coming: _Copy, event: live.Event) -> bool:
         """A part of a snapshot, which is in force when it is whole. Returns whether that is now."""
         match event:
-            case live.Present(person):
-                coming.put(person.user, _info(person))
+            case live.Present(info):
+                coming.put(info.user, _user_info(info))
             case live.Unavailable(user):
                 coming.put(user, None if self._copy is None else self._copy.users.get(user))
             case live.SnapshotEnds():
@@ -222,9 +222,9 @@ class MirrorBackend:
         if copy is None:
             raise AssertionError("changes are only taken where there has been a snapshot")
         match event:
-            case live.Changed(person=person):
-                copy.put(person.user, _info(person))
-                self._emit([person.user])
+            case live.Changed(info=info):
+                copy.put(info.user, _user_info(info))
+                self._emit([info.user])
             case live.Removed(user=user):
                 if user in copy.users:
                     copy.remove(user)
@@ -277,8 +277,8 @@ class MirrorBackend:
             self._lost = None
 
 
-def _info(person: live.Person) -> UserInfo:
-    return UserInfo(person.user, person.status, person.name, person.since, person.until, person.details)
+def _user_info(info: live.LiveUser) -> UserInfo:
+    return UserInfo(info.user, info.status, info.name, info.since, info.until, info.details)
 
 
 @asynccontextmanager

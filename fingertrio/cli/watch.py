@@ -27,7 +27,7 @@ from fingertrio.wire.live import (
     Alive,
     Changed,
     Event,
-    Person,
+    LiveUser,
     Present,
     Removed,
     SnapshotBegins,
@@ -57,8 +57,8 @@ class Follower:
     def __init__(self, show: Show, users: Sequence[str]) -> None:
         self._show = show
         self._named = tuple(users)  # not to be missed silently in the first snapshot
-        self._known: dict[str, Person | None] = {}  # None: it cannot be read
-        self._coming: dict[str, Person | None] | None = None  # a snapshot that is not whole yet
+        self._known: dict[str, LiveUser | None] = {}  # None: it cannot be read
+        self._coming: dict[str, LiveUser | None] | None = None  # a snapshot that is not whole yet
         self.missing = False  # somebody who was named was not there
 
     def take(self, event: Event) -> bool:
@@ -66,10 +66,10 @@ class Follower:
         match event:
             case SnapshotBegins():
                 self._coming = {}
-            case Present(person) if self._coming is not None:
-                self._coming[person.user] = person
-                if self._known.get(person.user) != person:
-                    self._show.user(person, None)
+            case Present(info) if self._coming is not None:
+                self._coming[info.user] = info
+                if self._known.get(info.user) != info:
+                    self._show.user(info, None)
             case Unavailable(user) if self._coming is not None:
                 self._coming[user] = None
                 self._show.unavailable(user)
@@ -79,9 +79,9 @@ class Follower:
                     self._show.gone(user, None, was_there=user in self._known)
                 self.missing = bool(absent)
                 self._known, self._coming, self._named = self._coming, None, ()
-            case Changed(at, person):
-                self._known[person.user] = person
-                self._show.user(person, at)
+            case Changed(at, info):
+                self._known[info.user] = info
+                self._show.user(info, at)
             case Removed(at, user):
                 self._known.pop(user, None)
                 self._show.gone(user, at, was_there=True)

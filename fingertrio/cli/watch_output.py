@@ -10,7 +10,7 @@ from typing import Protocol
 
 import click
 
-from fingertrio.wire.live import Person, timestamp
+from fingertrio.wire.live import LiveUser, timestamp
 from fingertrio.wire.text import first_line
 
 _NAME_COLUMNS = 12  # a longer name sticks out, instead of pushing everybody's status aside
@@ -19,7 +19,7 @@ _NAME_COLUMNS = 12  # a longer name sticks out, instead of pushing everybody's s
 class Show(Protocol):
     """Where it is shown. `at` is the id of a change; None: this is from a snapshot."""
 
-    def user(self, person: Person, at: str | None) -> None:
+    def user(self, info: LiveUser, at: str | None) -> None:
         """What holds of a user."""
         ...
 
@@ -35,15 +35,15 @@ class Show(Protocol):
 class JSONLines:
     """For programs: the feed's own messages about users, one on each line."""
 
-    def user(self, person: Person, at: str | None) -> None:
+    def user(self, info: LiveUser, at: str | None) -> None:
         self._write(
             at,
-            user=person.user,
-            status=person.status,
-            name=person.name,
-            since=timestamp(person.since),
-            until=timestamp(person.until),
-            details=dict(person.details),
+            user=info.user,
+            status=info.status,
+            name=info.name,
+            since=timestamp(info.since),
+            until=timestamp(info.until),
+            details=dict(info.details),
         )
 
     def gone(self, user: str, at: str | None, *, was_there: bool) -> None:  # noqa: ARG002 -- for eyes only
@@ -60,13 +60,13 @@ class JSONLines:
 class Lines:
     """For eyes: when, who, what, on one line of the terminal."""
 
-    def user(self, person: Person, at: str | None) -> None:
-        when = person.since or (None if at is None else datetime.now(UTC))
-        lines = person.status.count("\n")
+    def user(self, info: LiveUser, at: str | None) -> None:
+        when = info.since or (None if at is None else datetime.now(UTC))
+        lines = info.status.count("\n")
         notes = [f"+{lines} line{'s' * (lines > 1)}"] * bool(lines)
-        if person.until is not None:
-            notes.append(f"until {clock(person.until)}")
-        self._write(when, person.user, first_line(person.status), f"({', '.join(notes)})" if notes else "")
+        if info.until is not None:
+            notes.append(f"until {clock(info.until)}")
+        self._write(when, info.user, first_line(info.status), f"({', '.join(notes)})" if notes else "")
 
     def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
         when = None if at is None else datetime.now(UTC)

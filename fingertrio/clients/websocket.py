@@ -46,7 +46,7 @@ class RefusedError(HandshakeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebSocketURL:
     """Where a WebSocket is: what a URL says. `path` is without a slash at its end."""
 
     host: str
@@ -61,7 +61,7 @@ class Target:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-def parse_url(url: str) -> Target:
+def parse_url(url: str) -> WebSocketURL:
     """What `url` says; http and https are understood as ws and wss.
 
     Raises:
@@ -82,12 +82,12 @@ def parse_url(url: str) -> Target:
     if not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
         raise ValueError(f"{shown}: its path is not one")
     tls, standard = _SCHEMES[parts.scheme]
-    return Target(host, port or standard, tls, parts.path.removesuffix("/"))
+    return WebSocketURL(host, port or standard, tls, parts.path.removesuffix("/"))
 
 
 @asynccontextmanager
 async def open_websocket(
-    target: Target,
+    target: WebSocketURL,
     query: str,
     *,
     timeout: float,
@@ -139,7 +139,7 @@ async def open_websocket(
 
 
 @contextmanager
-def _until(deadline: float, target: Target) -> Iterator[None]:
+def _until(deadline: float, target: WebSocketURL) -> Iterator[None]:
     try:
         with trio.fail_at(deadline):
             yield
@@ -148,7 +148,7 @@ def _until(deadline: float, target: Target) -> Iterator[None]:
 
 
 async def _dial(
-    target: Target, ssl_context: ssl.SSLContext | None, allow: AddressRule | None, resolve: Resolver
+    target: WebSocketURL, ssl_context: ssl.SSLContext | None, allow: AddressRule | None, resolve: Resolver
 ) -> trio.abc.Stream:
     stream = await connect(target.host, target.port, allow=allow, resolve=resolve)
     if not target.tls:
@@ -167,7 +167,7 @@ async def _dial(
 
 
 async def _shake_hands(
-    stream: trio.abc.Stream, target: Target, resource: str, nursery: trio.Nursery, limit: int
+    stream: trio.abc.Stream, target: WebSocketURL, resource: str, nursery: trio.Nursery, limit: int
 ) -> trio_websocket.WebSocketConnection:
     """A WebSocket over `stream`, whose reader runs in `nursery` and raises nothing there."""
     reader = _Reader(nursery)

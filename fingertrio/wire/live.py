@@ -41,7 +41,7 @@ _ID = re.compile(r"[!-~]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class LiveUser:
     """One user and the status that holds, as everybody may read it; the attributes are those of `backend.UserInfo`."""
 
     user: str
@@ -82,7 +82,7 @@ class SnapshotBegins:
 class Present:
     """One user of the snapshot."""
 
-    person: Person
+    info: LiveUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Changed:
     """What holds of a user from now on. Everything up to `id` has been told."""
 
     id: str
-    person: Person
+    info: LiveUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +226,13 @@ def _read_hello(members: Mapping[str, Any]) -> Hello:
 
 
 def _read_user(members: Mapping[str, Any]) -> Present | Unavailable:
-    return Unavailable(_user(members)) if members.get("unavailable") is True else Present(_person(members))
+    return Unavailable(_user(members)) if members.get("unavailable") is True else Present(_live_user(members))
 
 
 def _read_change(members: Mapping[str, Any]) -> Changed | Removed:
     if members.get("removed") is True:
         return Removed(_id(members), _user(members))
-    return Changed(_id(members), _person(members))
+    return Changed(_id(members), _live_user(members))
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
@@ -263,13 +263,13 @@ def _user(members: Mapping[str, Any]) -> str:
     return value
 
 
-def _person(members: Mapping[str, Any]) -> Person:
+def _live_user(members: Mapping[str, Any]) -> LiveUser:
     status, name, details = members.get("status"), members.get("name"), members.get("details", {})
     if not isinstance(status, str) or not isinstance(name, str | None) or not isinstance(details, dict):
         raise ProtocolError("a message with a status that is none")
     if not all(isinstance(value, str) for value in details.values()):
         raise ProtocolError("a message with details that are not text")
-    return Person(
+    return LiveUser(
         _user(members),
         clean(status).rstrip("\n"),
         None if name is None else clean_line(name),

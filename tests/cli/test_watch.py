@@ -34,7 +34,7 @@ from fingertrio.wire.live import (
     Alive,
     Changed,
     Event,
-    Person,
+    LiveUser,
     Present,
     Removed,
     SnapshotBegins,
@@ -44,8 +44,8 @@ from fingertrio.wire.live import (
 from tests.frontends.web.kit import USERS, serving
 from tests.origin import running_origin
 
-ADA = Person("ada", "Weaving")
-GRACE = Person("grace", "Looking for a bug")
+ADA = LiveUser("ada", "Weaving")
+GRACE = LiveUser("grace", "Looking for a bug")
 NOW = datetime.now(UTC)
 
 
@@ -55,8 +55,8 @@ class Shown:
     def __init__(self) -> None:
         self.said: list[object] = []
 
-    def user(self, person: Person, at: str | None) -> None:
-        self.said.append((person, at))
+    def user(self, info: LiveUser, at: str | None) -> None:
+        self.said.append((info, at))
 
     def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
         self.said.append((user, at, was_there))
@@ -88,8 +88,8 @@ def test_a_snapshot_is_shown_and_then_changes():
 def test_of_a_second_snapshot_only_what_is_new_is_shown():
     shown = Shown()
     follower = Follower(shown, ())
-    idle = Person("ada", "Dreaming")
-    for event in [*snapshot(Present(ADA), Present(GRACE)), Changed("e:2", Person("linus", "Away"))]:
+    idle = LiveUser("ada", "Dreaming")
+    for event in [*snapshot(Present(ADA), Present(GRACE)), Changed("e:2", LiveUser("linus", "Away"))]:
         follower.take(event)
     shown.take()
     for event in snapshot(Present(idle), Present(GRACE)):
@@ -121,28 +121,28 @@ def lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("person", "line"),
+    ("info", "line"),
     [
         (ADA, "            ada           Weaving"),
-        (Person("ada", "Weaving", since=NOW), f"  {NOW.astimezone():%H:%M:%S}  ada           Weaving"),
-        (Person("ada", "x", since=datetime(2020, 2, 3, 12, tzinfo=UTC)), "2020-02-03  ada           x"),
-        (Person("ada", "Weaving patterns"), "            ada           Weaving patte…"),
-        (Person("ada", "眠い眠い眠い眠い"), "            ada           眠い眠い眠い…"),
-        (Person("張三", "x"), "            張三          x"),
-        (Person("a-long-login-name", "Weaving"), "            a-long-login-name  Weaving"),
-        (Person("ada", "\n\nTwo\nlines"), "            ada           Two (+3 lines)"),
-        (Person("ada", "a\tb\x1b[2J"), "            ada           a b[2J"),
-        (Person("ada", ""), "            ada           "),
+        (LiveUser("ada", "Weaving", since=NOW), f"  {NOW.astimezone():%H:%M:%S}  ada           Weaving"),
+        (LiveUser("ada", "x", since=datetime(2020, 2, 3, 12, tzinfo=UTC)), "2020-02-03  ada           x"),
+        (LiveUser("ada", "Weaving patterns"), "            ada           Weaving patte…"),
+        (LiveUser("ada", "眠い眠い眠い眠い"), "            ada           眠い眠い眠い…"),
+        (LiveUser("張三", "x"), "            張三          x"),
+        (LiveUser("a-long-login-name", "Weaving"), "            a-long-login-name  Weaving"),
+        (LiveUser("ada", "\n\nTwo\nlines"), "            ada           Two (+3 lines)"),
+        (LiveUser("ada", "a\tb\x1b[2J"), "            ada           a b[2J"),
+        (LiveUser("ada", ""), "            ada           "),
     ],
     ids=["plain", "today", "old", "cut", "wide", "wide name", "long name", "lines", "controls", "empty"],
 )
-def test_a_status_is_one_line_that_fits(person: Person, line: str, lines: Callable[[], list[str]]):
-    Lines().user(person, None)
+def test_a_status_is_one_line_that_fits(info: LiveUser, line: str, lines: Callable[[], list[str]]):
+    Lines().user(info, None)
     assert lines() == [line]
 
 
 def test_the_rest_is_one_line_too(lines: Callable[[], list[str]]):
-    Lines().user(Person("ada", "Out", until=datetime(2040, 2, 3, 12, tzinfo=UTC)), None)
+    Lines().user(LiveUser("ada", "Out", until=datetime(2040, 2, 3, 12, tzinfo=UTC)), None)
     Lines().gone("ada", None, was_there=False)
     Lines().gone("ada", "e:1", was_there=True)
     Lines().unavailable("ada")
@@ -154,9 +154,9 @@ def test_the_rest_is_one_line_too(lines: Callable[[], list[str]]):
 
 
 def test_programs_get_all_there_is(lines: Callable[[], list[str]]):
-    person = Person("ada", 'a\n"b"', "Ada L", NOW, NOW + timedelta(hours=1), {"project": "眠い"})
+    info = LiveUser("ada", 'a\n"b"', "Ada L", NOW, NOW + timedelta(hours=1), {"project": "眠い"})
     show = JSONLines()
-    show.user(person, None)
+    show.user(info, None)
     show.user(ADA, "e:1")
     show.gone("ada", "e:2", was_there=True)
     show.unavailable("ada")

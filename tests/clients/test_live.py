@@ -21,7 +21,7 @@ from wsproto.events import Event as Frame
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, UnreachableError
 from fingertrio.clients.live import ClosedError, LiveError, open_live
-from fingertrio.clients.websocket import HandshakeError, RefusedError, Target, parse_url
+from fingertrio.clients.websocket import HandshakeError, RefusedError, WebSocketURL, parse_url
 from fingertrio.frontends.web.live import LivePolicy
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.wire import live
@@ -34,14 +34,14 @@ HELLO = live.render_hello(epoch="e", at="e:1", resumed=False, complete=True, ali
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("http://example.org", Target("example.org", 80, tls=False, path="")),
-        ("https://Example.org/", Target("example.org", 443, tls=True, path="")),
-        ("wss://example.org:8443/finger/", Target("example.org", 8443, tls=True, path="/finger")),
-        ("ws://[::1]:8000", Target("::1", 8000, tls=False, path="")),
-        ("http://bücher.example", Target("xn--bcher-kva.example", 80, tls=False, path="")),
+        ("http://example.org", WebSocketURL("example.org", 80, tls=False, path="")),
+        ("https://Example.org/", WebSocketURL("example.org", 443, tls=True, path="")),
+        ("wss://example.org:8443/finger/", WebSocketURL("example.org", 8443, tls=True, path="/finger")),
+        ("ws://[::1]:8000", WebSocketURL("::1", 8000, tls=False, path="")),
+        ("http://bücher.example", WebSocketURL("xn--bcher-kva.example", 80, tls=False, path="")),
     ],
 )
-def test_urls_that_say_where(url: str, target: Target):
+def test_urls_that_say_where(url: str, target: WebSocketURL):
     assert parse_url(url) == target
 
 
@@ -77,12 +77,12 @@ async def test_everything_is_an_event():
             assert (feed.hello.resumed, feed.hello.complete, feed.hello.alive, feed.id) == (False, True, 15.0, None)
             assert await anext(feed) == live.SnapshotBegins()
             for user, status in USERS.items():
-                assert await anext(feed) == live.Present(live.Person(user, status))
+                assert await anext(feed) == live.Present(live.LiveUser(user, status))
             epoch = feed.hello.epoch
             assert await anext(feed) == live.SnapshotEnds(f"{epoch}:0")
             assert feed.id == f"{epoch}:0"
             info = await backend.set_user("ada", "眠い")
-            assert await anext(feed) == live.Changed(f"{epoch}:1", live.Person("ada", "眠い", since=info.since))
+            assert await anext(feed) == live.Changed(f"{epoch}:1", live.LiveUser("ada", "眠い", since=info.since))
             at = feed.id
         await backend.set_user("moshez", "In the garden")
         async with open_live(site.url, since=at) as feed:
@@ -90,14 +90,14 @@ async def test_everything_is_an_event():
             assert feed.id == at
             event = await anext(feed)
             assert isinstance(event, live.Changed)
-            assert (event.person.user, feed.id) == ("moshez", f"{epoch}:2")
+            assert (event.info.user, feed.id) == ("moshez", f"{epoch}:2")
         async with open_live(site.url, users=["shawn", "ada"], snapshot=False) as feed:
             assert feed.id == f"{epoch}:2"
             await backend.set_user("moshez", "Away")
             await backend.set_user("shawn", "Away")
             event = await anext(feed)
             assert isinstance(event, live.Changed)
-            assert event.person.user == "shawn"
+            assert event.info.user == "shawn"
 
 
 async def test_the_context_leaves_nothing_and_the_server_sees_a_proper_close():

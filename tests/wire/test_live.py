@@ -21,7 +21,7 @@ MEMBERS = {
     "until": None,
     "details": {"project": "fingertrio"},
 }
-MOSHEZ = live.Person("moshez", 'Happy\n"and" well', "Moshe Z", NOON, None, {"project": "fingertrio"})
+MOSHEZ = live.LiveUser("moshez", 'Happy\n"and" well', "Moshe Z", NOON, None, {"project": "fingertrio"})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_new_is_passed_over():
     assert live.parse('{"type": "weather"}') is None
     assert live.parse('{"type": "alive", "id": "e:1", "load": 0.5}') == live.Alive("e:1")
     assert live.parse('{"type": "user", "user": "ada", "status": "", "name": null}') == live.Present(
-        live.Person("ada", "")
+        live.LiveUser("ada", "")
     )
 
 
@@ -78,7 +78,7 @@ def test_text_is_clean():
             }
         )
     )
-    assert told == live.Present(live.Person("ada", "[2Jone\ntwo", "A da", details={"project": "1m"}))
+    assert told == live.Present(live.LiveUser("ada", "[2Jone\ntwo", "A da", details={"project": "1m"}))
 
 
 @pytest.mark.parametrize(
