@@ -32,6 +32,9 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
 	@$(BIN)/python -m faults $(ARGS)
 
+reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the models
+	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md
+
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
@@ -69,4 +72,4 @@ $(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
-.PHONY: help run test check bench faults lock clean
+.PHONY: help run test check bench faults reference lock clean

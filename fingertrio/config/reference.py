@@ -1,0 +1,91 @@
+"""docs/reference/configuration.md, written from the models that validate the configuration.
+
+`python -m fingertrio.config.reference` prints the page; `make reference` writes it, and a test compares. Only what this
+package brings is on the page, whatever else is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from fingertrio.config.config import DEFAULT
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.options import Option, describe
+from fingertrio.config.plugins import Open, Plugin, installed_backends, installed_frontends
+from fingertrio.config.sections import LimitsSection, LogSection, ProcessSection, Section, ServiceSection
+
+_INTRODUCTION = """# Configuration
+
+One TOML file. A section for a front end starts that front end; a key that no model knows is an error. Without a file,
+`fingertrio serve` uses the default at the end of this page. `fingertrio check-config FILE` reports every mistake.
+
+An environment variable overrides a key: `FINGERTRIO_FINGER__LISTEN` stands for `listen` in `[finger]`. The value is
+read as TOML, or as text if it is not valid TOML.
+
+This page is written by `make reference` from the models that validate the file."""
+
+_OTHER_SECTIONS: dict[str, type[Section]] = {
+    "service": ServiceSection,
+    "limits": LimitsSection,
+    "log": LogSection,
+    "process": ProcessSection,
+}
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    parts = [_INTRODUCTION, "## Front ends"]
+    for plugin in _ours(installed_frontends()):
+        parts += [f"### `[{plugin.name}]`", plugin.summary(), _table(plugin.options())]
+    parts += ["## Backends", "`[backend]` names one with `use`; its other keys are the options of that backend."]
+    for backend in _ours(installed_backends()):
+        parts += [f'### `use = "{backend.name}"`', backend.summary(), _table(backend.options())]
+    parts += ["## Everything else"]
+    for name, section in _OTHER_SECTIONS.items():
+        parts += [f"### `[{name}]`", _summary(section), _table(describe(section))]
+    parts += ["## The default", f"```toml\n{_default_file()}\n```"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _ours(found: Iterable[Plugin[Open] | ConfigError]) -> Iterator[Plugin[Open]]:
+    for plugin in found:
+        if isinstance(plugin, Plugin) and plugin.package.split()[0] == "fingertrio":
+            yield plugin
+
+
+def _summary(section: type[Section]) -> str:
+    """The docstring of a section without its own name: "[log]: standard error." becomes "Standard error."."""
+    text = " ".join((section.__doc__ or "").split("\n\n")[0].split()).partition("]: ")[2]
+    return text[:1].upper() + text[1:]
+
+
+def _table(options: list[Option]) -> str:
+    if not options:
+        return "No keys."
+    cells = [(f"`{option.name}`", option.kind, _cell(option.default), option.description) for option in options]
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _cell(default: str | None) -> str:
+    if default is None:
+        return "required"
+    return "" if default == "none" else f"`{default}`"
+
+
+def _default_file() -> str:
+    lines = []
+    for name, section in DEFAULT.items():
+        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items()), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _toml(value: object) -> str:
+    """A string, a boolean or a list of strings in TOML, which is what the default consists of."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
+
+
+if __name__ == "__main__":
+    print(reference(), end="")  # noqa: T201 -- this is the output
