@@ -1,4 +1,4 @@
-"""Which times can be shown, whatever the zone."""
+"""Which times every zone can show, and microseconds since 1970."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.wire.times import in_utc
+from fingertrio.wire.times import from_microseconds, in_utc, to_microseconds
 
 ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
@@ -28,3 +28,13 @@ def test_what_is_taken_can_stand_in_any_zone_and_is_the_same_moment(moment: date
 def test_a_time_without_a_zone_is_none() -> None:
     with pytest.raises(ValueError, match="zone"):
         in_utc(datetime(2026, 1, 1))  # noqa: DTZ001 -- that is what is wrong with it
+
+
+@given(st.datetimes(timezones=ZONES))
+def test_microseconds_are_exact_whatever_the_zone(when: datetime) -> None:
+    assert from_microseconds(to_microseconds(when)) == when
+
+
+def test_microseconds_outside_of_the_calendar_are_an_error() -> None:
+    with pytest.raises(OverflowError):
+        from_microseconds(2**63)

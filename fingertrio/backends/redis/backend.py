@@ -27,9 +27,10 @@ from fingertrio.backends.redis.expiry import Expiry
 from fingertrio.backends.redis.follow import Follower
 from fingertrio.backends.redis.link import Away, CutOff, Link, Session
 from fingertrio.backends.redis.options import RedisOptions
-from fingertrio.backends.redis.records import microseconds, write_details
+from fingertrio.backends.redis.records import write_details
 from fingertrio.backends.redis.store import Limits, Store, Told
 from fingertrio.changes import ChangeFeed, ChangeHub
+from fingertrio.wire.times import to_microseconds
 
 _AWAY = "The statuses cannot be reached at the moment"
 _UNKNOWN = "The store did not answer; the status may or may not have been set"
@@ -95,7 +96,7 @@ class RedisBackend:
 
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
         """Statuses of `user`, newest first; `until`: when each ended or will, None where it holds, or will again."""
-        end = _FOREVER if before is None else microseconds(before)
+        end = _FOREVER if before is None else to_microseconds(before)
         try:
             found = await self._link.call(lambda store: store.history(user, limit, end))
         except Away as error:
@@ -104,7 +105,7 @@ class RedisBackend:
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set a status, of anybody. When this returns, Redis has it; how safe it is there is Redis's configuration."""
-        end = None if until is None else microseconds(until)
+        end = None if until is None else to_microseconds(until)
         record = await self._write(lambda store: store.set(user, status, end))
         if record is None:
             raise BackendError(_PASSED)

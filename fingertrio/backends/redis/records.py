@@ -9,26 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from fingertrio.backend import BackendError, UserInfo
+from fingertrio.wire.times import from_microseconds
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 FIELDS = (b"lasting", b"passing", b"name", b"details")  # of a user's hash, as `Record.read` takes them
-
-
-def microseconds(when: datetime) -> int:
-    """Exact, as a floating-point timestamp would not be."""
-    return (when - _EPOCH) // _MICROSECOND
-
-
-def moment(time: int) -> datetime:
-    """The opposite of `microseconds`, in UTC."""
-    return _EPOCH + timedelta(microseconds=time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +38,8 @@ class Said:
 
     def info(self, user: str, name: str | None = None, details: Mapping[str, str] = _NOTHING) -> UserInfo:
         """As the contract has it."""
-        until = None if self.until is None else moment(self.until)
-        return UserInfo(user, self.text, name, moment(self.since), until, details)
+        until = None if self.until is None else from_microseconds(self.until)
+        return UserInfo(user, self.text, name, from_microseconds(self.since), until, details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 from fingertrio.backend import UserInfo
 from fingertrio.backends.sqlite import checks, files, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, check, connect, open_to_write, transaction
-from fingertrio.backends.sqlite.rows import Put, Retention, microseconds
+from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.wire.times import to_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def administered(path: Path, *, make: bool = False) -> Iterator[sqlite3.Connecti
 
 def now() -> int:
     """Microseconds since 1970."""
-    return microseconds(datetime.now(UTC))
+    return to_microseconds(datetime.now(UTC))
 
 
 def show_user(connection: sqlite3.Connection, login: str, history: int, retention: Retention) -> Person | None:
@@ -134,7 +135,7 @@ def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: R
     writing.describe(connection, user, name, details)
     if edit.status is not None:
         time = now()
-        until = None if edit.until is None else microseconds(edit.until)
+        until = None if edit.until is None else to_microseconds(edit.until)
         if until is not None and until <= time:
             raise ValueError("the time until which the status should hold has passed")
         writing.put(connection, [Put(login, checks.status(edit.status), until)], time, retention)

@@ -16,9 +16,10 @@ import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite.lane import Lane
-from fingertrio.backends.sqlite.rows import Put, microseconds
+from fingertrio.backends.sqlite.rows import Put
 from fingertrio.backends.sqlite.store import Store
 from fingertrio.changes import ChangeHub
+from fingertrio.wire.times import to_microseconds
 
 # Seconds between looks at what others did. One costs some 80 us, most of them for the way into a thread and back.
 LOOK = 0.25
@@ -65,12 +66,12 @@ class SQLiteBackend:
 
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
         """Statuses of `user`, newest first; `until`: when each ended or will, None where it holds, or will again."""
-        time = None if before is None else microseconds(before)
+        time = None if before is None else to_microseconds(before)
         return await self._scan(lambda: self._store.history(user, limit, time))
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set a status, of anybody. When this returns, it is on the disk."""
-        end = None if until is None else microseconds(until)
+        end = None if until is None else to_microseconds(until)
         if end is not None and end <= self._now():
             raise BackendError("The time until which the status should hold has passed")
         return await self._sets.ask(Put(user, status, end))

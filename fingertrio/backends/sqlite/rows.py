@@ -1,6 +1,6 @@
 """What is asked of the database, as plain functions of a connection; and the values that stand for its rows.
 
-No threads, no trio, no files. Times are microseconds since 1970, as `moment` and `microseconds` translate them.
+No threads, no trio, no files. Times are microseconds since 1970, as `wire.times` converts them.
 """
 
 from __future__ import annotations
@@ -9,27 +9,15 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
 from fingertrio.backend import UserInfo
+from fingertrio.wire.times import from_microseconds
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _DAY = 24 * 60 * 60 * 1_000_000  # microseconds
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def microseconds(when: datetime) -> int:
-    """Exact, as a floating-point timestamp would not be."""
-    return (when - _EPOCH) // _MICROSECOND
-
-
-def moment(time: int) -> datetime:
-    """The opposite of `microseconds`, in UTC."""
-    return _EPOCH + timedelta(microseconds=time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +119,7 @@ def history(
         },
     )
     return [
-        UserInfo(login, text, since=moment(since), until=None if ended is None else moment(ended))
+        UserInfo(login, text, since=from_microseconds(since), until=None if ended is None else from_microseconds(ended))
         for text, since, ended in found
     ]
 
@@ -152,7 +140,12 @@ def next_expiry(connection: sqlite3.Connection, now: int) -> int | None:
 
 def info_of(login: str, name: str | None, details: str, text: str, since: int, until: int | None) -> UserInfo:
     return UserInfo(
-        login, text, name, moment(since), None if until is None else moment(until), details_from_json(details)
+        login,
+        text,
+        name,
+        from_microseconds(since),
+        None if until is None else from_microseconds(until),
+        details_from_json(details),
     )
 
 

@@ -26,8 +26,8 @@ from typing import BinaryIO
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fingertrio.backends.sqlite import checks
-from fingertrio.backends.sqlite.rows import Said, microseconds
-from fingertrio.wire.times import in_utc
+from fingertrio.backends.sqlite.rows import Said
+from fingertrio.wire.times import in_utc, to_microseconds
 
 # Bytes. A line of an export holds all that one user said: thousands of statuses of the greatest length.
 _EXPORT_LINE_LIMIT = 64 * 1024 * 1024
@@ -216,8 +216,8 @@ def _said(status: ExportedStatus) -> Said:
         raise ValueError(f"a status was set in the future: {status.since}")
     if status.until is not None and status.until <= status.since:
         raise ValueError(f"a status ends before it was set: {status.since}")
-    until = None if status.until is None else microseconds(in_utc(status.until))
-    return Said(microseconds(in_utc(status.since)), until, checks.status(status.status))
+    until = None if status.until is None else to_microseconds(in_utc(status.until))
+    return Said(to_microseconds(in_utc(status.since)), until, checks.status(status.status))
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from fingertrio.backends.sqlite import files, rows, schema, writing
 from fingertrio.backends.sqlite.failures import concerns_all, failure
 from fingertrio.backends.sqlite.opening import check, connect, open_to_write, transaction
 from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.wire.times import from_microseconds
 
 _log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ class Store:
 
     def _look_whether_it_is_in_place(self) -> None:
         if files.identity(self._path) != self._file:
-            self._stale_since = self._stale_since or rows.moment(self._now())
+            self._stale_since = self._stale_since or from_microseconds(self._now())
         elif self._stale_since is not None:
             self._stale_since = None
             if self._trouble:  # the same file has come back

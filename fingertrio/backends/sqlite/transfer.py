@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from fingertrio.backends.sqlite import admin, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, transaction
-from fingertrio.backends.sqlite.rows import Put, Retention, moment
+from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.sources import Bad, Reading, Record
+from fingertrio.wire.times import from_microseconds
 
 # Seconds that one transaction of an import lasts: how long a server's sets wait for it.
 _TURN = 0.025
@@ -68,7 +69,7 @@ def _export(connection: sqlite3.Connection, user: int, login: str, name: str | N
 
 
 def _time(time: int) -> str:
-    return moment(time).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return from_microseconds(time).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def import_records(

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.backends.redis.records import Record, Roster, Said, microseconds, moment, write_details
+from fingertrio.backends.redis.records import Record, Roster, Said, write_details
+from fingertrio.wire.times import from_microseconds
 
 NOON = 1_800_000_000_000_000
 LASTING = Said(NOON, None, "Happy and well")
@@ -21,11 +20,6 @@ def record(lasting: Said | None, passing: Said | None) -> Record:
 def status_at(record: Record, now: int) -> str | None:
     info = record.info(now)
     return None if info is None else info.status
-
-
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_times_are_exact(when: datetime) -> None:
-    assert moment(microseconds(when)) == when
 
 
 def test_a_status_is_read_with_its_spaces_and_lines() -> None:
@@ -53,7 +47,9 @@ def test_what_passes_is_answered_up_to_its_end_and_not_at_it() -> None:
 def test_a_record_is_read_from_a_hash() -> None:
     found = Record.read("moshez", [b"17 - Happy and well", None, b"Moshe Zadka", b'{"project": "x", "a": "y"}'])
     info = found.info(NOON)
-    assert info == UserInfo("moshez", "Happy and well", "Moshe Zadka", moment(17), details={"project": "x", "a": "y"})
+    assert info == UserInfo(
+        "moshez", "Happy and well", "Moshe Zadka", from_microseconds(17), details={"project": "x", "a": "y"}
+    )
     assert list(info.details) == ["project", "a"]
 
 
@@ -78,8 +74,3 @@ def test_the_list_is_of_those_with_a_status_each_once_by_name() -> None:
     roster = Roster(["moshez", "alice"], [("moshez", NOON + 100), ("bob", NOON + 100), ("zoe", NOON)])
     assert roster.names(NOON) == ["alice", "bob", "moshez"]
     assert roster.names(NOON + 100) == ["alice", "moshez"]
-
-
-def test_a_microsecond_is_not_lost_far_from_1970() -> None:
-    when = datetime(2200, 1, 1, tzinfo=UTC) + timedelta(microseconds=1)
-    assert moment(microseconds(when)) == when

@@ -1,23 +1,9 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fingertrio.backends.sqlite.rows import microseconds, moment
+from fingertrio.wire.times import to_microseconds
 from tests.backends.sqlite.kit import Clock, opened, put, status
-
-
-@given(st.datetimes(min_value=datetime(1900, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 -- hypothesis' way
-def test_times_are_exact(when: datetime) -> None:
-    assert moment(microseconds(when)) == when
-
-
-def test_a_time_of_any_zone_is_the_same_time() -> None:
-    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    assert microseconds(noon.astimezone(timezone(timedelta(hours=5, minutes=30)))) == microseconds(noon)
 
 
 def test_a_passing_status_ends_at_its_until_and_the_lasting_one_is_back(tmp_path: Path) -> None:
@@ -77,7 +63,7 @@ def test_history_tells_when_each_status_ended(tmp_path: Path) -> None:
             put(store, "moshez", text, until and start + until)
         clock.time = start + 70
         told = [
-            (info.status, *(when and microseconds(when) - start for when in (info.since, info.until)))
+            (info.status, *(when and to_microseconds(when) - start for when in (info.since, info.until)))
             for info in store.history("moshez", 10, None)
         ]
     assert told == [
@@ -100,7 +86,7 @@ def test_history_can_be_asked_in_pages_that_end_alike(tmp_path: Path) -> None:
         paged = store.history("moshez", 3, None)
         while len(paged) < len(whole):
             assert paged[-1].since is not None
-            paged += store.history("moshez", 2, microseconds(paged[-1].since))
+            paged += store.history("moshez", 2, to_microseconds(paged[-1].since))
     assert paged == whole
     assert len(whole) == 7
 

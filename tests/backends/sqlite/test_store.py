@@ -13,8 +13,9 @@ import pytest
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.sqlite import opening
 from fingertrio.backends.sqlite.backup import back_up
-from fingertrio.backends.sqlite.rows import Put, moment
+from fingertrio.backends.sqlite.rows import Put
 from fingertrio.backends.sqlite.schema import APPLICATION_ID
+from fingertrio.wire.times import from_microseconds
 from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of, status
 
 
@@ -275,7 +276,7 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
         path.unlink()
         if content is not None:
             path.write_bytes(content)
-        began = moment(clock.time)
+        began = from_microseconds(clock.time)
         for _ in range(3):
             assert not store.look()
             assert store.stale_since() == began
