@@ -33,7 +33,7 @@ from benchmarks.report import Machine
 from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.clients.setter import set_status
 from fingertrio.service import FingerService, ServicePolicy
-from tests.backends.redis.servers import RedisServer, installed, running
+from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 
 USER, STATUS = "moshez", "Happy and well"
 QUERY, ANSWER = b"moshez\r\n", b"Happy and well\r\n"
@@ -198,7 +198,7 @@ def durability(directory: Path) -> list[Row]:
     """What an OK costs that outlives Redis, or the machine that it is on."""
     rows: list[Row] = []
     for policy in ("no", "everysec", "always"):
-        with running(directory / policy, "--appendonly", "yes", "--appendfsync", policy) as redis:
+        with running_redis(directory / policy, "--appendonly", "yes", "--appendfsync", policy) as redis:
             alone, together = trio.run(_durable, redis)
         rows.append((f"a set until its OK, appendfsync {policy}, alone", f"{alone * 1000:.2f} ms"))
         rows.append((f"sets a second, appendfsync {policy}, {AT_ONCE} at once, one node", f"{together:,.0f}"))
@@ -237,11 +237,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1.5, help="of load in each round (%(default)s)")
     seconds = parser.parse_args().seconds
-    if not installed():
+    if not redis_installed():
         progress("needs redis-server (Debian package redis-server)")
         return 1
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="redis-") as name, running(Path(name) / "redis") as redis:
+    with tempfile.TemporaryDirectory(prefix="redis-") as name, running_redis(Path(name) / "redis") as redis:
         rows += hot_answers(redis, Path(name), seconds)
         for what, ask in (("calls", calls), ("room", room)):
             progress(f"measuring {what}")

@@ -34,7 +34,7 @@ from statistics import median
 from benchmarks.generator import SETTLE
 from benchmarks.harness import BenchmarkError, Cores, Server, cpu_seconds, pinned, progress
 from benchmarks.report import Machine, median_ratio, table
-from tests.backends.redis.servers import installed, running
+from fingertrio.testing.redis_server import redis_installed, running_redis
 
 GOAL = 0.8
 WARM_UP = 1.0  # seconds: caches fill, and the log of writes comes to the size at which it is used again
@@ -224,9 +224,9 @@ def measure_all(directory: Path, *, rounds: int, seconds: float, clients: int) -
     backends = {"memory": "", "sqlite": f'path = "{directory}/{{}}.db"'}
     figures: dict[tuple[str, str], list[Round]] = {}
     with ExitStack() as stack:
-        if installed():
+        if redis_installed():
             with pinned(cores.server):  # it works for the node, on the node's core
-                redis = stack.enter_context(running(directory / "redis"))
+                redis = stack.enter_context(running_redis(directory / "redis"))
             backends["redis"] = f'url = "{redis.url}"'
         servers = {
             (backend, cached): start(stack, directory, backend, options.format(cached), cores, cached=cached)

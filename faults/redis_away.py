@@ -32,8 +32,8 @@ from benchmarks.harness import Cores, Server, progress
 from faults.scenario import Findings, NotHere, Scale, Scenario, until
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 from fingertrio.wire.finger import Query
-from tests.backends.redis.servers import RedisServer, installed, running
 
 NODES = 3
 USER = "moshez"
@@ -218,7 +218,9 @@ def all_running(directory: Path) -> Iterator[tuple[RedisServer, list[Node]]]:
     """Redis and our nodes."""
     cores = Cores.choose()
     with ExitStack() as stack:
-        redis = stack.enter_context(running(directory / "redis", "--appendonly", "yes", "--appendfsync", "always"))
+        redis = stack.enter_context(
+            running_redis(directory / "redis", "--appendonly", "yes", "--appendfsync", "always")
+        )
         process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
         config = directory / "fingertrio.toml"
         config.write_text(_CONFIGURATION.format(url=redis.url, process=process))
@@ -238,7 +240,7 @@ def all_running(directory: Path) -> Iterator[tuple[RedisServer, list[Node]]]:
 
 async def run(scale: Scale, findings: Findings) -> None:
     """Twenty times."""
-    if not installed():
+    if not redis_installed():
         raise NotHere("needs redis-server (Debian package redis-server)")
     rounds, sights = scale.of((20, 200), (2, 20))
     findings.done = f"{NODES} nodes over one Redis, which is killed {rounds} times; one node dies half-way"

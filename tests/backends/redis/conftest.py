@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.redis.servers import RedisServer, installed, running
+from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 
 # coredis 6.9 leaves the memory streams of a connection that could not be made to the garbage collector, which warns.
 _LEFT = "ignore:Unclosed <MemoryObject:ResourceWarning"
@@ -48,7 +48,7 @@ def directory() -> Iterator[Path]:
 def shared() -> Iterator[RedisServer]:
     """A server that stays, for tests that share it by using users of their own."""
     _require()
-    with tempfile.TemporaryDirectory(prefix="redis-") as name, running(Path(name)) as server:
+    with tempfile.TemporaryDirectory(prefix="redis-") as name, running_redis(Path(name)) as server:
         yield server
 
 
@@ -56,10 +56,10 @@ def shared() -> Iterator[RedisServer]:
 def server(directory: Path) -> Iterator[RedisServer]:
     """A server of the test's own, which keeps on the disk what it was told, so that it can be killed."""
     _require()
-    with running(directory, "--appendonly", "yes", "--appendfsync", "always") as server:
+    with running_redis(directory, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
 
 def _require() -> None:
-    if not installed():
+    if not redis_installed():
         pytest.skip("needs redis-server (Debian package redis-server)")

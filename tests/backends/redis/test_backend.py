@@ -18,7 +18,7 @@ from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.backends.redis.keys import Keys
 from fingertrio.service import FingerService
 from fingertrio.testing import CLAUSES, Clause, check_backend
-from tests.backends.redis.servers import RedisServer
+from fingertrio.testing.redis_server import RedisServer
 
 SOON = timedelta(milliseconds=200)
 

@@ -14,14 +14,14 @@ import trustme
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.testing import CLAUSES, check_backend
-from tests.backends.redis.servers import RedisServer, free_port, installed, over_tcp, running
+from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp, running_redis
 
 QUICK = {"heartbeat": 0.1, "timeout": 1.0}
 
 
 @pytest.fixture(autouse=True)
 def _needs_redis() -> None:
-    if not installed():
+    if not redis_installed():
         pytest.skip("needs redis-server (Debian package redis-server)")
 
 
@@ -41,7 +41,7 @@ async def set_when_possible(backend: RedisBackend, user: str, status: str) -> No
 
 
 async def test_over_tcp_with_a_password_in_another_database() -> None:
-    with over_tcp("--requirepass", "s/cret") as server:
+    with redis_over_tcp("--requirepass", "s/cret") as server:
         url = f"redis://:s%2Fcret@127.0.0.1:{server.port}/3"
         async with open_redis(options_for(url)) as backend, backend.changes() as feed:
             await backend.set_user("moshez", "Happy and well")
@@ -71,7 +71,7 @@ def secured(authority: trustme.CA, directory: Path) -> Iterator[RedisServer]:
         authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(directory / f"{name}.pem")
     trustme.CA().cert_pem.write_to_path(directory / "other.pem")
     tls = ("--tls-cert-file", "localhost.pem", "--tls-key-file", "localhost.pem", "--tls-ca-cert-file", "ca.pem")
-    with running(directory, "--tls-port", str(free_port()), *tls) as server:
+    with running_redis(directory, "--tls-port", str(free_port()), *tls) as server:
         yield server
 
 
@@ -118,8 +118,8 @@ def sentinel(directory: Path) -> Iterator[tuple[int, RedisServer, RedisServer]]:
     """The port of a sentinel, the primary that it watches, and its replica."""
     quickly = ("--repl-diskless-sync-delay", "0")
     with ExitStack() as stack:
-        primary = stack.enter_context(over_tcp(*quickly))
-        replica = stack.enter_context(over_tcp("--replicaof", "127.0.0.1", str(primary.port), *quickly))
+        primary = stack.enter_context(redis_over_tcp(*quickly))
+        replica = stack.enter_context(redis_over_tcp("--replicaof", "127.0.0.1", str(primary.port), *quickly))
         port = free_port()
         config = directory / "sentinel.conf"  # which it writes, too
         config.write_text(
@@ -162,12 +162,12 @@ async def test_a_service_that_no_sentinel_knows_is_away(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Sequence[RedisServer]]:
     """Two nodes with half of the slots each."""
-    if not installed():
+    if not redis_installed():
         pytest.skip("needs redis-server (Debian package redis-server)")
     with ExitStack() as stack:
         buses = [free_port(), free_port()]
         servers = [
-            stack.enter_context(over_tcp("--cluster-enabled", "yes", "--cluster-port", str(bus))) for bus in buses
+            stack.enter_context(redis_over_tcp("--cluster-enabled", "yes", "--cluster-port", str(bus))) for bus in buses
         ]
         for server, slots in zip(servers, (("0", "8191"), ("8192", "16383")), strict=True):
             assert server.command("CLUSTER", "ADDSLOTSRANGE", *slots) == b"+OK"

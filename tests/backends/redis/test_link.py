@@ -15,7 +15,7 @@ from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.backends.redis.keys import Keys
 from fingertrio.service import FingerService
-from tests.backends.redis.servers import RedisServer
+from fingertrio.testing.redis_server import RedisServer
 
 RECOVERY = 5.0  # seconds within which everything is to be as before
 

@@ -13,7 +13,7 @@ from coredis.exceptions import RedisError
 from fingertrio.backends.redis.connect import connect
 from fingertrio.backends.redis.pool import ClusterPool
 from fingertrio.backends.redis.target import parse_target
-from tests.backends.redis.servers import RedisServer, free_port, installed, over_tcp
+from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp
 
 # Seconds that a connection is waited for, which no test does; and that nothing here may take.
 TIMEOUT, SOON = 30.0, 5.0
@@ -22,9 +22,9 @@ TIMEOUT, SOON = 30.0, 5.0
 @pytest.fixture(scope="module")
 def node() -> Iterator[RedisServer]:
     """A cluster of one node. It tells its slots at once; that it answers no questions of keys yet is no matter here."""
-    if not installed():
+    if not redis_installed():
         pytest.skip("needs redis-server (Debian package redis-server)")
-    with over_tcp("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
+    with redis_over_tcp("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         assert server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == b"+OK"
         yield server
 

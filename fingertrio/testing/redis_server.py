@@ -1,4 +1,4 @@
-"""Real Redis servers for tests and for faults/redis_away.py: each a process of its own, ended by its pid."""
+"""Real Redis servers for tests: each a process of its own in a directory of its own, ended by its process id."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ START_DEADLINE = 10.0  # seconds until it answers
 
 
 class RedisServer:
-    """A redis-server with its files in `directory`, which are there again when it is started again.
+    """A redis-server with its files in `directory`. A restart finds the same files.
 
     Args:
-        directory: a new one, or one that a server was in before.
-        port: where it listens on 127.0.0.1; None: only at `socket_path`.
-        options: more of what a command line may say, as "--name", "value".
+        directory: created if missing.
+        port: on 127.0.0.1; None: it listens only at `socket_path`.
+        options: further command-line options, as "--name", "value".
     """
 
     def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
         self.port = port
-        # A socket's path is short (107 bytes); directories of tests are not.
+        # A socket's path has at most 107 bytes, and a test's directory name is long.
         self.socket_path = directory / "s"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,11 +39,11 @@ class RedisServer:
         return f"unix://{self.socket_path}" if self.port is None else f"redis://127.0.0.1:{self.port}"
 
     def option(self, name: str) -> str:
-        """What was said of `name` on the command line."""
+        """The value of a command-line option."""
         return self._options[self._options.index(name) + 1]
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         address = ["--port", str(self.port or 0), "--bind", "127.0.0.1", "--unixsocket", str(self.socket_path)]
         files = ["--dir", str(self.directory), "--logfile", "log", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
@@ -72,7 +72,7 @@ class RedisServer:
                 return answer.readline().rstrip(b"\r\n")
 
     def info(self, section: str) -> str:
-        """What INFO tells of a section."""
+        """A section of INFO."""
         with closing(self._connect()) as sock, sock.makefile("rwb") as stream:
             stream.write(f"INFO {section}\r\n".encode())
             stream.flush()
@@ -81,7 +81,7 @@ class RedisServer:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise RuntimeError("it does not run")
+            raise RuntimeError("redis-server is not running")
         return self._process.pid
 
     def _connect(self) -> socket.socket:
@@ -95,14 +95,14 @@ class RedisServer:
         return sock
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """End the server as a crash does."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """Let it be there and say nothing."""
+        """Suspend the server: connections stay open, and nothing is answered."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
@@ -123,14 +123,14 @@ class RedisServer:
             process.wait()
 
 
-def installed() -> bool:
-    """Whether there is a redis-server at all."""
+def redis_installed() -> bool:
+    """Whether this machine has a redis-server."""
     return shutil.which("redis-server") is not None
 
 
 @contextmanager
-def running(directory: Path, *options: str, port: int | None = None) -> Iterator[RedisServer]:
-    """A server for as long as the context lasts."""
+def running_redis(directory: Path, *options: str, port: int | None = None) -> Iterator[RedisServer]:
+    """A server that runs until the end of the context."""
     server = RedisServer(directory, *options, port=port)
     server.start()
     try:
@@ -140,10 +140,10 @@ def running(directory: Path, *options: str, port: int | None = None) -> Iterator
 
 
 @contextmanager
-def over_tcp(*options: str) -> Iterator[RedisServer]:
-    """A server with a directory and a port of its own."""
+def redis_over_tcp(*options: str) -> Iterator[RedisServer]:
+    """A server with a temporary directory and a TCP port of its own."""
     with tempfile.TemporaryDirectory(prefix="redis-") as name:
-        with running(Path(name), *options, port=free_port()) as server:
+        with running_redis(Path(name), *options, port=free_port()) as server:
             yield server
 
 
@@ -151,9 +151,9 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """One that nobody has, never the same twice. Redis can choose none itself and say which.
+    """A port that is free now, never the same twice: Redis cannot choose a free port and report it.
 
-    From below the range that the kernel gives to outgoing connections, or one of these might take it before Redis does.
+    It is below the range that the kernel uses for outgoing connections: one of these could take it before Redis does.
     """
     for port in random.sample(range(20_000, 32_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
