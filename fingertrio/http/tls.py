@@ -1,7 +1,7 @@
-"""The certificate of an https door: loaded with modern settings, or refused in words for the operator.
+"""Load the certificate of an https door, with modern TLS settings and clear error messages.
 
-OpenSSL says "PEM lib" for most of what can be wrong and never of which file. So the files are looked at one after the
-other, and what is said is which of them it is, and why.
+OpenSSL reports "PEM lib" for most mistakes and never names the file. So each file is checked by itself, and the error
+names the file and the reason.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Which = Literal["certfile", "keyfile"]
 
 
 class CertificateError(ValueError):
-    """One of the two files cannot be used.
+    """The certificate file or the key file cannot be used.
 
     Attributes:
-        which: the parameter of `make_tls_context` that names it.
+        which: the parameter of `make_tls_context` that names the file.
     """
 
     def __init__(self, which: Which, path: Path, reason: str) -> None:
@@ -26,14 +26,14 @@ class CertificateError(ValueError):
 
 
 def make_tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 and newer, with HTTP/2 offered; in 1.2 only what RFC 9113 section 9.2.2 leaves of it.
+    """TLS 1.2 and newer, offering HTTP/2. TLS 1.2 has only the cipher suites that RFC 9113 section 9.2.2 permits.
 
     Args:
         certfile: PEM file with the certificate chain.
-        keyfile: PEM file with the key, unless it stands in `certfile`.
+        keyfile: PEM file with the key; None: the key is in `certfile`.
 
     Raises:
-        CertificateError: one of them cannot be read, is not what it should be, or does not match the other.
+        CertificateError: a file cannot be read, has the wrong contents, or does not match the other file.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -50,22 +50,22 @@ def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None) -> None
     key = certfile if keyfile is None else keyfile
     _read(key, which)
 
-    def ask_nobody() -> NoReturn:  # OpenSSL would ask on the terminal, and stop the program until somebody answers
-        raise CertificateError(which, key, "is encrypted, and there is nobody to ask for the password")
+    def refuse_password() -> NoReturn:  # without this, OpenSSL would block and ask on the terminal
+        raise CertificateError(which, key, "is encrypted; decrypt the key first, for example with openssl pkey")
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
     except ssl.SSLError as error:
-        raise CertificateError("certfile", certfile, "has no certificate in PEM form") from error
+        raise CertificateError("certfile", certfile, "does not contain a certificate in PEM format") from error
     try:
-        context.load_cert_chain(certfile, keyfile, ask_nobody)
+        context.load_cert_chain(certfile, keyfile, refuse_password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise CertificateError(which, key, f'does not belong to the certificate in "{certfile}"') from error
-        if error.reason:  # such as EE_KEY_TOO_SMALL: OpenSSL thinks ill of the certificate
+        if error.reason:  # such as EE_KEY_TOO_SMALL: OpenSSL rejects the certificate
             reason = f"cannot be used: {error.reason.replace('_', ' ').lower()}"
             raise CertificateError("certfile", certfile, reason) from error
-        raise CertificateError(which, key, "has no private key in PEM form") from error
+        raise CertificateError(which, key, "does not contain a private key in PEM format") from error
 
 
 def _read(path: Path, which: Which) -> bytes:

@@ -1,16 +1,16 @@
-"""The server's side of a WebSocket on which only the server has something to say (RFC 6455). It knows no statuses.
+"""The server side of a WebSocket on which only the server sends messages (RFC 6455). It does not know what a status is.
 
-wsproto reads what the client sends; sending is done here, since a frame of ours is its payload behind a few bytes and
-the same for everybody: who tells many clients the same builds the frame once (`text_frame`).
+wsproto parses what the client sends. Frames to the client are built here: a server's frame is its payload behind a few
+bytes, the same for every client, so one frame is built once and sent to many (`text_frame`).
 
-Two tasks belong to a connection. The *talk*, which the caller brings, sends. The *listener* reads whatever comes, even
-though nothing is expected: pings want an answer, a close wants to be noticed, and frames that nobody read would fill
-the kernel's buffers until the close behind them could not be seen. What a client sends is small and rare, or it goes.
+Each connection has two tasks. The *sender*, given by the caller, sends. The *reader* receives everything: pings need a
+pong, a close frame needs an answer, and unread frames would fill the kernel's buffers and hide the close behind them.
+A client that sends long messages or many of them is disconnected.
 
-How it ends is said in a close frame, and the first reason wins: 1000 the talk is over, 1001 the server stops, 1002,
-1007 what came is not WebSocket or not text, 1008 too many frames, 1009 too long a message, 1011 the talk failed, 1013
-the client does not read. A close frame can only follow a whole frame, so a send is never cut off in the middle: once
-the connection is to end, it has a last moment to become whole, and if it does not, the connection ends without words.
+The close frame gives the first reason to end: 1000 the sender returned, 1001 the server stops, 1002 or 1007 the client
+broke the protocol or sent invalid UTF-8, 1008 too many frames, 1009 a message too long, 1011 the sender failed, 1013
+the client does not read. A close frame can follow only a whole frame, so a send is never interrupted. When the
+connection ends, the current frame gets a last deadline; if that expires, the connection ends without a close frame.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 from fingertrio.http.http1 import Stream
 
-# Seconds that a client may take to read what it was sent: one slice of it, or a ping.
+# Seconds in which a client must read one slice of what is sent, or answer a ping.
 PATIENCE = 30.0
 
-# Seconds for a frame that is on its way, and for the close frame after it, once the connection is to end.
+# Seconds for the frame that is being sent, and for the close frame after it, when the connection ends.
 _LAST_WORDS = 1.0
 
-_SLICE = 65536  # bytes that are sent under one deadline: two kilobytes a second, as for HTTP
+_SLICE = 65536  # bytes sent under one deadline: 2 kB/s, as for HTTP
 
-# What a client may send. It has nothing to say; these let those pass who say it anyway, once or out of habit.
+# What a client may send. It needs to send nothing; small numbers tolerate clients that do it anyway.
 _MESSAGE_LIMIT = 1024  # bytes of one message
 _FRAMES = 50.0  # at once
 _FRAMES_A_SECOND = 5.0
 
-_RECEIVE = 4096  # bytes; there is next to nothing to receive, and a thousand connections to keep buffers for
+_RECEIVE = 4096  # bytes of one receive; a thousand connections need a buffer each
 
 _PING = b"\x89\x00"
 
@@ -60,7 +60,7 @@ class Code(IntEnum):
 
 
 def accept_token(key: str) -> bytes | None:
-    """What Sec-WebSocket-Accept says to Sec-WebSocket-Key; None: `key` is not one (RFC 6455 section 4.2.1)."""
+    """The Sec-WebSocket-Accept value for a Sec-WebSocket-Key; None: the key is invalid (RFC 6455 section 4.2.1)."""
     try:
         nonce = base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):
@@ -69,7 +69,7 @@ def accept_token(key: str) -> bytes | None:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A whole text message in one frame, as a server sends it: unmasked (RFC 6455 section 5.2). `payload` is UTF-8."""
+    """A text message in one unmasked frame (RFC 6455 section 5.2). `payload` is UTF-8."""
     size = len(payload)
     if size < 126:
         return b"\x81" + size.to_bytes(1) + payload
@@ -79,11 +79,11 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class WebSocket:
-    """A connection whose handshake is over. `run` is called once.
+    """A connection after its handshake. `run` is called once.
 
     Args:
-        stream: the connection; it is not closed here.
-        early: what was received after the handshake.
+        stream: the connection; the caller closes it.
+        early: bytes received behind the handshake.
         patience: seconds, see PATIENCE.
     """
 
@@ -92,60 +92,60 @@ class WebSocket:
         self._patience = patience
         self._incoming = Connection(ConnectionType.SERVER, [], early)
         self._message_size = 0
-        self._frames = _FRAMES  # that it may send now
+        self._frames = _FRAMES  # that the client may send now
         self._counted = trio.current_time()
         self._turn = trio.Lock()  # to send
         self._sending: trio.CancelScope | None = None
         self._hurried = False
-        self._half_sent = False  # a frame was cut off: nothing can follow it
-        self._pinged: float | None = None  # when, if no pong has come since
+        self._half_sent = False  # a frame was cut off: no frame can follow
+        self._pinged: float | None = None  # the time of the ping that has no pong yet
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
 
     @property
     def ending(self) -> int | None:
-        """The code with which it is closed, or was."""
+        """The code of the close frame, once the connection ends."""
         return None if self._ending is None else self._ending[0]
 
-    async def run(self, talk: Callable[[], Awaitable[None]]) -> bool:
-        """Listen and talk until one of the two sides ends it, and close.
+    async def run(self, sender: Callable[[], Awaitable[None]]) -> bool:
+        """Read, and run `sender`, until one side ends the connection. Then send the close frame.
 
-        Cancelled, it takes no more than a moment.
+        After a cancellation this returns within about a second.
 
         Returns:
-            Whether a close frame was sent, so that the socket should be closed with patience (`net.linger`).
+            Whether a close frame was sent, so that the socket must not be closed at once (`net.linger`).
 
         Raises:
-            Exception: what `talk` raised, in a group.
+            Exception: what `sender` raised, in a group.
         """
-        said = False
+        closed = False
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen)
-                    await talk()
+                    nursery.start_soon(self._read)
+                    await sender()
                     self.end(Code.OVER)
         except* _GONE:
-            self._half_sent = True  # nothing can be sent any more
+            self._half_sent = True  # nothing more can be sent
         except* Exception:
             self.end(Code.FAILED, "Internal error in server")
             raise
         finally:
-            self.end(Code.FAILED, "Internal error in server")  # cancelled, and nobody said why
-            said = await self._say_goodbye()
-        return said
+            self.end(Code.FAILED, "Internal error in server")  # cancelled without a reason
+            closed = await self._send_close()
+        return closed
 
     def end(self, code: int, reason: str = "") -> None:
-        """Close it, for this reason if there is no earlier one. Returns at once; `run` returns soon."""
+        """End the connection, with this reason unless there is an earlier one. Returns at once; `run` returns soon."""
         if self._ending is None:
             self._ending = (code, reason)
         self._scope.cancel()
 
     async def send(self, frames: bytes) -> None:
-        """Send whole frames. Returns when the kernel has taken them; where the client is too slow to read, it ends.
+        """Send whole frames. Returns when the kernel has taken them. Ends the connection of a slow reader.
 
         Raises:
-            trio.BrokenResourceError: the client is gone, or took none of it until it was too late.
+            trio.BrokenResourceError: the client is gone, or did not read before the deadline.
         """
         try:
             self._turn.acquire_nowait()
@@ -161,7 +161,7 @@ class WebSocket:
         await trio.lowlevel.checkpoint()
 
     def _send_now(self, frames: bytes) -> int:
-        """Send what the kernel takes at once: usually everything, at half the cost of being ready to wait."""
+        """Send what the kernel takes at once: usually everything, at half the cost of a send that can wait."""
         if not isinstance(self._stream, trio.SocketStream):
             return 0
         try:
@@ -186,9 +186,9 @@ class WebSocket:
             raise trio.BrokenResourceError
 
     async def beat(self, frames: bytes) -> None:
-        """Send `frames` with a ping, or end it where the ping before has waited for its pong too long.
+        """Send `frames` and a ping. End the connection if the previous ping has waited too long for its pong.
 
-        Whoever reads nothing, and is sent so little that the kernel holds it all, shows by this alone.
+        This alone detects a client that reads nothing while the kernel's buffers hold everything sent so far.
         """
         now = trio.current_time()
         if self._pinged is not None and now - self._pinged >= self._patience:
@@ -200,25 +200,24 @@ class WebSocket:
     def _fail_to_read(self) -> None:
         self.end(Code.TRY_AGAIN_LATER, "too slow")
 
-    async def _listen(self) -> None:
+    async def _read(self) -> None:
         try:
-            await self._attend()  # to what came early
+            await self._handle_frames()  # those in `early`
             while data := await self._stream.receive_some(_RECEIVE):
                 self._incoming.receive_data(bytes(data))
-                await self._attend()
-            raise trio.BrokenResourceError  # it left without a close frame
-        finally:  # also where everything is cancelled; a send is shielded from that and has to be told
+                await self._handle_frames()
+            raise trio.BrokenResourceError  # the client closed without a close frame
+        finally:  # also after a cancellation, from which a send is shielded
             self._hurried = True
             if self._sending is not None:
                 self._sending.deadline = min(self._sending.deadline, trio.current_time() + _LAST_WORDS)
 
-    async def _attend(self) -> None:
-        """Deal with the frames that have come."""
+    async def _handle_frames(self) -> None:
         for event in self._incoming.events():
-            if isinstance(event, CloseConnection):  # theirs, or wsproto's word for what is no WebSocket
+            if isinstance(event, CloseConnection):  # the client's, or wsproto's for a protocol error
                 self.end(event.code)
-            elif not self._may_pass(event):
-                self.end(Code.POLICY, "nothing needs to be sent here")
+            elif not self._is_within_limits(event):
+                self.end(Code.POLICY, "too many frames; this server expects no messages")
             elif isinstance(event, Ping):
                 await self.send(self._incoming.send(event.response()))
             elif isinstance(event, Pong):
@@ -226,10 +225,10 @@ class WebSocket:
             elif isinstance(event, Message) and self._message_size > _MESSAGE_LIMIT:
                 self.end(Code.TOO_BIG, f"more than {_MESSAGE_LIMIT} bytes")
             if self._ending is not None:
-                await trio.sleep_forever()  # until the cancellation, which has been called for, is delivered
+                await trio.sleep_forever()  # until the requested cancellation is delivered
 
-    def _may_pass(self, event: Event) -> bool:
-        """Count a frame, which may come in parts."""
+    def _is_within_limits(self, event: Event) -> bool:
+        """Count a frame, which may arrive in parts."""
         if isinstance(event, Message):
             self._message_size += len(event.data)
             if not event.frame_finished:
@@ -241,8 +240,8 @@ class WebSocket:
         self._counted = now
         return self._frames >= 0
 
-    async def _say_goodbye(self) -> bool:
-        """Send the close frame, where one can still be sent."""
+    async def _send_close(self) -> bool:
+        """Send the close frame, if one can still be sent."""
         if self._half_sent or self._ending is None:
             return False
         try:

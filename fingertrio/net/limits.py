@@ -1,4 +1,4 @@
-"""How much one address, and everybody together, may hold open, and how often one address may ask."""
+"""Limits: open connections, in total and per address, and requests per address."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def limit_key(peer: str) -> str:
-    """Whom a peer's address counts for: itself, or its /64 for IPv6, since that is what one subscriber is given.
+    """The key under which a peer is counted: an IPv4 address, or the /64 of an IPv6 address (one subscriber's share).
 
-    A socket for both families, as a service manager may pass one, shows IPv4 peers as ::ffff:192.0.2.1. They count as
-    what they are: their /64 is everybody.
+    A dual-stack socket shows IPv4 peers as ::ffff:192.0.2.1. They count by their IPv4 address: all of them share one
+    /64.
     """
     if ":" not in peer:
         return peer
@@ -29,8 +29,8 @@ class ConnectionCaps:
     """Counts open connections.
 
     Args:
-        total: how many there may be at once.
-        per_address: how many of them one address (IPv6: one /64) may have. Unix sockets count for the total only.
+        total: the most connections at once.
+        per_address: the most of one address (IPv6: one /64). Unix sockets count for the total only.
     """
 
     def __init__(self, *, total: int, per_address: int) -> None:
@@ -40,7 +40,7 @@ class ConnectionCaps:
         self._by_key: Counter[str] = Counter()
 
     def admit(self, peer: str) -> str | None:
-        """Count one more connection of `peer`; or say, as a word for metrics, why it may not come in."""
+        """Count a connection of `peer` and return None, or return the limit that refuses it, as a metrics label."""
         if self._open >= self.total:
             return "connections"
         key = limit_key(peer)
@@ -51,7 +51,7 @@ class ConnectionCaps:
         return None
 
     def release(self, peer: str) -> None:
-        """One connection of `peer`, which was admitted, has ended."""
+        """Count one admitted connection of `peer` less."""
         key = limit_key(peer)
         self._open -= 1
         self._by_key[key] -= 1
@@ -60,7 +60,7 @@ class ConnectionCaps:
 
 
 class _Bucket:
-    """What one address may still do; `filled` is when it was counted last."""
+    """The tokens of one address at the time `filled`."""
 
     __slots__ = ("filled", "tokens")
 
@@ -70,7 +70,7 @@ class _Bucket:
 
 
 class _Generation:
-    """Buckets by what they count for, and by address as text, which saves parsing it for every query."""
+    """Buckets by limit key, and by address as text, so that an address is not parsed for every query."""
 
     __slots__ = ("by_key", "by_peer")
 
@@ -83,29 +83,29 @@ class RateLimiter:
     """A token bucket for each address (IPv6: each /64).
 
     Args:
-        rate: how many a second, for ever.
-        burst: how many at once, after a silence.
-        exempt: networks that are not limited.
-        size: addresses remembered; when there are more, those who have been silent longest start anew.
+        rate: requests a second, sustained.
+        burst: requests at once after a pause.
+        exempt: networks without a limit.
+        size: the most addresses remembered. Beyond that, those quiet longest start with a full bucket.
     """
 
     def __init__(self, *, rate: float, burst: float, exempt: Sequence[Network] = (), size: int = 65_536) -> None:
         self._rate = rate
         self._burst = burst
         self._exempt = exempt
-        # Two generations: whoever is heard is in the younger one, and when that is full, the older one is dropped and
-        # it becomes the older one. To look for those who were silent longest would stop the program for 100 ms.
+        # Two generations: a request moves its address to the younger one. When that is full, it becomes the older one,
+        # and the older one is dropped. A search for the quietest addresses would block the program for 100 ms.
         self._size = size // 2
         self._young = _Generation()
         self._old = _Generation()
 
     def adjust(self, *, rate: float, burst: float, exempt: Sequence[Network]) -> None:
-        """Other numbers from now on; everybody starts anew."""
+        """Apply new limits from now on. Every address starts with a full bucket."""
         self._rate, self._burst, self._exempt = rate, burst, exempt
         self._young, self._old = _Generation(), _Generation()
 
     def allow(self, peer: str, now: float) -> bool:
-        """Take one token for `peer`, if there is one. Unix sockets (an empty `peer`) are not limited."""
+        """Take one token of `peer`; False: none is left. Unix sockets (an empty `peer`) have no limit."""
         bucket = self._young.by_peer.get(peer)
         if bucket is None:
             bucket = self._bucket_of(peer, now)
@@ -133,11 +133,11 @@ class RateLimiter:
         return None
 
     def _bucket_of(self, peer: str, now: float) -> _Bucket:
-        """The bucket of `peer`, who is not in the younger generation and is from now on."""
+        """Move the bucket of `peer` to the younger generation, or create it there, and return it."""
         if len(self._young.by_peer) >= self._size:
             self._old, self._young = self._young, _Generation()
         if not peer or self._is_exempt(peer):
-            bucket = _Bucket(inf, now)  # stays so: an infinity loses nothing
+            bucket = _Bucket(inf, now)  # stays infinite, whatever is taken from it
         else:
             key = limit_key(peer)
             bucket = self._young.by_key.get(key) or self._old.by_key.get(key) or _Bucket(self._burst, now)

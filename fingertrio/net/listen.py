@@ -1,5 +1,7 @@
-"""Sockets that listen. All of them are bound before anything serves, so that a port that is taken ends the program with
-one clear line instead of half a service; they stay open across the restarts of the front end that uses them.
+"""Listening sockets.
+
+All sockets are bound before any front end starts, so that a port in use ends the program with one clear message instead
+of a service with a part missing. They stay open while a front end restarts.
 """
 
 from __future__ import annotations
@@ -14,49 +16,48 @@ from pathlib import Path
 
 from fingertrio.net.address import Address
 
-# More than a burst of new connections between two turns of the accept loop; the kernel caps it at net.core.somaxconn.
+# More new connections than arrive between two rounds of the accept loop. The kernel caps it at net.core.somaxconn.
 BACKLOG = 4096
 
-# Seconds that the kernel may keep a silent connection to itself before it hands it over all the same. Past our own
-# deadline for a query (10 s) it would only be closed.
+# Seconds for which the kernel may withhold a connection that has sent nothing. Our own deadline for a query is 10 s.
 DEFER_ACCEPT = 10
 
-# Milliseconds after which the kernel gives up on a peer that acknowledges nothing; inherited by accepted sockets.
+# Milliseconds after which the kernel drops a peer that acknowledges nothing. Accepted sockets inherit the option.
 USER_TIMEOUT = 30_000
 
-# By error, and whether it is about a unix socket.
+# By error number, and whether the address is a unix socket.
 _REMEDIES = {
     (errno.EADDRINUSE, False): "another program listens there already",
     (errno.EADDRINUSE, True): "another program listens there already",
     (errno.EACCES, False): (
         "not permitted: ports below 1024 need root, CAP_NET_BIND_SERVICE, or a socket passed by systemd"
     ),
-    (errno.EACCES, True): "not permitted: its directory, or a socket that is there, belongs to somebody else",
-    (errno.ENOENT, True): "its directory does not exist",
-    (errno.EADDRNOTAVAIL, False): "this machine has no such address",
+    (errno.EACCES, True): "not permitted: another user owns the directory or the existing socket",
+    (errno.ENOENT, True): "the directory does not exist; create it first",
+    (errno.EADDRNOTAVAIL, False): "this machine does not have this address",
 }
 
 
 class BindError(Exception):
-    """An address cannot be listened at. The message names the address and, where we know one, the remedy."""
+    """Listening on an address failed. The message names the address and the cause, with a remedy where one is known."""
 
     def __init__(self, address: Address, error: OSError | ValueError) -> None:
         reason = str(error)
         if isinstance(error, OSError):
-            # The error's own words, which for a host name are the resolver's: its numbers are not those of errno.
+            # The resolver's error numbers are not those of errno; its texts are right.
             reason = _REMEDIES.get((error.errno or 0, address.path is not None)) or error.strerror or reason
         super().__init__(f"cannot listen on {address}: {reason}")
         self.address = address
 
 
 def bind(address: Address) -> list[socket.socket]:
-    """Listening, non-blocking sockets for one address: one, or several where a name has several addresses.
+    """Listening, non-blocking sockets for one address: several if a host name has several addresses.
 
     Args:
-        address: port 0 takes a free port; `address_of` tells which.
+        address: port 0 binds a free port; `address_of` returns it.
 
     Raises:
-        BindError: nothing is left open.
+        BindError: listening failed. No socket stays open.
     """
     sockets: list[socket.socket] = []
     try:
@@ -67,24 +68,24 @@ def bind(address: Address) -> list[socket.socket]:
         for family, place in dict.fromkeys((entry[0], entry[4]) for entry in found):
             sockets.append(sock := socket.socket(family, socket.SOCK_STREAM))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:  # "[::]:79" means IPv6; IPv4 has an address of its own in the list
+            if family == socket.AF_INET6:  # IPv4 addresses have sockets of their own
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(place)
             sock.listen(BACKLOG)
             sock.setblocking(False)
-    except (OSError, ValueError) as error:  # ValueError: no host name or path could be written so
+    except (OSError, ValueError) as error:  # ValueError: not a possible host name or path
         close_all(sockets)
         raise BindError(address, error) from error
     return sockets
 
 
 def tune(sock: socket.socket, *, defer_accept: bool) -> None:
-    """Set what accepted connections inherit, on a listening socket of whatever origin.
+    """Set the options that accepted connections inherit. `sock` may come from `bind` or from a service manager.
 
     Args:
-        sock: the listener.
-        defer_accept: the kernel hands over only connections that have said something (TCP_DEFER_ACCEPT). For protocols
-            in which the client speaks first.
+        sock: the listening socket.
+        defer_accept: the kernel passes on only connections that have sent data (TCP_DEFER_ACCEPT). For protocols where
+            the client sends first.
     """
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
@@ -106,10 +107,10 @@ def _bind_unix(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """A socket file outlives its program. Remove one that nobody listens on, and nothing that is not a socket."""
+    """Remove the socket file of an earlier program. Refuse if a program listens, or if it is not a socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise OSError(errno.EEXIST, "a file that is no socket is in the way")
+            raise OSError(errno.EEXIST, "a file with this name exists and is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -119,13 +120,13 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             Path(path).unlink()
             return
-        except BlockingIOError:  # its backlog is full: somebody is there
+        except BlockingIOError:  # the backlog is full: a program listens
             pass
     raise OSError(errno.EADDRINUSE, "in use")
 
 
 def address_of(sock: socket.socket) -> str:
-    """Where a socket really listens, in the notation of `parse_address`."""
+    """The address on which a socket listens, in the notation of `parse_address`."""
     name = sock.getsockname()
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
@@ -133,9 +134,9 @@ def address_of(sock: socket.socket) -> str:
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:
-    """Close listening sockets, and remove the files of those on the file system."""
+    """Close listening sockets and remove the files of unix sockets."""
     for sock in sockets:
         if sock.family == socket.AF_UNIX and sock.fileno() >= 0 and (path := sock.getsockname()):
-            with suppress(OSError):  # somebody tidied up before us, or it is no longer ours to remove
+            with suppress(OSError):  # already removed, or removal is no longer permitted
                 Path(path).unlink()
         sock.close()

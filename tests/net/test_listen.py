@@ -77,11 +77,11 @@ def test_a_port_is_free_again_while_old_connections_still_end(sockets: list[sock
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("192.0.2.1:0", "this machine has no such address"),
-        ("a..b:0", "label"),  # Python's words for what is no host name
+        ("192.0.2.1:0", "this machine does not have this address"),
+        ("a..b:0", "label"),  # Python on an invalid host name
         ("x" * 64 + ".example:0", "label"),
         ("unix:/nul\x00", "embedded null"),
-        ("unix:/no/such/directory/socket", "its directory does not exist"),
+        ("unix:/no/such/directory/socket", "the directory does not exist"),
     ],
 )
 def test_what_cannot_be_listened_at_is_said_in_one_line(text: str, reason: str):
@@ -185,7 +185,7 @@ def test_a_unix_socket_in_use_is_left_alone(backlog: int, tmp_path: Path):
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path):
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(BindError, match="a file that is no socket is in the way"):
+    with pytest.raises(BindError, match="a file with this name exists and is not a socket"):
         bind(Address(path=path))
     assert path.read_text() == "data"
 
@@ -195,6 +195,6 @@ def test_a_link_to_a_socket_is_left_alone(tmp_path: Path):
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(target))
     link.symlink_to(target)
-    with pytest.raises(BindError, match="a file that is no socket is in the way"):
+    with pytest.raises(BindError, match="a file with this name exists and is not a socket"):
         bind(Address(path=link))
     assert target.exists()

@@ -300,7 +300,7 @@ async def test_a_new_certificate_is_used_and_no_connection_is_dropped(tmp_path, 
         (tmp_path / "cert.pem").write_text("no certificate")
         said = await program.reload(**web, answer="full")
         assert said["reload_refused"]["reason"] == (
-            f'{tmp_path}/f.toml: [http] certfile: "{tmp_path}/cert.pem" has no certificate in PEM form'
+            f'{tmp_path}/f.toml: [http] certfile: "{tmp_path}/cert.pem" does not contain a certificate in PEM format'
         )
         assert await program.ask() == b"Happy and well\r\n"
         again, same = await connect()
@@ -329,7 +329,9 @@ async def test_a_door_becomes_https_and_http_again_for_connections_from_then_on(
 async def test_a_certificate_that_is_none_is_told_at_the_start_as_other_mistakes_are(tmp_path, issue):
     web = issue()
     (tmp_path / "key.pem").write_text("no key")
-    reason = f'^{tmp_path}/f.toml: \\[http\\] keyfile: "{tmp_path}/key.pem" has no private key in PEM form$'
+    reason = (
+        f'^{tmp_path}/f.toml: \\[http\\] keyfile: "{tmp_path}/key.pem" does not contain a private key in PEM format$'
+    )
     with pytest.RaisesGroup(pytest.RaisesExc(ConfigError, match=reason), flatten_subgroups=True):
         async with serving(tmp_path / "f.toml", **web):
             pytest.fail("it serves")
