@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import trio
+
 from fingertrio.net.address import Address
 from fingertrio.net.listen import bind, close_all
 from fingertrio.testing import FakeBackend
@@ -31,7 +33,7 @@ def loopback_listener(host: str = "127.0.0.1") -> Iterator[socket.socket]:
         close_all(sockets)
 
 
-def reset(sock: socket.socket) -> None:
+def reset(sock: socket.socket | trio.socket.SocketType) -> None:
     """Close a connection as a crash does: the other side sees a reset instead of an end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

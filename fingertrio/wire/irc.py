@@ -1,10 +1,9 @@
-r"""IRC messages: the bytes of one line to a frozen `Message`, and back through the one encoder.
+r"""IRC messages: parses one line into a frozen `Message`; `encode` is the only way to write a line.
 
-This file knows what a line means to the protocol and nothing of what a client does with it (that is `irc_client`). It
-speaks client: it reads everything that a server may send and writes only what a client may, so neither tags nor a
-source ever go out.
+This file knows the grammar, not what a client does with a message (see `irc_client`). It is for clients: it reads
+everything a server may send and writes only what a client may send, so neither tags nor a source are ever written.
 
-The grammar (RFC 1459 section 2.3.1, with the tags of IRCv3), and where we read more than it says:
+The grammar (RFC 1459 section 2.3.1, with the tags of IRCv3), and where the parser accepts more:
 
     message  = ["@" tags SPACE] [":" source SPACE] command *(SPACE param) [SPACE ":" trailing]
     tags     = tag *(";" tag)               tag = key ["=" value], in value  \: \s \\ \r \n  are  ; SPACE \ CR LF
@@ -12,10 +11,10 @@ The grammar (RFC 1459 section 2.3.1, with the tags of IRCv3), and where we read 
     command  = 1*letter | 3digit
     param    = 1*any byte but SPACE, NUL, CR, LF; the first is not ":"
     trailing = *any byte but NUL, CR, LF
-    SPACE    = 1*" "                        anywhere, also before the command and at the end: servers are seen to do it
+    SPACE    = 1*" "                        anywhere, also before the command and at the end: some servers do this
 
-The grammar stops at 15 params; we do not count, since the line's length bounds them. A line over its length is an
-error, and not cut, since a cut one may say something else.
+The grammar allows 15 params; the parser does not count, since the line's length bounds them. A line that is too long is
+an error. It is not truncated, because a truncated line may mean something else.
 """
 
 from __future__ import annotations
@@ -27,31 +26,31 @@ from types import MappingProxyType
 
 from fingertrio.wire import ProtocolError
 
-# A message with its CRLF, its tags not counted (RFC 1459 section 2.3), either way.
+# Bytes of a message with its CRLF, without its tags, in both directions (RFC 1459 section 2.3).
 MESSAGE_LIMIT = 512
-# The tags a server may put before it, with their "@" and the space (IRCv3 message tags, "Size limit").
+# Bytes of the tags before a server's message, with the "@" and the space (IRCv3 message tags, "Size limit").
 TAGS_LIMIT = 8191
-# The line that a LineBuffer must let through, its CRLF not counted.
+# The longest line that a LineBuffer must accept, without its CRLF.
 LINE_LIMIT = TAGS_LIMIT + MESSAGE_LIMIT - 2
 
-# A nick that no network's NICKLEN reaches. It keeps the room for a text positive, whatever nick a server hands us.
+# Longer than the NICKLEN of any network. It keeps the room for a text positive, whatever nick a server assigns.
 NICK_LIMIT = 64  # bytes of UTF-8
 
 _COMMAND = re.compile(r"[A-Za-z]+|[0-9]{3}")
 _NEVER = re.compile(r"[\r\n\0]")
 _NEVER_BYTES = re.compile(rb"[\r\n\0]")
 _NOT_IN_NICK = re.compile(r"[\0-\x20,*?!@\x7f]")
-_CHANNEL_OR_MASK = ("#", "&", "+", "~", "%", "$", ":")  # what a target that is no nick can start with
+_CHANNEL_OR_MASK = ("#", "&", "+", "~", "%", "$", ":")  # the first characters of targets that are not nicks
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
-_UNESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}  # every other character stands for itself
+_UNESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}  # after a backslash, every other character stands for itself
 
-# The case mapping every server starts from: {}|^ are the lower case of []\~ (RFC 1459 section 2.2).
+# The default case mapping: {}|^ are the lower case of []\~ (RFC 1459 section 2.2).
 _FOLD = str.maketrans(r"ABCDEFGHIJKLMNOPQRSTUVWXYZ[]\~", "abcdefghijklmnopqrstuvwxyz{}|^")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who a message comes from. A server is a `nick` with a dot in it and neither `user` nor `host`."""
+    """The sender of a message. A server has a dot in `nick`, and neither `user` nor `host`."""
 
     nick: str
     user: str | None = None
@@ -59,7 +58,7 @@ class Source:
 
     @property
     def is_server(self) -> bool:
-        """Whether this is a server's name, as far as a name can tell."""
+        """Whether this looks like a server's name."""
         return self.user is None and self.host is None and "." in self.nick
 
     def __str__(self) -> str:
@@ -70,15 +69,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it was received.
+    """One received message.
 
     Attributes:
         command: a verb in upper case, or three digits.
-        params: the trailing one is the last and like any other.
+        params: all params; the trailing param is the last.
         source: None means the server at the other end.
-        tags: unescaped; a tag without a value has the empty one, of two with one key the last counts.
-        encoding: what the line was decoded by: "utf-8", or "latin-1" where it was no UTF-8. Whoever must send a param
-            back byte by byte encodes it so.
+        tags: unescaped. A tag without a value has an empty value; of two tags with the same key, the last counts.
+        encoding: the encoding of the line: "utf-8", or "latin-1" if it was not valid UTF-8. Encode a param with this
+            to send the same bytes back.
     """
 
     command: str
@@ -89,13 +88,13 @@ class Message:
 
 
 def parse_message(line: bytes) -> Message:
-    """The message in `line`, which comes without its CRLF.
+    """Parse `line`, which has no CRLF.
 
     Raises:
-        ProtocolError: the line is none, or over its length.
+        ProtocolError: the line is not a message, or too long.
     """
     if _NEVER_BYTES.search(line):
-        raise ProtocolError("CR, LF or NUL inside a message")
+        raise ProtocolError("CR, LF or NUL in a message")
     tags: Mapping[str, str] = MappingProxyType({})
     if line.startswith(b"@"):
         head, _, line = line.partition(b" ")
@@ -110,18 +109,18 @@ def parse_message(line: bytes) -> Message:
     words = [word for word in head_text.split(" ") if word]
     source = _parse_source(words.pop(0)[1:]) if words and words[0].startswith(":") else None
     if not words or not _COMMAND.fullmatch(words[0]):
-        raise ProtocolError("a message without a command")
+        raise ProtocolError("message without a command")
     params = (*words[1:], trailing) if colon else tuple(words[1:])
     return Message(words[0].upper(), params, source, tags, encoding)
 
 
 def encode(command: str, *params: str, encoding: str = "utf-8") -> bytes:
-    """The one way onto the wire: a whole line with its CRLF, of at most 512 bytes.
+    """A whole line with its CRLF, at most 512 bytes. Every line that is sent comes from here.
 
     Only the last param may be empty, hold a space or start with a colon.
 
     Raises:
-        ValueError: what was to be sent is no single message, for whatever reason; CR, LF and NUL come first among them.
+        ValueError: the arguments are not exactly one message; CR, LF and NUL are never accepted.
     """
     if not _COMMAND.fullmatch(command):
         raise ValueError("not an IRC command")
@@ -136,21 +135,21 @@ def encode(command: str, *params: str, encoding: str = "utf-8") -> bytes:
         raise ValueError("CR, LF or NUL in an IRC message")
     line = text.encode(encoding) + b"\r\n"
     if len(line) > MESSAGE_LIMIT:
-        raise ValueError(f"an IRC message longer than {MESSAGE_LIMIT} bytes")
+        raise ValueError(f"IRC message longer than {MESSAGE_LIMIT} bytes")
     return line
 
 
 def split_text(text: str, limit: int) -> list[str]:
-    """`text` in pieces of at most `limit` bytes of UTF-8 each; joined, they are `text` again. No text, no pieces.
+    """Split `text` into pieces of at most `limit` bytes of UTF-8; joined, they give `text`. Empty text has no pieces.
 
-    A piece ends after a space where its second half has one: a space further ahead would cost more messages than a
-    broken word costs readers. Otherwise it ends between two characters.
+    A piece ends after the last space in its second half. Without such a space it ends between two characters: breaking
+    at an earlier space would need too many messages.
 
     Raises:
-        ValueError: `limit` is too small for every character (4 bytes), or `text` has lone surrogates.
+        ValueError: `limit` is under 4 bytes, the longest character, or `text` has lone surrogates.
     """
     if limit < 4:
-        raise ValueError("a piece cannot hold one character")
+        raise ValueError("the limit is too small for one character")
     data = text.encode()
     pieces = []
     start = 0
@@ -169,9 +168,9 @@ def split_text(text: str, limit: int) -> list[str]:
 
 
 def is_nick(text: str) -> bool:
-    """Whether `text` can be the nick of one person: no channel, no mask, no list of targets.
+    """Whether `text` can be the nick of one person, and not a channel, a mask or a list of targets.
 
-    Servers differ in what they allow besides, and say so with ERR_ERRONEUSNICKNAME.
+    Servers have further rules of their own, and report a violation with ERR_ERRONEUSNICKNAME.
     """
     return (
         0 < len(text.encode(errors="replace")) <= NICK_LIMIT
@@ -181,7 +180,7 @@ def is_nick(text: str) -> bool:
 
 
 def fold(nick: str) -> str:
-    """`nick` as it is compared: equal for two spellings of one nick."""
+    """Case-fold `nick`, so that two spellings of one nick compare equal."""
     return nick.translate(_FOLD)
 
 
@@ -205,7 +204,7 @@ def _parse_source(text: str) -> Source:
     name, at, host = text.partition("@")
     nick, bang, user = name.partition("!")
     if not nick:
-        raise ProtocolError("a source without a name")
+        raise ProtocolError("source without a name")
     return Source(nick, user if bang else None, host if at else None)
 
 

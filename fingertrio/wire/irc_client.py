@@ -1,14 +1,14 @@
 """One IRC session from the client's side: bytes in, events and lines out. No I/O, no clock, no reconnecting.
 
-Feed `IRCClient.receive` whatever arrives and get frozen events for what a person or a program wants to know. What the
-protocol wants by itself (registration, another nick where ours is taken, PONG) goes to `take_urgent`, to be sent at
-once and in order; nobody else needs to know it happened. What is said of our own accord is made by `privmsg` and
-`ctcp_reply` and is the caller's to send, as slowly as the flood rule wants (`irc_outbox`).
+`IRCClient.receive` takes the bytes that arrive and returns frozen events. Lines that the protocol requires
+(registration, another nick if ours is in use, PONG) come from `take_urgent`, to be sent immediately and in order, and
+need no event. `privmsg` and `ctcp_reply` make all other lines; the caller sends these at the rate that the flood rule
+allows (`irc_outbox`).
 
     start() ── NICK, USER ──> 433? next nick ──> 001: Registered ──> messages, PING, NICK ──> ERROR: Ended
 
-A line that is no message is skipped and told (`Malformed`): what another user got a careless server to relay must not
-end our session. A line longer than any can be leaves no way to find the next one, and is a ProtocolError.
+A line that is not a message is skipped and reported (`Malformed`): another user may have made a careless server relay
+it, and that must not end our session. After an overlong line the start of the next is unknown: ProtocolError.
 """
 
 from __future__ import annotations
@@ -33,46 +33,46 @@ from fingertrio.wire.lines import LineBuffer
 
 
 class Numeric(StrEnum):
-    """The replies that steer a session, by the names of RFC 2812 section 5."""
+    """The numeric replies that the session acts on, with their names from RFC 2812 section 5."""
 
     RPL_WELCOME = "001"
     ERR_ERRONEUSNICKNAME = "432"
     ERR_NICKNAMEINUSE = "433"
     ERR_NICKCOLLISION = "436"
-    ERR_UNAVAILRESOURCE = "437"  # the nick is held back for a while
+    ERR_UNAVAILRESOURCE = "437"  # the nick is temporarily unavailable
 
 
-# A server tells its NICKLEN only after registration (RPL_ISUPPORT); nine is what every server allows (RFC 1459 1.2).
+# A server sends its NICKLEN only after registration (RPL_ISUPPORT). Every server allows nine (RFC 1459 section 1.2).
 _SAFE_NICKLEN = 9
-# Whoever has nine ghosts of itself on a network has a trouble that a tenth nick does not solve.
+# If nine sessions of our own still hold nicks, a tenth nick does not solve the problem.
 _NICK_ATTEMPTS = 10
 
-# The source that the server puts before what it relays of ours. Its host is the server's choice, at most 63 bytes
-# (RFC 2812 section 2.3.1); so is its user, often with a "~" before it, and ten characters with most servers.
+# The server puts our source before each message that it relays. The server chooses its host, at most 63 bytes (RFC 2812
+# section 2.3.1), and its user: ten characters on most servers, often with a "~" before it.
 _HOST_ROOM = 63
 _USER_ROOM = 10
 
-# A CTCP PING carries a time stamp. A longer argument is somebody using us as an echo.
+# A CTCP PING carries a time stamp. A longer argument would use us to repeat arbitrary text.
 _CTCP_ARGUMENT_LIMIT = 64  # bytes of UTF-8
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The server took us in, under this nick."""
+    """The server accepted our registration, with this nick."""
 
     nick: str
 
 
 @dataclass(frozen=True, slots=True)
 class NickChanged:
-    """We are called so from now on, by our wish or by the server's."""
+    """Our nick is now this, because we asked for it or because the server changed it."""
 
     nick: str
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateMessage:
-    """A PRIVMSG. Whether it is private, `IRCClient.is_me(target)` tells: channels get PRIVMSG too."""
+    """A PRIVMSG. It is private if `IRCClient.is_me(target)`; channels get PRIVMSG too."""
 
     source: Source
     target: str
@@ -81,7 +81,7 @@ class PrivateMessage:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A NOTICE, which no program ever answers by itself (RFC 1459 section 4.4.2); replies to CTCP are among them."""
+    """A NOTICE. Programs must never answer it automatically (RFC 1459 section 4.4.2). CTCP replies are NOTICEs."""
 
     source: Source | None
     target: str
@@ -90,7 +90,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class CTCPRequest:
-    """A PRIVMSG that is a request to our program: `command` in upper case, `argument` may be empty."""
+    """A PRIVMSG with a request to the client program: `command` is in upper case, `argument` may be empty."""
 
     source: Source
     target: str
@@ -100,14 +100,14 @@ class CTCPRequest:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line was skipped. The reason holds nothing of the line."""
+    """A line was skipped. The reason contains nothing from the line."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session is over; the reason is as it came from the server."""
+    """The session is over; the reason is the server's, unmodified."""
 
     reason: str
 
@@ -116,24 +116,24 @@ Event = Registered | NickChanged | PrivateMessage | Notice | CTCPRequest | Malfo
 
 
 class IRCClient:
-    """The state of one session. For the next one, make another.
+    """The state of one session. Make a new client for each session.
 
     Args:
-        nick: the one we wish for.
-        username: what stands after the "!": one word of ASCII, 16 bytes at most (servers cut it at about ten).
-        realname: what WHOIS shows.
-        version: what CTCP VERSION is answered with.
+        nick: the nick we want.
+        username: the user in our source: one word of ASCII, at most 16 bytes (servers truncate it at about ten).
+        realname: shown by WHOIS.
+        version: the reply to CTCP VERSION.
 
     Raises:
-        ValueError: one of them cannot be sent.
+        ValueError: one of the arguments cannot be sent.
     """
 
     def __init__(self, nick: str, *, username: str, realname: str, version: str = "fingertrio") -> None:
         if not is_nick(nick):
-            raise ValueError("not an IRC nick")
+            raise ValueError("not a valid IRC nickname")
         if not (is_nick(username) and username.isascii() and len(username) <= 16):
-            raise ValueError("an IRC user name is one word of at most 16 ASCII characters")
-        self.nick = nick  # the server's word counts, once there is one
+            raise ValueError("an IRC user name must be one word of at most 16 ASCII characters")
+        self.nick = nick  # after registration, the nick that the server reports
         self.registered = False
         self._wish = nick
         self._wish_taken = False
@@ -142,19 +142,19 @@ class IRCClient:
         self._version = version
         self._lines = LineBuffer(LINE_LIMIT)
         next(self._candidates)
-        # The two zeros are the mode, and a field that is unused (RFC 2812 section 3.1.3).
+        # "0" is the user mode, "*" is unused (RFC 2812 section 3.1.3).
         self._urgent = [encode("NICK", nick), encode("USER", username, "0", "*", realname)]
 
     def take_urgent(self) -> list[bytes]:
-        """Lines to send now, ahead of everything else, each given once. A new session has its registration here."""
+        """Lines to send now, before all others; each is returned once. In a new session: the registration."""
         urgent, self._urgent = self._urgent, []
         return urgent
 
     def receive(self, data: bytes) -> list[Event]:
-        """What `data` tells, together with what came before; often nothing. Look at `take_urgent` afterwards.
+        """The events in `data`, after the data received before; often none. Call `take_urgent` afterwards.
 
         Raises:
-            ProtocolError: a line passed its limit; the session cannot go on.
+            ProtocolError: a line is too long; the session cannot continue.
         """
         self._lines.feed(data)
         events: list[Event] = []
@@ -174,39 +174,39 @@ class IRCClient:
         return fold(target) == fold(self.nick)
 
     def ping(self, token: str) -> bytes:
-        """A line that makes a living server say something."""
+        """A line that a live server answers."""
         return encode("PING", token)
 
     def quit(self, reason: str) -> bytes:
-        """The line that ends the session; the server answers ERROR and closes."""
+        """The line that ends the session; the server answers ERROR and closes the connection."""
         return encode("QUIT", reason)
 
     def reclaim(self) -> list[bytes]:
-        """The line that asks for the wished nick again, where somebody else had it; mostly there is none to send.
+        """The line that asks for the wanted nick again if it was in use; usually none.
 
-        Often it is the ghost of our own broken session that held it. If it still does, nothing changes.
+        Often our own previous session still holds it. If the nick is still in use, nothing changes.
         """
         if self.registered and self._wish_taken and not self.is_me(self._wish):
             return [encode("NICK", self._wish)]
         return []
 
     def room(self, command: str, target: str) -> int:
-        """The bytes of text that reach `target` whole: the server relays our line with our source before it."""
+        """The bytes of text that reach `target` untruncated: the server relays our line with our source before it."""
         us = 1 + len(self.nick.encode()) + 1 + self._user_room + 1 + _HOST_ROOM  # :nick!user@host
         return MESSAGE_LIMIT - us - len(f" {command} {target} :\r\n".encode())
 
     def privmsg(self, target: str, text: str) -> list[bytes]:
-        """`text`, which is one line, as the PRIVMSGs it takes.
+        """The PRIVMSGs that carry `text`, which is one line.
 
         Raises:
-            ValueError: it is not one line, or not text; or `target` is nobody's nick.
+            ValueError: `text` has a line end or lone surrogates, or `target` is not a nick.
         """
         if not is_nick(target):
-            raise ValueError("not an IRC nick")
+            raise ValueError("not a valid IRC nickname")
         return [encode("PRIVMSG", target, piece) for piece in split_text(text, self.room("PRIVMSG", target))]
 
     def ctcp_reply(self, request: CTCPRequest) -> bytes | None:
-        """The NOTICE that answers a request; None: it gets none."""
+        """The NOTICE that answers a request; None: the request is not answered."""
         if not self.is_me(request.target) or len(request.argument.encode()) > _CTCP_ARGUMENT_LIMIT:
             return None
         match request.command:
@@ -245,28 +245,28 @@ class IRCClient:
             case Numeric.ERR_ERRONEUSNICKNAME, _ if not self.registered:
                 event = self._next_nick()
             case (("PING" | "PRIVMSG" | "NOTICE" | Numeric.RPL_WELCOME), _):
-                raise ProtocolError("a message without its params")
+                raise ProtocolError("message without its params")
         return event
 
     def _take_nick(self, event: Registered | NickChanged) -> Event:
         if not is_nick(event.nick):
-            raise ProtocolError("a nick that is none")
+            raise ProtocolError("invalid nickname")
         self.nick = event.nick
         return event
 
     def _next_nick(self) -> Ended | None:
         nick = next(self._candidates, None)
         if nick is None:
-            return Ended("no nick was accepted")
+            return Ended("no nickname was accepted")
         self.nick = nick
         self._urgent.append(encode("NICK", nick))
         return None
 
 
 def nick_candidates(wish: str) -> Iterator[str]:
-    """The nicks to try, one after the other, the same ones each time: `wish`, then what every NICKLEN lets through.
+    """The nicks to try in order, always the same: `wish`, then nicks short enough for every NICKLEN.
 
-    `fingerbot`, `fingerbo1`, `fingerbo2`, ...; and for `statusserver` after itself `statusser`, `statusse1`, ...
+    `fingerbot`, `fingerbo1`, `fingerbo2`, ...; `statusserver`, `statusser`, `statusse1`, ...
     """
     yield wish
     left = _NICK_ATTEMPTS - 1
@@ -279,9 +279,9 @@ def nick_candidates(wish: str) -> Iterator[str]:
 
 
 def _parse_privmsg(source: Source | None, target: str, text: str) -> PrivateMessage | CTCPRequest | None:
-    """A CTCP request is wrapped in 0x01; some clients forget the second one."""
+    """A CTCP request stands between two 0x01 bytes; some clients omit the second."""
     if source is None or source.is_server or not is_nick(source.nick):
-        return None  # nobody whom an answer could reach
+        return None  # an answer could not reach the sender
     if not text.startswith("\x01"):
         return PrivateMessage(source, target, text)
     command, _, argument = text[1:].partition("\x01")[0].partition(" ")

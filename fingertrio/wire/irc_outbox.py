@@ -1,12 +1,13 @@
-"""What goes out to an IRC server, in which order and how fast. No I/O; it is told the time.
+"""The order and the rate of the lines sent to an IRC server. No I/O; the caller passes the time.
 
-A server disconnects who sends too fast: each line counts two seconds, and whoever is more than ten ahead is flooding
-(RFC 1459 section 8.10). So answers wait here. Three rules keep the waiting fair and bounded:
+A server disconnects a client that sends too fast: each line costs two seconds, and a client more than ten seconds ahead
+is flooding (RFC 1459 section 8.10). So replies wait here. Three rules keep the waiting fair and bounded:
 
-- those who asked take turns, line by line: whoever asked three times has no more of each round than who asked once;
-- an asker has a few questions open and everybody together some more; what comes beyond is refused when it is asked,
-  before it costs anything;
-- what the protocol wants (PONG, registration) never comes here, but it counts: the answers pay for it.
+- askers take turns, line by line: an asker with three open questions gets no more of each round than one with a single
+  question;
+- the number of open questions is limited, for each asker and in total; a question over the limit is rejected on
+  arrival, before it causes any work;
+- protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from collections.abc import Sequence
 from math import inf
 from typing import Generic, TypeVar
 
-# RFC 1459 section 8.10, as every server has it: two seconds a line, ten of them in advance.
+# RFC 1459 section 8.10, as implemented by every server: two seconds a line, ten seconds in advance.
 FLOOD_SECONDS = 2.0
 FLOOD_BURST = 5
 
-# Each is a short status most times, so the last of 32 is sent within a minute, while its asker still looks. Three from
-# one asker are a typing error and two corrections.
+# Most replies are one line, so the last of 32 is sent within a minute, while its asker still waits. Three for each
+# asker allow a typing error and two corrections.
 OPEN_LIMIT = 32
 OPEN_LIMIT_PER_ASKER = 3
 
 
 class TokenBucket:
-    """Starts with `burst` tokens and gets one every `seconds`, up to `burst` again. Times are seconds on any clock."""
+    """Starts with `burst` tokens and gains one every `seconds`, up to `burst`. Times are seconds on any clock."""
 
     __slots__ = ("_burst", "_full_at", "_seconds")
 
     def __init__(self, *, seconds: float, burst: int) -> None:
         self._seconds = seconds
         self._burst = burst
-        self._full_at = -inf  # the one number there is to know: when the bucket is full again
+        self._full_at = -inf  # when the bucket is full again; the whole state
 
     @property
     def ready_at(self) -> float:
-        """The time from which on `take` succeeds."""
+        """The earliest time at which `take` succeeds."""
         return self._full_at - self._seconds * (self._burst - 1)
 
     def take(self, now: float) -> bool:
@@ -49,15 +50,15 @@ class TokenBucket:
         return True
 
     def charge(self, now: float) -> None:
-        """Take a token, and where there is none, the next one in advance."""
+        """Take a token; if there is none, take the next one in advance."""
         self._full_at = max(self._full_at, now) + self._seconds
 
 
-class Answer:
-    """A question from the moment it is let in until its last line is sent. Subclass it to remember more.
+class Reply:
+    """A question from its admission until the last line of its answer is sent. Subclass it to keep more data.
 
     Attributes:
-        asker: who shares its turns and its limit: one string for one person, whatever they call themselves now.
+        asker: identifies the person across nick changes; turns and limits are counted by it.
     """
 
     def __init__(self, asker: str) -> None:
@@ -65,11 +66,11 @@ class Answer:
         self.lines: deque[bytes] = deque()
 
 
-A = TypeVar("A", bound=Answer)
+R = TypeVar("R", bound=Reply)
 
 
-class Outbox(Generic[A]):
-    """The lines that wait, and the questions that are open."""
+class Outbox(Generic[R]):
+    """The open questions, and the lines that wait to be sent."""
 
     def __init__(
         self,
@@ -82,56 +83,56 @@ class Outbox(Generic[A]):
         self._bucket = TokenBucket(seconds=seconds, burst=burst)
         self._limit = limit
         self._limit_per_asker = limit_per_asker
-        self._turns: dict[str, deque[A]] = {}  # askers in the order of their turns; each one's answers are in order too
+        self._turns: dict[str, deque[R]] = {}  # askers in the order of their turns; the replies of each are in order
         self._per_asker: Counter[str] = Counter()
-        self._open: dict[A, None] = {}  # a set that keeps its order
+        self._open: dict[R, None] = {}  # an ordered set
 
     @property
-    def open(self) -> Sequence[A]:
-        """What was let in and is not sent yet, oldest first."""
+    def open(self) -> Sequence[R]:
+        """The replies admitted and not completely sent, oldest first."""
         return tuple(self._open)
 
-    def admit(self, answer: A) -> bool:
-        """Let a question in; False: it is one too many, of its asker's or of all."""
-        if len(self._open) >= self._limit or self._per_asker[answer.asker] >= self._limit_per_asker:
+    def admit(self, reply: R) -> bool:
+        """Admit a question; False: its asker, or all askers together, have too many open."""
+        if len(self._open) >= self._limit or self._per_asker[reply.asker] >= self._limit_per_asker:
             return False
-        self._open[answer] = None
-        self._per_asker[answer.asker] += 1
+        self._open[reply] = None
+        self._per_asker[reply.asker] += 1
         return True
 
-    def put(self, answer: A, lines: Sequence[bytes]) -> None:
-        """Give a question that was let in its answer: one line or more, to be sent in turn."""
-        if answer not in self._open or not lines:
-            raise AssertionError("an answer is for an open question and has a line")
-        answer.lines.extend(lines)
-        self._turns.setdefault(answer.asker, deque()).append(answer)
+    def put(self, reply: R, lines: Sequence[bytes]) -> None:
+        """Queue the lines of an admitted reply, one or more."""
+        if reply not in self._open or not lines:
+            raise AssertionError("a reply must be open and have a line")
+        reply.lines.extend(lines)
+        self._turns.setdefault(reply.asker, deque()).append(reply)
 
     def charge(self, now: float) -> None:
-        """A line went out that did not wait here; the next one of these waits longer for it."""
+        """Count a line that was sent without waiting here."""
         self._bucket.charge(now)
 
     @property
     def ready_at(self) -> float:
-        """The time from which on `take` gives a line; inf: nothing waits."""
+        """The earliest time at which `take` returns a line; inf: no line waits."""
         return self._bucket.ready_at if self._turns else inf
 
-    def take(self, now: float) -> tuple[bytes, A | None] | None:
-        """The next line, to be sent now, and the answer that it ends, if it ends one; None: not before `ready_at`."""
+    def take(self, now: float) -> tuple[bytes, R | None] | None:
+        """The next line to send, and the reply if this is its last line; None: no line before `ready_at`."""
         if not self._turns or not self._bucket.take(now):
             return None
-        asker, answers = next(iter(self._turns.items()))
+        asker, replies = next(iter(self._turns.items()))
         del self._turns[asker]
-        answer = answers[0]
-        line = answer.lines.popleft()
-        if not answer.lines:
-            answers.popleft()
-        if answers:
-            self._turns[asker] = answers  # at the end: the others come first
-        return line, None if answer.lines else answer
+        reply = replies[0]
+        line = reply.lines.popleft()
+        if not reply.lines:
+            replies.popleft()
+        if replies:
+            self._turns[asker] = replies  # at the end, after all other askers
+        return line, None if reply.lines else reply
 
-    def close(self, answer: A) -> None:
-        """Give its place to others: the answer was sent, or its session is over and nothing will be."""
-        del self._open[answer]
-        self._per_asker[answer.asker] -= 1
-        if not self._per_asker[answer.asker]:
-            del self._per_asker[answer.asker]
+    def close(self, reply: R) -> None:
+        """Free the place of a reply that was sent, or that never will be."""
+        del self._open[reply]
+        self._per_asker[reply.asker] -= 1
+        if not self._per_asker[reply.asker]:
+            del self._per_asker[reply.asker]

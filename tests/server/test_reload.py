@@ -138,7 +138,7 @@ async def test_limits_change(program):
     await program.reload(exempt="[]")
     answers = [await program.ask() for _ in range(3)]
     assert answers[:2] == [b"Happy and well\r\n"] * 2
-    assert answers[2].startswith(b"Too many questions")
+    assert answers[2].startswith(b"Too many queries")
 
 
 async def test_the_level_of_the_log_changes(program):

@@ -1,4 +1,4 @@
-"""IRC messages: what a line says, what may be written, and where a text is cut."""
+"""IRC messages: parsing, encoding, and splitting text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(data: bytes, *, step: int) -> list[bytes]:
 
 
 def every_way(line: bytes) -> Message:
-    """`line` fed whole, byte by byte, and with trailing data: it must mean the same each time."""
+    """Parse `line` received whole, byte by byte, and with trailing data; the message must be the same."""
     expected = parse_message(line)
     assert [parse_message(one) for one in read(line + b"\r\n", step=10_000)] == [expected]
     assert [parse_message(one) for one in read(line + b"\n", step=1)] == [expected]
@@ -106,7 +106,7 @@ def test_reads(line: bytes, message: Message) -> None:
         b"@a=\0 PING",
     ],
 )
-def test_refuses_what_is_no_message(line: bytes) -> None:
+def test_rejects_invalid_messages(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_message(line)
 
@@ -123,7 +123,7 @@ def test_lengths_are_exact() -> None:
         parse_message(b"@t" + tags[1:] + b"X")
 
 
-def test_a_source_reads_as_it_came() -> None:
+def test_a_source_formats_as_received() -> None:
     for line in (b":a!u@h X", b":a@h X", b":a!u X", b":irc.example.net X", b":a!@ X"):
         source = parse_message(line).source
         assert str(source).encode() == line[1:-2]
@@ -136,7 +136,7 @@ def test_a_source_reads_as_it_came() -> None:
 @given(
     st.binary(max_size=60) | st.lists(st.sampled_from([b"@", b":", b" ", b"a", b"=", b";", b"!", b"\\"])).map(b"".join)
 )
-def test_parses_or_refuses_and_nothing_else(line: bytes) -> None:
+def test_parses_or_raises_protocol_error(line: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         message = parse_message(line)
         assert message.command
@@ -149,7 +149,7 @@ trailings = st.text(st.characters(exclude_characters="\r\n\0", exclude_categorie
 
 
 @given(st.lists(middles, max_size=4), trailings)
-def test_what_is_written_reads_the_same(params: list[str], trailing: str) -> None:
+def test_encoded_messages_parse_to_the_same_message(params: list[str], trailing: str) -> None:
     line = encode("PRIVMSG", *params, trailing)
     assert every_way(line.removesuffix(b"\r\n")) == Message("PRIVMSG", (*params, trailing))
 
@@ -185,7 +185,7 @@ def test_writes_one_line_of_at_most_512_bytes_or_raises_value_error(command: str
         ("42", ()),
     ],
 )
-def test_writes_no_second_command(command: str, params: tuple[str, ...]) -> None:
+def test_params_cannot_add_a_command(command: str, params: tuple[str, ...]) -> None:
     with pytest.raises(ValueError):
         encode(command, *params)
 
@@ -200,7 +200,7 @@ def test_pieces_are_short_enough_and_join_to_the_text(text: str, limit: int) -> 
     pieces = split_text(text, limit)
     assert "".join(pieces) == text
     assert all(0 < len(piece.encode()) <= limit for piece in pieces)
-    # No piece is shorter than half of what it might be, so their number is bounded too.
+    # No piece is shorter than half of the limit, so their number is bounded too.
     assert all(len(piece.encode()) > min(limit // 2, limit - 4) for piece in pieces[:-1])
 
 

@@ -1,4 +1,4 @@
-"""One session without a network: each server's side is fed whole, byte by byte, and with trailing data."""
+"""One session without a network. The server's lines are received whole, byte by byte, and with trailing data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def registered(nick: str = "fingerbot") -> IRCClient:
 
 
 def every_way(data: bytes, nick: str = "fingerbot", *, fresh: bool = False) -> tuple[list[Event], bytes]:
-    """The events of `data` and what must be sent at once; the same however it arrives."""
+    """The events and the urgent lines for `data`, which must not depend on how it is received."""
     results = []
     for step in (len(data), 1):
         client = make(nick) if fresh else registered(nick)
@@ -74,12 +74,12 @@ def test_registers_at_once() -> None:
         ("bot", "u", "x" * 500),
     ],
 )
-def test_refuses_at_once_what_no_server_could_be_sent(nick: str, username: str, realname: str) -> None:
+def test_rejects_arguments_that_cannot_be_sent(nick: str, username: str, realname: str) -> None:
     with pytest.raises(ValueError):
         IRCClient(nick, username=username, realname=realname)
 
 
-def test_the_nick_is_what_the_server_says() -> None:
+def test_the_nick_is_the_one_in_the_welcome() -> None:
     events, _ = every_way(b":irc.example.net 001 fingerb :Welcome\r\n", fresh=True)
     assert events == [Registered("fingerb")]
     client = make()
@@ -123,11 +123,11 @@ def test_every_refusal_of_a_nick_counts(numeric: int) -> None:
 
 def test_gives_up_when_no_nick_is_accepted() -> None:
     events, sent = every_way(b":s.x 433 * x :no\r\n" * 10, "bot", fresh=True)
-    assert events == [Ended("no nick was accepted")]
+    assert events == [Ended("no nickname was accepted")]
     assert sent.count(b"NICK") == 9
 
 
-def test_candidates_are_what_every_nicklen_lets_through() -> None:
+def test_candidates_fit_every_nicklen() -> None:
     assert list(nick_candidates("fingerbot"))[:3] == ["fingerbot", "fingerbo1", "fingerbo2"]
     assert list(nick_candidates("statusserver"))[:4] == ["statusserver", "statusser", "statusse1", "statusse2"]
     for wish in ("b", "fingerbot", "statusserver"):
@@ -136,7 +136,7 @@ def test_candidates_are_what_every_nicklen_lets_through() -> None:
         assert all(len(nick) <= 9 for nick in candidates[1:])
 
 
-def test_asks_for_its_nick_again_only_where_somebody_else_had_it() -> None:
+def test_asks_for_its_nick_again_only_if_it_was_in_use() -> None:
     client = make()
     client.receive(b":s.x 433 * fingerbot :taken\r\n")
     assert client.reclaim() == [], "not before registration"
@@ -153,15 +153,15 @@ def test_asks_for_its_nick_again_only_where_somebody_else_had_it() -> None:
     assert registered().reclaim() == []
 
 
-def test_follows_its_nick_and_nobody_elses() -> None:
+def test_follows_its_own_nick_changes_only() -> None:
     client = registered()
     assert client.receive(b":alice!~al@h NICK bob\r\n:FINGERBOT!~f@h NICK Guest1\r\n") == [NickChanged("Guest1")]
     assert client.nick == "Guest1"
-    assert client.receive(b":Guest1!~f@h NICK #x\r\n:fingerbot!x@y NICK z\r\n") == [Malformed("a nick that is none")]
+    assert client.receive(b":Guest1!~f@h NICK #x\r\n:fingerbot!x@y NICK z\r\n") == [Malformed("invalid nickname")]
     assert client.nick == "Guest1"
 
 
-def test_tells_messages() -> None:
+def test_reports_messages() -> None:
     events, sent = every_way(
         b":alice!~al@host.example PRIVMSG fingerbot :moshez\r\n"
         b":alice!~al@host.example PRIVMSG #chan :moshez\r\n"
@@ -177,7 +177,7 @@ def test_tells_messages() -> None:
     assert sent == b""
 
 
-def test_what_nobody_can_be_answered_for_is_no_message() -> None:
+def test_messages_without_an_answerable_source_are_ignored() -> None:
     lines = [b"PRIVMSG fingerbot :x", b":irc.example.net PRIVMSG fingerbot :x", b":a,b!u@h PRIVMSG fingerbot :x"]
     assert every_way(b"\r\n".join(lines) + b"\r\n") == ([], b"")
 
@@ -187,9 +187,9 @@ def test_ends_with_error() -> None:
     assert every_way(b"ERROR\r\n", fresh=True) == ([Ended("")], b"")
 
 
-def test_skips_what_is_no_message_and_goes_on() -> None:
+def test_skips_invalid_messages() -> None:
     events, sent = every_way(b"\r\n  \r\n:x\r\nPRIVMSG\r\nPING\r\n001\r\nNOTICE x\r\n372 :motd\r\nJOIN\r\nPING a\r\n")
-    assert events == [Malformed("a message without a command"), *[Malformed("a message without its params")] * 4]
+    assert events == [Malformed("message without a command"), *[Malformed("message without its params")] * 4]
     assert sent == b"PONG a\r\n"
 
 
@@ -244,8 +244,8 @@ texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["
 @example("x" * 2000, "fingerbot", "a")
 @example("x" * 2000, "x" * 64, "y" * 64)
 @given(texts, st.sampled_from(["b", "fingerbot", "x" * 64]), st.sampled_from(["a", "zoë", "y" * 64]))
-def test_what_we_say_reaches_its_target_whole(text: str, nick: str, target: str) -> None:
-    """The server relays at most 512 bytes, with our source before them, and cuts what is over."""
+def test_no_piece_is_truncated_by_the_server(text: str, nick: str, target: str) -> None:
+    """The server relays at most 512 bytes including our source, and truncates the rest."""
     client = registered(nick)
     lines = client.privmsg(target, text)
     relayed = [f":{nick}!~fingertrio@{'h' * 63} ".encode() + line for line in lines]
@@ -256,13 +256,13 @@ def test_what_we_say_reaches_its_target_whole(text: str, nick: str, target: str)
 
 
 @pytest.mark.parametrize("target", ["#chan", "a,b", "a b", "$*.net", "", "x" * 65])
-def test_says_nothing_but_to_one_person(target: str) -> None:
+def test_sends_only_to_one_person(target: str) -> None:
     with pytest.raises(ValueError):
         registered().privmsg(target, "hi")
 
 
 @pytest.mark.parametrize("text", ["hi\r\nQUIT", "hi\nQUIT", "hi\rQUIT", "hi\0"])
-def test_says_no_second_command(text: str) -> None:
+def test_a_text_cannot_add_a_command(text: str) -> None:
     with pytest.raises(ValueError):
         registered().privmsg("alice", text)
 

@@ -1,4 +1,4 @@
-"""The flood rule, turns and limits, on a clock that is a number."""
+"""The flood rule, turns and limits; the time is a number."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.wire.irc_outbox import Answer, Outbox, TokenBucket
+from fingertrio.wire.irc_outbox import Outbox, Reply, TokenBucket
 
 
-def drain(outbox: Outbox[Answer], now: float = 0.0) -> list[tuple[float, str]]:
-    """Everything that waits, with the times when it may go."""
+def drain(outbox: Outbox[Reply], now: float = 0.0) -> list[tuple[float, str]]:
+    """All waiting lines, with the times at which they are sent."""
     sent = []
     while outbox.ready_at < inf:
         now = max(now, outbox.ready_at)
@@ -25,16 +25,16 @@ def drain(outbox: Outbox[Answer], now: float = 0.0) -> list[tuple[float, str]]:
     return sent
 
 
-def ask(outbox: Outbox[Answer], asker: str, *lines: str) -> bool:
-    answer = Answer(asker)
-    if not outbox.admit(answer):
+def ask(outbox: Outbox[Reply], asker: str, *lines: str) -> bool:
+    reply = Reply(asker)
+    if not outbox.admit(reply):
         return False
-    outbox.put(answer, [line.encode() for line in lines])
+    outbox.put(reply, [line.encode() for line in lines])
     return True
 
 
 def test_five_lines_at_once_then_one_every_two_seconds() -> None:
-    outbox: Outbox[Answer] = Outbox(limit_per_asker=9)
+    outbox: Outbox[Reply] = Outbox(limit_per_asker=9)
     for number in range(8):
         assert ask(outbox, "alice", str(number))
     assert drain(outbox, 100.0) == [
@@ -53,8 +53,8 @@ def test_the_burst_comes_back_with_time_and_never_grows() -> None:
     assert [bucket.take(1000.0) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_what_goes_around_the_outbox_is_paid_for_by_what_waits() -> None:
-    outbox: Outbox[Answer] = Outbox()
+def test_urgent_lines_delay_waiting_lines() -> None:
+    outbox: Outbox[Reply] = Outbox()
     for _ in range(7):
         outbox.charge(0.0)
     ask(outbox, "alice", "hello")
@@ -67,10 +67,8 @@ def test_what_goes_around_the_outbox_is_paid_for_by_what_waits() -> None:
     st.floats(0.1, 5),
     st.integers(1, 6),
 )
-def test_no_stretch_of_time_has_more_than_its_lines(
-    steps: list[tuple[float, bool]], seconds: float, burst: int
-) -> None:
-    """Whoever takes only when told "ready" never passes burst + one per `seconds`, and is told so without an error."""
+def test_the_rate_is_never_exceeded(steps: list[tuple[float, bool]], seconds: float, burst: int) -> None:
+    """`take` succeeds exactly from `ready_at` on, and never more than burst + one per `seconds`."""
     bucket = TokenBucket(seconds=seconds, burst=burst)
     now, taken = 0.0, []
     for pause, until_ready in steps:
@@ -85,7 +83,7 @@ def test_no_stretch_of_time_has_more_than_its_lines(
 
 
 def test_askers_take_turns_line_by_line() -> None:
-    outbox: Outbox[Answer] = Outbox(burst=100)
+    outbox: Outbox[Reply] = Outbox(burst=100)
     ask(outbox, "alice", "a1", "a2", "a3")
     ask(outbox, "alice", "a4")
     ask(outbox, "bob", "b1")
@@ -95,7 +93,7 @@ def test_askers_take_turns_line_by_line() -> None:
 
 
 def test_an_asker_has_three_questions_open_and_all_together_32() -> None:
-    outbox: Outbox[Answer] = Outbox()
+    outbox: Outbox[Reply] = Outbox()
     assert [ask(outbox, "alice", "x") for _ in range(4)] == [True, True, True, False]
     others = [ask(outbox, str(number), "x") for number in range(30)]
     assert others == [True] * 29 + [False]
@@ -103,19 +101,19 @@ def test_an_asker_has_three_questions_open_and_all_together_32() -> None:
     assert ask(outbox, "alice", "x"), "a place is free again once its answer is sent"
 
 
-def test_a_question_counts_before_its_answer_is_there() -> None:
-    outbox: Outbox[Answer] = Outbox(limit=1)
-    question = Answer("alice")
+def test_a_question_counts_before_it_is_answered() -> None:
+    outbox: Outbox[Reply] = Outbox(limit=1)
+    question = Reply("alice")
     assert outbox.admit(question)
     assert outbox.ready_at == inf
     assert outbox.take(0.0) is None
-    assert not outbox.admit(Answer("bob"))
+    assert not outbox.admit(Reply("bob"))
     assert outbox.open == (question,)
     outbox.close(question)
-    assert outbox.admit(Answer("bob"))
+    assert outbox.admit(Reply("bob"))
 
 
-def test_an_answer_without_its_question_cannot_happen() -> None:
-    outbox: Outbox[Answer] = Outbox()
+def test_a_reply_must_be_open() -> None:
+    outbox: Outbox[Reply] = Outbox()
     with pytest.raises(AssertionError):
-        outbox.put(Answer("alice"), [b"x"])
+        outbox.put(Reply("alice"), [b"x"])

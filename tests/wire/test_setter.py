@@ -1,4 +1,4 @@
-"""Two lines and the end of input, or an error: what parses, what does not, and that there is nothing in between."""
+"""The setter protocol: valid requests, invalid requests, and encoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fingertrio.wire.setter import (
         (b"moshez\r\nIn the garden\n", SetRequest("moshez", "In the garden")),
         (b"moshez\n  two  spaces \n", SetRequest("moshez", "  two  spaces ")),
         (b"s\xc3\xb8ren\r\nL\xc3\xa6ser\r\n", SetRequest("s\u00f8ren", "L\u00e6ser")),
-        (b"\r\n\r\n", SetRequest("", "")),  # two lines they are; whether they can be taken the service says
+        (b"\r\n\r\n", SetRequest("", "")),  # syntactically valid; the service rejects them
         (b"-l\n|id\n", SetRequest("-l", "|id")),
     ],
 )
@@ -39,11 +39,11 @@ def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "two lines were expected: a user name and a status"),
-        (b"moshez\r\n", "two lines were expected: a user name and a status"),
-        (b"moshez", "the last line has no end"),
-        (b"moshez\r\nIn the gar", "the last line has no end"),
-        (b"moshez\r\nIn the garden\r", "the last line has no end"),
+        (b"", "expected two lines: a user name and a status"),
+        (b"moshez\r\n", "expected two lines: a user name and a status"),
+        (b"moshez", "the last line is incomplete: it has no line end"),
+        (b"moshez\r\nIn the gar", "the last line is incomplete: it has no line end"),
+        (b"moshez\r\nIn the garden\r", "the last line is incomplete: it has no line end"),
         (b"moshez\r\nIn\r\nthe garden\r\n", "more than two lines"),
         (b"moshez\r\nIn the garden\r\n\r\n", "more than two lines"),
         (b"moshez\r\nIn the garden\r\nx", "more than two lines"),
@@ -52,9 +52,9 @@ def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
         (b"moshez\nIn the g\xe4rden\n", "not UTF-8"),
         (b"\xff\nwell\n", "not UTF-8"),
         (b"moshez\n\xed\xa0\x80\n", "not UTF-8"),  # a surrogate, encoded
-        (b"moshez\nIn the\rgarden\n", "a line end within a line"),
-        (b"moshez\nIn the\xc2\x85garden\n", "a line end within a line"),
-        (b"mos\rhez\nIn the garden\r\n", "a line end within a line"),
+        (b"moshez\nIn the\rgarden\n", "line end inside a line"),
+        (b"moshez\nIn the\xc2\x85garden\n", "line end inside a line"),
+        (b"mos\rhez\nIn the garden\r\n", "line end inside a line"),
     ],
 )
 def test_everything_else_is_refused_with_its_reason(data: bytes, reason: str):
@@ -63,8 +63,8 @@ def test_everything_else_is_refused_with_its_reason(data: bytes, reason: str):
     assert str(refusal.value) == reason
 
 
-def test_the_limits_let_through_what_the_service_takes():
-    """A line's limit that was narrower than the service's would refuse a status that every other door accepts."""
+def test_the_limits_allow_what_the_service_accepts():
+    """A smaller limit than the service's would reject a status that every other door accepts."""
     request = SetRequest("\U00020000" * USER_NAME_LIMIT, "\u00e9" * (STATUS_LIMIT // 2))
     data = encode_request(request.user, request.status)
     assert len(data) <= REQUEST_LIMIT
@@ -73,7 +73,7 @@ def test_the_limits_let_through_what_the_service_takes():
 
 
 @given(st.binary(max_size=60) | st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\xff", b"\xc3\xa9"])).map(b"".join))
-def test_a_request_or_a_protocol_error_and_never_anything_else(data: bytes):
+def test_parses_or_raises_protocol_error(data: bytes):
     try:
         request = parse_request(data)
     except ProtocolError:
@@ -84,7 +84,7 @@ def test_a_request_or_a_protocol_error_and_never_anything_else(data: bytes):
 
 
 @given(st.text(), st.text())
-def test_what_is_sent_is_what_is_read(user: str, status: str):
+def test_encoded_requests_parse_to_the_same_request(user: str, status: str):
     try:
         data = encode_request(user, status)
     except ValueError:
@@ -96,12 +96,12 @@ def test_what_is_sent_is_what_is_read(user: str, status: str):
 @pytest.mark.parametrize(
     ("user", "status"), [("mo\nshez", "x"), ("moshez", "x\nmoshez"), ("moshez\r", "x"), ("moshez", "x\ry")]
 )
-def test_the_client_cannot_be_made_to_say_a_line_more(user: str, status: str):
-    with pytest.raises(ValueError, match="one line"):
+def test_the_client_cannot_be_made_to_send_another_line(user: str, status: str):
+    with pytest.raises(ValueError, match="must each be one line"):
         encode_request(user, status)
 
 
-def test_text_that_is_none_cannot_be_sent():
+def test_lone_surrogates_cannot_be_sent():
     with pytest.raises(ValueError, match="surrogates"):
         encode_request("moshez", "\ud800")
 

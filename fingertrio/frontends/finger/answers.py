@@ -1,8 +1,7 @@
-"""What the finger door says: from query lines to whole answers, with no sockets.
+"""The answers of the finger door: from query lines to complete answers, without sockets.
 
-`FingerAnswers` answers from memory if it can (`at_once`) and by asking the service if it must (`fetch`). What it
-rendered it keeps, under the very bytes of the query, for as long as the service says that the answer holds; a hot query
-costs one look into a dict.
+`FingerAnswers.at_once` answers from memory, `fetch` asks the service. Rendered answers are cached under the bytes of
+the query for as long as the service says that the answer is valid, so a hot query costs one dict lookup.
 """
 
 from __future__ import annotations
@@ -29,31 +28,30 @@ from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.finger import Query, parse_query, query_line
 from fingertrio.wire.text import to_wire
 
-# Answers kept rendered, by query and by bytes: every hot name several times over, within a few megabytes.
+# Rendered answers in the cache, by number and by bytes: room for every hot name in several spellings.
 _KEPT_QUERIES = 10_000
 _KEPT_BYTES = 16 * 1024 * 1024
-_KEPT_KEY = 100  # longer queries are not what is hot
+_KEPT_KEY = 100  # bytes; longer queries are not hot
 
-_LOGGED = 200  # characters of a query that the log keeps
+_LOGGED = 200  # characters of a query in the log
 
-# Users in one answer. Past this a list is a directory, and a stranger's empty line should not render it.
+# Users in one list. A longer list is a directory, and an empty query from a stranger must not render all of it.
 LIST_LIMIT = 2000
-MATCH_LIMIT = 10  # users that one ambiguous name shows
-
+MATCH_LIMIT = 10  # users shown for one ambiguous name
 
 Forward = Callable[[str, Query], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerPolicy:
-    """What the administrator decides (RFC 1288 section 3.2).
+    """The administrator's choices (RFC 1288 section 3.2).
 
     Attributes:
-        full: answer with RFC 1288's user information instead of the bare status.
-        facts: what a full answer may show (`finger_text`); None: everything.
+        full: answer with RFC 1288's user information instead of the status alone.
+        facts: the facts that a full answer may show (see `text`); None: all.
         user_list: answer {C} with the list (3.2.2).
-        ambiguous: a name that nobody has shows those whose login or full name begins with it (3.2.6).
-        forward: passes a {Q2} on, or raises ProtocolError with the refusal; None refuses all (3.2.1).
+        ambiguous: if no user has the name, show the users whose login or full name begins with it (3.2.6).
+        forward: forwards a {Q2}, or raises ProtocolError with the refusal; None: all {Q2} are refused (3.2.1).
     """
 
     full: bool = False
@@ -65,7 +63,7 @@ class FingerPolicy:
 
 @dataclass(slots=True)
 class Rendered:
-    """An answer as it goes out. It holds while `source` does and, for more than one user, while nothing changed."""
+    """A complete answer. Valid while `source` is valid and, for a list, while the service's epoch is `epoch`."""
 
     payload: bytes
     outcome: str
@@ -79,12 +77,12 @@ _NEVER: Answer[object] = Answer(None, -inf)
 
 
 class _Listing:
-    """A list that is being collected."""
+    """A list that is being collected; `outcome` stays None if the collecting task was cancelled."""
 
-    __slots__ = ("landed", "outcome")
+    __slots__ = ("finished", "outcome")
 
     def __init__(self) -> None:
-        self.landed = trio.Event()
+        self.finished = trio.Event()
         self.outcome: Rendered | BackendError | None = None
 
 
@@ -92,9 +90,9 @@ class FingerAnswers:
     """From query lines to answers.
 
     Args:
-        service: is asked.
+        service: provides the statuses.
         policy: what may be shown, and how.
-        refused: told of each refusal that is a limit's, in one word.
+        refused: called for each query over a limit, with the limit's name.
     """
 
     def __init__(
@@ -109,7 +107,7 @@ class FingerAnswers:
         self._last_list: Rendered | None = None
 
     def at_once(self, received: bytes, now: float) -> Rendered | None:
-        """The answer to what was received, if that is a whole query and the answer is in memory; None: `fetch` it."""
+        """The answer to `received`, if that is a complete query and the answer is in memory; None: call `fetch`."""
         kept = self._kept.get(received)
         if kept is not None and kept.source.expires > now and (kept.epoch is None or kept.epoch == self._service.epoch):
             self._service.reused()
@@ -124,7 +122,7 @@ class FingerAnswers:
         return self._render_now(query, received)
 
     async def fetch(self, line: bytes) -> Rendered:
-        """The answer to a whole query line; whatever happens, there is one."""
+        """The answer to a complete query line. Never fails: an error becomes an answer."""
         try:
             return await self._fetch(parse_query(line), line)
         except ProtocolError as error:
@@ -146,13 +144,13 @@ class FingerAnswers:
         return self._render_user(query, answer, asked)
 
     def refuse(self, received: bytes, error: ProtocolError) -> Rendered:
-        """The answer to what is no query."""
+        """The answer to an invalid query."""
         if isinstance(error, TooLongError):
             self._refused("line")
         return Rendered(to_wire(str(error)), "bad", _text(received), _NEVER)
 
     def _render_now(self, query: Query, received: bytes) -> Rendered | None:
-        """What needs no waiting: refusals, and what the service has in memory."""
+        """The answer, if it needs no waiting: a refusal, or a status that the service has in memory."""
         asked = _text(received)
         if query.hosts:
             if self._policy.forward is not None:
@@ -192,17 +190,17 @@ class FingerAnswers:
         return self._render_list(users, [answer for answer in answers if answer is not None], asked)
 
     async def _fetch_list(self, asked: str) -> Rendered:
-        """The list, which is collected and rendered once for all who ask for it together, as the service does."""
+        """The list, collected and rendered once for all clients that ask at the same time."""
         while True:
             last = self._last_list
             if last is not None and last.epoch == self._service.epoch and last.source.expires > trio.current_time():
                 return replace(last, asked=asked)
             if (flight := self._listing) is None:
                 return await self._collect_list(asked)
-            await flight.landed.wait()
+            await flight.finished.wait()
             if isinstance(flight.outcome, BackendError):
                 raise BackendError(flight.outcome.public_message) from flight.outcome
-            if flight.outcome is not None:  # otherwise who collected it was cancelled
+            if flight.outcome is not None:
                 return replace(flight.outcome, asked=asked)
 
     async def _collect_list(self, asked: str) -> Rendered:
@@ -216,7 +214,7 @@ class FingerAnswers:
             raise
         finally:
             self._listing = None
-            flight.landed.set()
+            flight.finished.set()
         return rendered
 
     def _render_list(
@@ -232,7 +230,7 @@ class FingerAnswers:
         return Rendered(payload, "list", asked, Answer(None, expires), self._service.epoch)
 
     async def _fetch_matches(self, query: Query, asked: str) -> Rendered:
-        """Section 2.5.3: all possible derivations of a name that nobody has as it stands."""
+        """Section 2.5.3: all users that match a name which no user has exactly."""
         wanted = query.user.casefold()
         found: list[bytes] = []
         if self._service.can_list:
@@ -265,7 +263,7 @@ class FingerAnswers:
 
 
 def _text(received: bytes) -> str:
-    """A query line for the log, which escapes it; of an overlong one the beginning."""
+    """The query line for the log, which escapes it; the beginning of an overlong one."""
     line = received.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
     return line if len(line) <= _LOGGED else f"{line[:_LOGGED]}..."
 

@@ -42,5 +42,5 @@ def _policy(options: FingerSection) -> FingerPolicy:
 
 
 def open_finger(options: FingerSection, door: Door) -> Frontend:
-    """RFC 1288: a name in, a status out."""
+    """Answers finger queries (RFC 1288)."""
     return _Finger(options, door)

@@ -1,9 +1,8 @@
-"""Passing a {Q2} on to another host, for administrators who want to (RFC 1288 sections 2.4 and 3.2.1).
+"""Forwards a {Q2} to another host, if the administrator allows it (RFC 1288 sections 2.4 and 3.2.1).
 
-Forwarding makes this server knock on other people's doors at a stranger's word, so everything is closed unless listed:
-the host must be on the list; one hop only (a query that names a second host is refused, which ends every loop and every
-`u@h@h@h` chain, CVE-1999-0105); and an address that is not on the public internet is refused after resolution unless
-it is listed as an address, whatever name it hides behind.
+Forwarding lets a stranger make this server connect to other hosts, so it is denied unless configured: the host must be
+listed; a query with a second host is refused, which prevents loops and `u@h@h@h` chains (CVE-1999-0105); and after name
+resolution, an address that is not on the public internet is refused unless that address itself is listed.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import Query
 from fingertrio.wire.text import clean_line, to_wire
 
-# Seconds for a whole forwarded query: the asker is waiting, with a client's patience.
+# Seconds for a whole forwarded query, while the client waits.
 DEADLINE = 5.0
 
-# Forwarded queries under way at once; each holds a connection, a task and up to 64 KiB.
-AT_ONCE = 32
+# Concurrent forwarded queries; each uses a connection, a task and up to 64 KiB.
+FORWARD_LIMIT = 32
 
 
 class Forwarder:
-    """Asks listed hosts on behalf of strangers. Call it with what `Query.forward` gave."""
+    """Forwards queries to the listed hosts. Call it with the result of `Query.forward`."""
 
     def __init__(self, targets: Sequence[ForwardTarget], *, deadline: float = DEADLINE) -> None:
         self._names = {target.host: target.port or FINGER_PORT for target in targets if target.network is None}
@@ -37,13 +36,13 @@ class Forwarder:
             (target.network, target.port or FINGER_PORT) for target in targets if target.network is not None
         ]
         self._deadline = deadline
-        self._places = trio.Semaphore(AT_ONCE, max_value=AT_ONCE)
+        self._places = trio.Semaphore(FORWARD_LIMIT, max_value=FORWARD_LIMIT)
 
     async def __call__(self, host: str, query: Query) -> bytes:
-        """The other server's answer as it goes out: filtered, its lines ended by CRLF, 64 KiB at most.
+        """The other server's answer, ready to send: clean, with CRLF line ends, at most 64 KiB.
 
         Raises:
-            ProtocolError: the forwarding service is denied, or busy.
+            ProtocolError: forwarding is denied, or busy.
         """
         if query.hosts:
             raise ProtocolError(f"{FORWARDING_DENIED}: one host at a time")
@@ -54,12 +53,12 @@ class Forwarder:
         try:
             self._places.acquire_nowait()
         except trio.WouldBlock:
-            raise ProtocolError("Too many queries are being forwarded, please try again later") from None
+            raise ProtocolError("Too many forwarded queries, please try again later") from None
         try:
             answer = await finger(
                 query, host, port, timeout=self._deadline, limit=ANSWER_LIMIT, allow=self._may_connect
             )
-        except HostNotFoundError:  # the resolver's words are for administrators
+        except HostNotFoundError:  # the resolver's message is for administrators only
             return to_wire("Unknown host")
         except RemoteError as error:
             note = f"[{clean_line(str(error))}]"

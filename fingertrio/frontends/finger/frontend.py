@@ -1,7 +1,7 @@
-"""The finger door: RFC 1288 over TCP, in two lanes that give the same bytes.
+"""The finger door: RFC 1288 over TCP, by an express lane and a handler task that give the same bytes.
 
-The lane asks `FingerAnswers` for what is in memory from within the accept loop; the handler reads on, has it fetched,
-and sends. What to say is all in `finger_answers`; here are the sockets, the deadlines and the words for refusals.
+The lane runs inside the accept loop and answers from memory. The handler reads the rest of the query, fetches the
+answer and sends it. The answers come from `answers`; this file has the connections, the deadlines and the refusals.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import query_line
 from fingertrio.wire.text import to_wire
 
-# Seconds for one query line: typing a name by hand over telnet takes less.
+# Seconds for one query line, enough to type a name in telnet.
 READ_DEADLINE = 10.0
 
-TOO_MANY = to_wire("Too many questions from your address, please try again later")
+TOO_MANY = to_wire("Too many queries from your address, please try again later")
 
 
 class FingerFrontend:
@@ -57,7 +57,7 @@ class FingerFrontend:
         )
 
     def adopt(self, policy: FingerPolicy) -> None:
-        """Answer as another policy says, from the next query on."""
+        """Use another policy from the next query on."""
         self._answers = self._answers_by(policy)
 
     def _answers_by(self, policy: FingerPolicy) -> FingerAnswers:
@@ -92,9 +92,9 @@ class FingerFrontend:
         self._observer.flush()
 
     async def _read(self, connection: Connection) -> bytes | Rendered | None:
-        """The query line, or the answer to what is none; None: the peer ended its input without a word."""
+        """The query line, or the answer to an invalid one; None: the client sent nothing before its end of input."""
         try:
-            # What is whole already needs no deadline, and no stream.
+            # A complete line needs no deadline and no stream.
             if (line := query_line(connection.data)) is not None:
                 return line
             with trio.fail_after(self._read_deadline):

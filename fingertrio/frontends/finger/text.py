@@ -1,12 +1,12 @@
-"""What finger answers: a user, a list of users and the refusals, as bytes. No I/O, and nothing of sockets or queries.
+"""Renders finger answers: a user, a list of users and the refusals, as bytes. No I/O.
 
-RFC 1288 section 2.5 leaves the shape open ("designed to be read by people") and settles what must be in it; the shape
-here is the one that people know from finger programs. Every byte leaves through `wire.text`, so that every line ends in
-CRLF and nothing that steers a terminal gets out, whichever backend it came from.
+RFC 1288 section 2.5 defines the content of answers and leaves their layout open ("designed to be read by people"); this
+layout is that of common finger programs. Every answer passes `wire.text`, so every line ends in CRLF, and no character
+that controls a terminal is sent, whichever backend it came from.
 
-What is shown is the administrator's choice, one fact at a time (3.2.3): "since", "until", "plan", and the name of each
-detail ("project", "pubkey", "pronouns", "timezone", "links" ...). `facts=None` is all of them. The login and the full
-name are no choice: 2.5.1 and 2.5.2 say MUST, and 3.2.3 calls them the minimum; naming them does no harm.
+The administrator chooses each fact that is shown (3.2.3): "since", "until", "plan", and the name of each detail
+("project", "pubkey", "pronouns", "timezone", "links" ...). `facts=None` is all of them. The login and the full name are
+always shown: 2.5.1 and 2.5.2 say MUST, and 3.2.3 calls them the minimum. Listing them in `facts` is harmless.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from datetime import UTC, datetime
 from fingertrio.backend import UserInfo
 from fingertrio.wire.text import clean, clean_line, first_line, to_wire
 
-USER_LIST_DENIED = "Finger online user list denied"  # the words of 3.2.2
-FORWARDING_DENIED = "Finger forwarding service denied"  # the words of 3.2.1
-NOBODY = "Nobody is listed here"
+USER_LIST_DENIED = "Finger online user list denied"  # text from 3.2.2
+FORWARDING_DENIED = "Finger forwarding service denied"  # text from 3.2.1
+NO_USERS = "No users are listed"
 
-_NAME_COLUMN = 40  # where finger programs put it, and section 4 of the RFC too
-_NAME_UNKNOWN = "???"  # BSD's word for a full name that nobody entered
+_NAME_COLUMN = 40  # as in finger programs and in section 4 of the RFC
+_NAME_UNKNOWN = "???"  # as in BSD's finger
 
-# A longer login or name sticks out of its column instead of pushing everybody's status off an 80-column terminal.
+# A longer login or name overflows its column, so that all other rows still fit an 80-column terminal.
 _LOGIN_COLUMNS = 16
 _NAME_COLUMNS = 24
-# A list is skimmed. This keeps one user's share of it under a kilobyte; asking for the user shows all.
+# Characters of a field in the list; one row stays under a kilobyte. A query for the user shows the whole field.
 _FIELD_LIMIT = 160
-# Characters of a status in which its first line is looked for. All users are rendered in one piece, while nobody else
-# is answered, and two thousand whole plans would take a third of a second.
-_LOOKED_AT = 500
+# The first line is searched in so many characters of a status. The list is rendered without a checkpoint, and two
+# thousand whole plans would block all clients for a third of a second.
+_SCAN_LIMIT = 500
 
-# Not from strftime: %a and %b would speak the server's locale.
+# Not from strftime: %a and %b depend on the server's locale.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def render_status(info: UserInfo) -> bytes:
-    """The status and nothing else: `answer = "status"`."""
+    """The status alone: `answer = "status"`."""
     return to_wire(info.status)
 
 
@@ -52,13 +52,13 @@ def render_full(
     facts: AbstractSet[str] | None = None,
     stale_since: datetime | None = None,
 ) -> bytes:
-    """User information as finger programs give it: `answer = "full"`.
+    """User information in the layout of finger programs: `answer = "full"`.
 
     Args:
         info: the user.
-        verbose: /W. Adds every detail; without it only the project is shown. Takes nothing away (2.5.4).
-        facts: what may be shown, /W or not; None: everything.
-        stale_since: since when all this may be out of date; a line says so, whatever `facts` are.
+        verbose: /W. Adds every detail; without it, of the details only the project is shown. Removes nothing (2.5.4).
+        facts: the facts that may be shown, also with /W; None: all.
+        stale_since: since when the answer may be out of date; a line says so, whatever `facts` are.
     """
     login = f"Login: {clean_line(info.user)}"
     name = clean_line(info.name or "") or _NAME_UNKNOWN
@@ -83,9 +83,9 @@ def render_list(
 ) -> bytes:
     """One line for each user: login, full name, and the first line of the status where "plan" may be shown.
 
-    The login begins the line and stands whole between its start and a blank, so that one double click takes it. The
-    list shows nothing that `render_full` would hide (2.5.2). Where nobody's full name is known, the column is left out.
-    Below stand how many `more` there are, and since when the list may be out of date.
+    The login is the first word of the line, so a double click selects it. The list shows nothing that `render_full`
+    hides (2.5.2). The name column is omitted if no full name is known. Lines at the end say how many `more` users there
+    are, and since when the list may be out of date.
     """
     below = [f"... and {more} more"] * bool(more) + _stale(stale_since)
     with_status = _may_show("plan", facts)
@@ -93,12 +93,12 @@ def render_list(
         (
             clean_line(info.user),
             _cut(clean_line(info.name or "")),
-            _cut(first_line(info.status[:_LOOKED_AT])) if with_status else "",
+            _cut(first_line(info.status[:_SCAN_LIMIT])) if with_status else "",
         )
         for info in infos
     ]
     if not rows:
-        return to_wire("\n".join([NOBODY, *below]))
+        return to_wire("\n".join([NO_USERS, *below]))
     with_names = any(name for _, name, _ in rows)
     rows.insert(0, ("Login", "Name" if with_names else "", "Status" if with_status else ""))
     login_columns = min(max(_width(login) for login, _, _ in rows), _LOGIN_COLUMNS) + 2
@@ -115,24 +115,24 @@ def _may_show(fact: str, facts: AbstractSet[str] | None) -> bool:
 
 
 def _times(info: UserInfo, facts: AbstractSet[str] | None) -> str:
-    """`Since ..., until ...`, or as much of it as is known and may be shown."""
-    since = f"since {_moment(info.since)}" if info.since is not None and _may_show("since", facts) else ""
-    until = f"until {_moment(info.until)}" if info.until is not None and _may_show("until", facts) else ""
+    """`Since ..., until ...`: the parts that are known and may be shown."""
+    since = f"since {_format_time(info.since)}" if info.since is not None and _may_show("since", facts) else ""
+    until = f"until {_format_time(info.until)}" if info.until is not None and _may_show("until", facts) else ""
     return _capital(", ".join(filter(None, (since, until))))
 
 
 def _stale(since: datetime | None) -> list[str]:
-    return [] if since is None else [f"As of {_moment(since)}: what this comes from is away"]
+    return [] if since is None else [f"As of {_format_time(since)}: the source is unavailable"]
 
 
-def _moment(when: datetime) -> str:
-    """`when` in UTC, readable without knowing anybody's customs: "Sun 22 Nov 2026 18:30 UTC"."""
+def _format_time(when: datetime) -> str:
+    """`when` in UTC, unambiguous in every country: "Sun 22 Nov 2026 18:30 UTC"."""
     utc = when.astimezone(UTC)
     return f"{_DAYS[utc.weekday()]} {utc.day} {_MONTHS[utc.month - 1]} {utc.year} {utc:%H:%M} UTC"
 
 
 def _detail(key: str, text: str) -> str:
-    """`Key: text`; a text of several lines (a public key) starts on a line of its own, so that it can be copied."""
+    """`Key: text`; a text of several lines (a public key) starts on a new line, so that it can be copied."""
     return f"{_capital(clean_line(key))}:" + ("\n" if "\n" in text else " ") + text
 
 
@@ -149,7 +149,7 @@ def _pad(text: str, columns: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns that `text` takes on a terminal: wide East Asian characters two, combining and joining ones none."""
+    """Columns of `text` on a terminal: wide East Asian characters count two, combining and joining ones zero."""
     if text.isascii():
         return len(text)
     return sum(map(_char_width, text))

@@ -1,10 +1,10 @@
 """The IRC door: a client that stays connected to one server and answers private messages.
 
-    alice> moshez                                       a private message to our nick: the whole of it is the name
-    fingerbot> Status of moshez: Happy and well         to the asker, each line of a status a message, at most five
+    alice> moshez                                       a private message to our nick: its whole text is the name
+    fingerbot> Status of moshez: Happy and well         to the asker, one message for each line, at most five
 
-Two files: `session` is one connection, `reconnect` has one after the other. What lines mean is `wire/irc_client`, who
-is answered when is `wire/irc_outbox`, and what is true is the service's.
+`session` is one connection, `reconnect` keeps the door connected. `wire/irc_client` has the protocol,
+`wire/irc_outbox` the order and the rate of replies, and the service the statuses.
 """
 
 from fingertrio.frontends.irc.reconnect import IRCFrontend

@@ -1,4 +1,4 @@
-"""What an answer on IRC looks like. Text in, texts out; no I/O."""
+"""The text of answers on IRC. No I/O."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from fingertrio.wire.text import clean, clean_line
 
 _START = "Status of "
 
-# A status is a line or two; a plan file is for finger. Five lines are what a server takes from us at once.
+# A status is a line or two; a whole plan file is for finger. A server accepts a burst of five lines.
 _MESSAGES = 5
 _CUT = " (more was cut)"
 
-# What is no name is echoed so far, so that its asker knows it again.
+# Characters of a question that the answer repeats, so that the asker recognizes it.
 _ECHO_LIMIT = 64
 
 
 def compose(name: str, text: str, room: int, *, stale_since: datetime | None = None) -> list[str]:
-    """The messages, of at most `room` bytes each, that tell who asked for `name` that `text`: one to five.
+    """The messages that answer a question for `name` with `text`: one to five, each of at most `room` bytes.
 
-    What may be out of date, because what it comes from is away, says since when.
-    They are clean, and none is blank, which IRC cannot send. The last one says so where there was more.
+    With `stale_since`, the answer says since when it may be out of date. The messages are clean, and none is blank,
+    which IRC cannot send. If there was more text, the last one says so.
     """
     age = "" if stale_since is None else f" (as of {stale_since.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
     answer = clean(f"{_START}{clean_line(name)[:_ECHO_LIMIT]}{age}: {text}")
@@ -32,5 +32,5 @@ def compose(name: str, text: str, room: int, *, stale_since: datetime | None = N
 
 
 def is_answer(text: str) -> bool:
-    """Whether `text` begins as our answers do. As a question it has none: a name holds no space."""
+    """Whether `text` begins like our answers. It cannot be a question, since names hold no space."""
     return text.startswith(_START)

@@ -1,8 +1,8 @@
-"""Staying on an IRC server: connect, hold the session while it lasts, pause, come back.
+"""Staying on an IRC server: connect, run the session, pause, connect again.
 
-A server that is down, refuses us or goes away is normal life and never raises here: we come back after longer and
-longer pauses, and the log has a warning for each change for the worse, not for each attempt. What does raise is a bug,
-and the supervisor's.
+A server that is down, rejects us or disconnects is expected and never raises here. The pauses between attempts grow,
+and the log has one warning for each change for the worse, not one for each attempt. Any exception that does leave
+`serve` is a bug, and the supervisor restarts the door.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from fingertrio.frontends.irc.session import IRCTimes, Session
+from fingertrio.frontends.irc.session import IRCSession, IRCTimes
 from fingertrio.observe.observer import Observer, describe
 from fingertrio.service import FingerService
 from fingertrio.wire.backoff import Backoff
@@ -26,20 +26,20 @@ class IRCFrontend:
     """One server, one nick.
 
     Args:
-        service: who knows the statuses.
-        observer: hears of queries, refusals and changes of state.
+        service: provides the statuses.
+        observer: logs and counts queries, rejections and changes of state.
         host: the server's name or address.
-        port: its port, without TLS.
-        nick: what we wish to be called; where it is taken we take one like it and ask for ours again when idle.
-        username: what stands after the "!" in our source.
-        realname: what WHOIS shows.
-        version: what CTCP VERSION is answered with.
+        port: the server's port, without TLS.
+        nick: the nick we want. If it is in use, we take a similar one and ask for this one again when idle.
+        username: the user in our source.
+        realname: shown by WHOIS.
+        version: the reply to CTCP VERSION.
         times: see `IRCTimes`.
         connect: opens a stream to host and port, or raises OSError.
-        jitter: a number between the two given.
+        jitter: returns a number between its two arguments.
 
     Raises:
-        ValueError: a name that cannot be sent to an IRC server.
+        ValueError: a name cannot be sent to an IRC server.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class IRCFrontend:
         self._connect = connect
         self._jitter = jitter
         self._make_client = partial(IRCClient, nick, username=username, realname=realname, version=version)
-        self._make_client()  # what it refuses should fail now, and not with every connection
-        self._session: Session | None = None
-        self._warned = False  # that we are not there; what follows a session is always worth a warning
+        self._make_client()  # invalid names must fail now, not at every connection
+        self._session: IRCSession | None = None
+        self._warned = False  # logged that the server is unreachable; the end of a session is always logged
 
     @property
     def server(self) -> str:
-        """Host and port in one word."""
+        """Host and port as one string."""
         return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Be on the server until `stopping` is set; then send what is under way, leave with a QUIT and return.
+        """Stay on the server until `stopping` is set; then send the open replies, QUIT and return.
 
-        It is started at once, before there is a connection: that there is none is no reason to hold up the program.
-        The value of `started` is where we shall be: `["irc.example.net:6667 as fingerbot"]`.
+        Calls `task_status.started` before there is a connection: an unreachable server must not delay the start of the
+        program. The value is the server and the nick: `["irc.example.net:6667 as fingerbot"]`.
         """
         self._session = None
         task_status.started([f"{self.server} as {self._nick}"])
@@ -101,34 +101,34 @@ class IRCFrontend:
         while True:
             registered_at, reason = await self._connect_once()
             if stopping.is_set():
-                return  # it ended because we left
+                return  # our own QUIT ended it
             if registered_at is not None and trio.current_time() - registered_at >= times.lasted:
                 backoff.reset()
             pause = backoff.pause()
-            self._tell(registered_at is not None, reason, pause)
+            self._report(registered_at is not None, reason, pause)
             await trio.sleep(pause)
 
-    def _tell(self, was_registered: bool, reason: str, pause: float) -> None:
-        """A warning for each change for the worse; that it is still as bad is information."""
-        tell: Callable[..., None] = self._observer.info
+    def _report(self, was_registered: bool, reason: str, pause: float) -> None:
+        """Log a warning for a change for the worse, and info while the server stays unreachable."""
+        log: Callable[..., None] = self._observer.info
         event = "irc_still_unreachable"
         if was_registered or not self._warned:
-            tell = self._observer.warning
+            log = self._observer.warning
             event = "irc_lost" if was_registered else "irc_unreachable"
-        tell(event, server=self.server, reason=reason, pause=round(pause, 1))
+        log(event, server=self.server, reason=reason, pause=round(pause, 1))
         self._warned = True
         self._observer.degraded("irc_connection", reason, essential=False, quiet=True)
 
     async def _connect_once(self) -> tuple[float | None, str]:
-        """One connection, to its end: when it was registered (None: never), and why it ended."""
+        """One connection, to its end: the time of registration (None: never), and the reason for the end."""
         try:
             with trio.fail_after(self._times.connect):
                 stream = await self._connect(self._host, self._port)
         except trio.TooSlowError:
-            return None, "connect time-out"
+            return None, "connect timed out"
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA cannot encode
             return None, describe(error)
-        session = self._session = Session(
+        session = self._session = IRCSession(
             stream,
             self._make_client(),
             service=self._service,

@@ -1,11 +1,11 @@
-"""One connection to an IRC server: it registers, is asked, answers, and ends for a reason.
+"""One connection to an IRC server: registers, answers questions, and ends with a reason.
 
-Three kinds of tasks share it: one reads, and sends at once what the protocol wants; one sends answers as the flood rule
-allows; and each question has one of its own while the service is asked. The first of the two to fail gives the reason
-and ends them all.
+The reader task receives, and immediately sends the lines that the protocol requires. The writer task sends replies at
+the rate that the flood rule allows. Each question has a task while it waits for the service. When the reader or the
+writer fails, its failure is the reason, and the session ends.
 
-Answers are PRIVMSGs, as people expect who asked by one, and that could let two bots talk to each other for ever. So
-what begins like an answer is never taken for a question; it could not be a name anyway. No NOTICE is ever answered.
+Answers are PRIVMSGs, as the people who ask expect, so two bots could answer each other without end. Therefore a message
+that begins like an answer is never a question (a name cannot look like this), and a NOTICE is never answered.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from fingertrio.wire.irc_client import (
     PrivateMessage,
     Registered,
 )
-from fingertrio.wire.irc_outbox import Answer, Outbox, TokenBucket
+from fingertrio.wire.irc_outbox import Outbox, Reply, TokenBucket
 
-# The backend's share of one front end. With the service's deadline of 5 s, 16 at a time are three a second at worst,
-# and the flood rule lets out one every two seconds.
+# Concurrent calls to the service. With its deadline of 5 s, 16 calls complete at a rate of three a second in the worst
+# case; the flood rule allows one reply every two seconds.
 _ASKING_LIMIT = 16
 
-# CTCP is curiosity and costs answers their time: one every ten seconds, three at once.
+# CTCP replies delay answers: one every ten seconds, three in advance.
 _CTCP_SECONDS = 10.0
 _CTCP_BURST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IRCTimes:
-    """How long things take, in seconds.
+    """Deadlines and pauses, in seconds.
 
     Attributes:
-        connect: until a connection stands, all addresses of the server tried.
-        register: from then on until the server has taken us in; ident and DNS look-ups of some servers take 30.
-        idle: the server's silence after which we ask whether it lives.
-        pong: then, until it says anything at all; half-open connections end here.
-        send: until the server has taken what we send.
-        finish: when stopping, for the answers that are under way; with `leave`, within the supervisor's grace of 5.
+        connect: to connect, all addresses of the server tried.
+        register: from the connection to the end of the registration; some servers spend 30 s on ident and DNS.
+        idle: silence of the server after which we send PING.
+        pong: after the PING, until anything arrives; a half-open connection ends here.
+        send: for the server to accept what we send.
+        finish: when stopping, for open replies; with `leave` it must fit into the supervisor's grace of 5.
         leave: when stopping, from QUIT until the server closes.
-        first_pause: before connecting again, at most, after the first failure.
-        longest_pause: before connecting again, at most, after many.
-        lasted: a session that lived so long was a success, and the pauses start anew.
+        first_pause: at most, before connecting again after the first failure.
+        longest_pause: at most, before connecting again after many failures.
+        lasted: a session of this length was a success: the next pause is `first_pause`.
     """
 
     connect: float = 30.0
@@ -75,28 +75,28 @@ class IRCTimes:
 
 
 class _LostError(Exception):
-    """The session is over. The message says why."""
+    """The session ended; the message is the reason."""
 
 
-class _Query(Answer):
-    """A question, with what the log wants to know."""
+class _Query(Reply):
+    """A question, with the data for its log line."""
 
     def __init__(self, source: Source, asked: str) -> None:
         super().__init__(_asker(source))
         self.source = source
         self.asked = asked
-        self.heard_at = trio.current_time()
+        self.received_at = trio.current_time()
         self.outcome = "error"
         self.size = 0
 
 
-class Session:
-    """One connection. `run` lives as long as it does; afterwards `reason` says why it ended.
+class IRCSession:
+    """One connection. `run` returns when it ends; `reason` then says why it ended.
 
     Args:
-        stream: connected; closed when `run` is over, however that comes.
-        client: fresh; it holds the registration to be sent.
-        on_registered: called with our nick when the server has taken us in.
+        stream: connected; `run` always closes it.
+        client: a new client, with its registration unsent.
+        on_registered: called with our nick when the server has accepted the registration.
     """
 
     def __init__(
@@ -117,19 +117,19 @@ class Session:
         self._observer = observer
         self._times = times
         self._on_registered = on_registered
-        self._outbox: Outbox[Answer] = Outbox()
+        self._outbox: Outbox[Reply] = Outbox()
         self._ctcp = TokenBucket(seconds=_CTCP_SECONDS, burst=_CTCP_BURST)
         self._asking = 0
         self._leaving = False
         self._sending = trio.Lock()
-        self._due = trio.Event()  # the outbox has something new
+        self._due = trio.Event()  # the outbox has new lines
         self._settled = trio.Event()  # we are leaving, and no question is open
         self._closed = trio.Event()
-        self._patience = trio.CancelScope()  # of the reader, with the registration
+        self._registration = trio.CancelScope()  # the reader's deadline until it is registered
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
-        """Until the session ends; neither the server nor the network makes it raise."""
+        """Run until the session ends; never raises because of the server or the network."""
         self._observer.connected("irc", 1)
         try:
             async with self._stream, trio.open_nursery() as self._nursery:
@@ -138,11 +138,11 @@ class Session:
         finally:
             self._observer.connected("irc", -1)
             self._closed.set()
-            for answer in self._outbox.open:
-                self._close(answer, sent=False)
+            for reply in self._outbox.open:
+                self._close(reply, sent=False)
 
     async def leave(self) -> None:
-        """Take no more questions, send what is under way, say QUIT and wait for the end; all of it within deadlines."""
+        """Accept no more questions, send the open replies, QUIT and wait for the end, each within its deadline."""
         self._leaving = True
         with trio.move_on_after(self._times.finish):
             if self._outbox.open:
@@ -159,8 +159,8 @@ class Session:
         self._nursery.cancel_scope.cancel()
 
     async def _read(self) -> None:
-        self._patience.deadline = trio.current_time() + self._times.register
-        with self._patience:
+        self._registration.deadline = trio.current_time() + self._times.register
+        with self._registration:
             while True:
                 await self._send_urgent(self._client.take_urgent())
                 try:
@@ -169,16 +169,16 @@ class Session:
                     raise _LostError(str(error)) from error
                 for event in events:
                     self._handle(event)
-        raise _LostError("registration time-out")
+        raise _LostError("registration timed out")
 
     async def _receive(self) -> bytes:
-        """Some bytes. A server that is silent is asked whether it lives, and anything it says is a yes."""
+        """Some bytes. A silent server gets a PING, and any bytes count as its answer."""
         with trio.move_on_after(self._times.idle):
             return await self._receive_some()
         await self._send_urgent([self._client.ping("fingertrio"), *self._client.reclaim()])
         with trio.move_on_after(self._times.pong):
             return await self._receive_some()
-        raise _LostError("ping time-out")
+        raise _LostError("ping timed out")
 
     async def _receive_some(self) -> bytes:
         try:
@@ -190,7 +190,7 @@ class Session:
         return bytes(data)
 
     async def _send_urgent(self, lines: Sequence[bytes]) -> None:
-        """Send at once, at the cost of the answers. While the server does not take it, we do not read on."""
+        """Send without delay, and charge the outbox. Nothing is read meanwhile, so a server cannot make us buffer."""
         for _ in lines:
             self._outbox.charge(trio.current_time())
         if lines:
@@ -202,7 +202,7 @@ class Session:
                 async with self._sending:
                     await self._stream.send_all(data)
         except trio.TooSlowError as error:
-            raise _LostError("send time-out") from error
+            raise _LostError("send timed out") from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _LostError("connection broken") from error
 
@@ -212,10 +212,10 @@ class Session:
                 await self._due.wait()
             self._due = trio.Event()
             while taken := self._outbox.take(trio.current_time()):
-                line, answer = taken
+                line, reply = taken
                 await self._send(line)
-                if answer is not None:
-                    self._close(answer, sent=True)
+                if reply is not None:
+                    self._close(reply, sent=True)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -226,19 +226,19 @@ class Session:
                 self._hear_ctcp(event)
             case Registered(nick):
                 self.registered_at = trio.current_time()
-                self._patience.deadline = inf
+                self._registration.deadline = inf
                 self._on_registered(nick)
             case NickChanged(nick):
                 self._observer.info("irc_nick_changed", nick=nick)
             case Malformed(reason):
                 self._observer.refused("irc", reason)
             case Ended(reason):
-                raise _LostError(f"the server says: {reason}")
+                raise _LostError(f"ended by the server: {reason}")
             case Notice():
                 pass
 
     def _hear(self, source: Source, text: str) -> None:
-        """A question: let it in or drop it. A refusal has no answer, which would cost what it should save."""
+        """Admit a question or drop it. Rejecting it in words would cost as much as answering it."""
         if self._leaving or not (name := text.strip()) or is_answer(name):
             return
         query = _Query(source, text)
@@ -251,11 +251,11 @@ class Session:
             self._nursery.start_soon(self._answer, query, name)
 
     def _hear_ctcp(self, request: CTCPRequest) -> None:
-        if self._leaving or (reply := self._client.ctcp_reply(request)) is None:
+        if self._leaving or (line := self._client.ctcp_reply(request)) is None:
             return
-        answer = Answer(_asker(request.source))
-        if self._ctcp.take(trio.current_time()) and self._outbox.admit(answer):
-            self._put(answer, [reply])
+        reply = Reply(_asker(request.source))
+        if self._ctcp.take(trio.current_time()) and self._outbox.admit(reply):
+            self._put(reply, [line])
         else:
             self._observer.refused("irc", "ctcp")
 
@@ -276,21 +276,21 @@ class Session:
         query.size = sum(map(len, lines))
         self._put(query, lines)
 
-    def _put(self, answer: Answer, lines: Sequence[bytes]) -> None:
-        self._outbox.put(answer, lines)
+    def _put(self, reply: Reply, lines: Sequence[bytes]) -> None:
+        self._outbox.put(reply, lines)
         self._due.set()
 
-    def _close(self, answer: Answer, *, sent: bool) -> None:
-        """A question is over: its answer is with the kernel, or it never will be. Either way it was asked."""
-        self._outbox.close(answer)
-        if isinstance(answer, _Query):
+    def _close(self, reply: Reply, *, sent: bool) -> None:
+        """A reply was sent, or never will be. Either way its question is logged."""
+        self._outbox.close(reply)
+        if isinstance(reply, _Query):
             self._observer.query(
                 "irc",
-                str(answer.source),
-                answer.asked,
-                answer.outcome,
-                trio.current_time() - answer.heard_at,
-                answer.size if sent else 0,
+                str(reply.source),
+                reply.asked,
+                reply.outcome,
+                trio.current_time() - reply.received_at,
+                reply.size if sent else 0,
             )
             self._observer.flush()
         if self._leaving and not self._outbox.open:
@@ -298,5 +298,5 @@ class Session:
 
 
 def _asker(source: Source) -> str:
-    """Who shares one limit. Not a nick, which one changes as one likes, unless there is nothing else."""
+    """The key for limits: user@host, since anyone can change their nick; the nick if there is no host."""
     return fold(source.nick) if source.host is None else f"{source.user}@{source.host}"

@@ -1,1 +1,1 @@
-"""The setter front end: two lines, a user and a status."""
+"""The setter front end: sets a status from two lines, a user name and a status."""

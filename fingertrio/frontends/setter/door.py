@@ -8,7 +8,7 @@ from fingertrio.frontends.setter.frontend import SetterFrontend
 
 
 def open_setter(_options: SetterSection, door: Door) -> Frontend:
-    """Two lines, a name and a status, set a status."""
+    """Sets a status from two lines, a user name and a status."""
     return SetterFrontend(
         service=door.service, observer=door.observer, listeners=door.listeners, caps=door.caps, rate=door.writes
     )

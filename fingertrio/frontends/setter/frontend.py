@@ -1,6 +1,6 @@
 """The setter door: two lines in, one line out, and every door shows the new status.
 
-It trusts whoever reaches it, which is why configuration lets it listen on loopback and unix sockets only.
+It accepts every request without authentication. Therefore the configuration allows only loopback and unix sockets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
 from fingertrio.wire.text import clean, clean_line, first_line
 
-# Seconds for the whole request: long enough for a person who types, short enough for one who went away.
+# Seconds for the whole request, enough to type it by hand.
 READ_DEADLINE = 60.0
 _SEND_DEADLINE = 10.0  # one short line
 
@@ -65,7 +65,7 @@ class SetterFrontend:
             answer = encode_error(str(error))
         except trio.TooSlowError:
             self._observer.refused("setter", "deadline")
-            answer = encode_error("too slow")
+            answer = encode_error(f"no complete request within {self._read_deadline:g} seconds")
         await connection.send(answer, _SEND_DEADLINE)
         took = trio.current_time() - connection.accepted
         self._observer.query("setter", connection.peer or "unix", user, outcome, took, len(answer))
@@ -82,7 +82,7 @@ class SetterFrontend:
 
 
 async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:
-    """All that comes before the end of input, REQUEST_LIMIT bytes at most."""
+    """All data until the end of input, at most REQUEST_LIMIT bytes."""
     data = bytearray()
     while chunk := await stream.receive_some(4096):
         data += chunk

@@ -1,4 +1,4 @@
-"""The finger door, over real sockets: every query through both lanes, the policies, the clients people use."""
+"""The finger door over real sockets: every query by both lanes, the policies, and common finger clients."""
 
 import io
 import itertools
@@ -48,8 +48,8 @@ USERS = {
 }
 
 
-class People:
-    """A backend that counts what it is asked, and fails for "broken"."""
+class RecordingBackend:
+    """A backend that records the names it is asked for, and fails for "broken"."""
 
     def __init__(self) -> None:
         self.users = dict(USERS)
@@ -70,7 +70,7 @@ class People:
 async def open_door(
     policy: FingerPolicy | None = None,
     *,
-    backend: People | None = None,
+    backend: RecordingBackend | None = None,
     address: Address | None = None,
     read_deadline: float = 10.0,
     cache_ttl: float = 1000.0,
@@ -80,7 +80,9 @@ async def open_door(
     tune(sockets[0], defer_accept=True)
     try:
         observer = observer or Observer()
-        async with FingerService.open(backend or People(), ServicePolicy(cache_ttl=cache_ttl), observer) as service:
+        async with FingerService.open(
+            backend or RecordingBackend(), ServicePolicy(cache_ttl=cache_ttl), observer
+        ) as service:
             door = FingerFrontend(
                 service=service,
                 observer=observer,
@@ -99,7 +101,7 @@ async def open_door(
 
 
 async def ask(place: tuple[str, int], *parts: bytes, half_close: bool = False) -> bytes:
-    """Send the parts, each as a segment of its own, and read to the end."""
+    """Send each part in its own segment, and read to the end."""
     with trio.fail_after(5):
         async with await trio.open_tcp_stream(*place) as stream:
             for part in parts:
@@ -114,7 +116,7 @@ async def ask(place: tuple[str, int], *parts: bytes, half_close: bool = False) -
 
 
 async def both_lanes(place: tuple[str, int], line: bytes) -> bytes:
-    """The answer to `line`, which must be the same by every way there is."""
+    """The answer to `line`, which must be the same by the express lane and by the handler task."""
     cold = await ask(place, line)
     express = await ask(place, line)
     by_task = await ask(place, line[:1], line[1:])
@@ -182,7 +184,7 @@ def test_whatever_is_sent_both_lanes_answer_the_same_bytes(data):
     line = data.replace(b"\n", b"") + b"\r\n"
 
     async def compare() -> None:
-        async with FingerService.open(People(), ServicePolicy(cache_ttl=1000.0), Observer()) as service:
+        async with FingerService.open(RecordingBackend(), ServicePolicy(cache_ttl=1000.0), Observer()) as service:
             answers = FingerAnswers(service, FingerPolicy(full=True))
             by_task = await answers.fetch(line[:-2])
             at_once = answers.at_once(line, trio.current_time())
@@ -198,15 +200,15 @@ def test_whatever_is_sent_both_lanes_answer_the_same_bytes(data):
 
 
 async def test_an_answer_in_memory_is_given_without_asking_the_backend_again():
-    backend = People()
+    backend = RecordingBackend()
     async with open_door(backend=backend) as place:
         for line in (b"moshez\r\n", b"moshez\r\n", b"/W moshez\r\n", b"nobody\r\n", b"nobody\n"):
             await ask(place, line)
     assert backend.asked == ["moshez", "nobody"]
 
 
-async def test_when_an_answer_no_longer_holds_the_backend_is_asked_again():
-    backend = People()
+async def test_an_expired_answer_is_fetched_from_the_backend_again():
+    backend = RecordingBackend()
     async with open_door(backend=backend, cache_ttl=0.0) as place:
         assert await ask(place, b"moshez\r\n") == b"Happy and well\r\n"
         backend.users["moshez"] = replace(MOSHEZ, status="Asleep")
@@ -230,7 +232,7 @@ async def test_the_administrator_chooses_the_facts_one_by_one():
         for line in (b"moshez\r\n", b"/W moshez\r\n"):
             answer = await both_lanes(place, line)
             assert b"Happy and well" in answer
-            assert b"Moshe Zadka" in answer  # the minimum that section 3.2.3 names
+            assert b"Moshe Zadka" in answer  # the minimum of section 3.2.3
             assert b"2026" not in answer
             assert b"Finger" not in answer
             assert b"ssh-ed25519" not in answer
@@ -242,7 +244,7 @@ async def test_the_user_list_can_be_denied():
         assert await both_lanes(place, b"/W\r\n") == b"Finger online user list denied\r\n"
 
 
-async def test_partial_names_are_no_names_unless_the_administrator_says_so():
+async def test_partial_names_match_only_if_the_administrator_allows_it():
     async with open_door() as place:
         assert await both_lanes(place, b"mosh\r\n") == b"No such user\r\n"
     async with open_door(FingerPolicy(ambiguous=True)) as place:
@@ -281,7 +283,7 @@ async def test_every_query_is_logged_escaped_in_both_lanes():
     assert log.getvalue().isascii()
 
 
-# Forwarding: two doors of our own, one asking the other.
+# Forwarding: two of our own doors, one forwards to the other.
 
 
 async def test_a_query_is_forwarded_to_a_listed_host_and_the_answer_relayed():
@@ -319,7 +321,7 @@ async def test_a_listed_name_that_leads_to_this_machine_is_refused_unless_the_ad
             assert await both_lanes(place, b"moshez@LOCALHOST.\r\n") == b"Happy and well\r\n"
 
 
-async def test_an_upstream_that_says_nothing_is_given_up_and_one_that_says_too_much_is_cut():
+async def test_a_silent_upstream_times_out_and_an_endless_answer_is_truncated():
     async def silent(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
 
@@ -344,10 +346,10 @@ async def test_an_upstream_that_says_nothing_is_given_up_and_one_that_says_too_m
             nursery.cancel_scope.cancel()
 
 
-# What is slow, broken or hostile.
+# Slow, broken and hostile clients.
 
 
-async def test_the_end_of_input_ends_the_query_and_silence_gets_no_answer():
+async def test_the_end_of_input_ends_the_query_and_an_empty_connection_gets_no_answer():
     async with open_door() as place:
         assert await ask(place, b"moshez", half_close=True) == b"Happy and well\r\n"
         assert await ask(place, b"moshez\r", half_close=True) == b"Happy and well\r\n"
@@ -359,7 +361,7 @@ async def test_a_query_byte_by_byte_is_answered():
         assert await ask(place, *(bytes([byte]) for byte in b"/W ada\r\n")) == await ask(place, b"/W ada\r\n")
 
 
-async def test_a_query_that_dribbles_is_refused_at_its_deadline():
+async def test_a_query_that_arrives_too_slowly_is_refused_at_its_deadline():
     async with open_door(read_deadline=0.1) as place:
         assert await ask(place, b"mos") == b"The query took too long\r\n"
 
@@ -376,7 +378,7 @@ async def test_a_query_over_its_limit_is_counted_in_both_lanes_as_refused():
 
 @pytest.mark.parametrize("user", [b"moshez", b"big", b"nobody"])
 async def test_junk_after_the_query_never_destroys_the_answer(user):
-    """64 KiB after the CRLF, in one segment with it or after it: the whole answer arrives, every time."""
+    """With 64 KiB after the CRLF, in the same segment or later, the whole answer always arrives."""
     junk = b"j" * 65536
 
     async def ask_with_junk(place: tuple[str, int], *, split: bool) -> bytes:
@@ -404,14 +406,14 @@ async def test_junk_after_the_query_never_destroys_the_answer(user):
 
 
 async def test_an_answer_that_fills_the_send_buffer_arrives_whole():
-    people = People()
-    people.users["huge"] = UserInfo("huge", "y" * 4_000_000)
-    async with open_door(backend=people) as place:
+    backend = RecordingBackend()
+    backend.users["huge"] = UserInfo("huge", "y" * 4_000_000)
+    async with open_door(backend=backend) as place:
         for _ in range(2):  # by task, then express
             assert len(await ask(place, b"huge\r\n")) == 4_000_002
 
 
-# The clients people use. finger and lynx only know port 79, so they ask a loopback address of their own.
+# Common clients. finger and lynx support port 79 only, so each test uses its own loopback address.
 
 
 def needs(program: str, package: str) -> str:
@@ -474,10 +476,10 @@ async def test_curl_speaks_gopher_to_any_port():
         assert await run(program, "-s", f"gopher://{host}:{port}/0moshez") == "Happy and well\n"
 
 
-async def test_answers_that_may_be_out_of_date_say_so_but_where_the_status_stands_alone():
+async def test_stale_answers_say_so_except_a_bare_status():
     backend = Ageing({"moshez": "Happy and well"})
     backend.age = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    note = b"As of Thu 1 Jan 2026 12:00 UTC: what this comes from is away\r\n"
+    note = b"As of Thu 1 Jan 2026 12:00 UTC: the source is unavailable\r\n"
     async with FingerService.open(backend) as service:
         for policy in (FingerPolicy(), FingerPolicy(full=True)):
             answers = FingerAnswers(service, policy)
@@ -494,7 +496,7 @@ async def ask_for_the_list(answers: FingerAnswers, payloads: list[bytes]) -> Non
     payloads.append((await answers.fetch(b"\r\n")).payload)
 
 
-async def test_those_who_ask_for_the_list_together_have_it_collected_once():
+async def test_concurrent_queries_for_the_list_collect_it_once():
     backend = FakeBackend({f"user{number}": "x" for number in range(50)})
     async with FingerService.open(backend) as service:
         answers = FingerAnswers(service, FingerPolicy())
@@ -515,7 +517,7 @@ async def test_those_who_ask_for_the_list_together_have_it_collected_once():
         assert b"changed" in (await answers.fetch(b"\r\n")).payload
 
 
-async def test_a_list_that_cannot_be_collected_fails_for_all_who_wait_at_once_and_who_goes_away_takes_nobody_along():
+async def test_a_failed_list_fails_for_all_waiting_clients_and_a_cancelled_client_for_none():
     backend = FakeBackend({"moshez": "x"})
     async with FingerService.open(backend) as service:
         answers = FingerAnswers(service, FingerPolicy())

@@ -1,4 +1,4 @@
-"""Answers, read as a client reads them: lines that end in CRLF."""
+"""Rendered answers, read like a client: lines that end in CRLF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.backend import UserInfo
-from fingertrio.frontends.finger.text import NOBODY, render_full, render_list, render_status
+from fingertrio.frontends.finger.text import NO_USERS, render_full, render_list, render_status
 from fingertrio.wire.text import clean_line, first_line
 
 MOSHEZ = UserInfo(
@@ -25,7 +25,7 @@ ALL_FACTS = ("since", "until", "project", "plan", "pubkey", "pronouns", "links")
 
 
 def lines(answer: bytes) -> list[str]:
-    """The answer's lines, after checking that CRLF ends every one of them, and that there is no other CR or LF."""
+    """The lines of the answer; checks that each ends in CRLF, and that there is no other CR or LF."""
     assert answer.endswith(b"\r\n")
     result = answer.decode().removesuffix("\r\n").split("\r\n")
     assert not any("\r" in line or "\n" in line for line in result)
@@ -36,7 +36,7 @@ def test_status_is_the_text_alone() -> None:
     assert render_status(MOSHEZ) == b"Happy and well\r\nuntil further notice\r\n"
 
 
-def test_full_answer_has_the_shape_people_know() -> None:
+def test_full_answer_has_the_layout_of_finger_programs() -> None:
     assert lines(render_full(MOSHEZ)) == [
         "Login: moshez                           Name: Moshe Zadka",
         "Since Sun 22 Nov 2026 18:30 UTC, until Mon 23 Nov 2026 09:05 UTC",
@@ -64,11 +64,11 @@ def test_verbose_adds_every_detail() -> None:
     ]
 
 
-def test_what_is_not_known_is_said_so() -> None:
+def test_unknown_fields_say_so() -> None:
     assert lines(render_full(UserInfo("x", ""))) == ["Login: x                                Name: ???", "No Plan."]
 
 
-def test_until_alone_begins_its_line() -> None:
+def test_until_alone_is_capitalized() -> None:
     info = UserInfo("x", "away", until=datetime(2026, 3, 1, tzinfo=UTC))
     assert lines(render_full(info))[1] == "Until Sun 1 Mar 2026 00:00 UTC"
 
@@ -81,7 +81,7 @@ def test_times_are_utc_wherever_they_were_set() -> None:
 
 @pytest.mark.parametrize("hidden", ALL_FACTS)
 def test_each_fact_can_be_hidden_alone(hidden: str) -> None:
-    """RFC 1288 section 3.2.3; /W is no way around it."""
+    """RFC 1288 section 3.2.3; /W does not override it."""
     marks = {
         "since": "ince Sun 22 Nov 2026 18:30 UTC",
         "until": "ntil Mon 23 Nov 2026 09:05 UTC",
@@ -117,7 +117,7 @@ TEXT = st.text(max_size=60)
 
 @given(TEXT, TEXT, TEXT, st.sets(st.sampled_from(ALL_FACTS)))
 def test_full_answer_has_all_that_the_list_has(user: str, name: str, status: str, facts: set[str]) -> None:
-    """RFC 1288 section 2.5.2, for whatever a backend may bring."""
+    """RFC 1288 section 2.5.2, for any text from a backend."""
     info = UserInfo(user, status, name=name)
     full = render_full(info, facts=facts).decode().replace("\t", " ")
     listed = render_list([info], facts=facts).decode()
@@ -137,7 +137,7 @@ def test_list_is_aligned_and_each_login_begins_its_line() -> None:
 
 
 def test_list_is_aligned_by_what_a_terminal_shows() -> None:
-    """Wide characters take two columns, combining ones none."""
+    """Wide characters count two columns, combining characters zero."""
     infos = [
         UserInfo("山田", "寒い", name="山田 太郎"),
         UserInfo("jo\u0301zef", "zimno", name="Jo\u0301zef"),
@@ -151,7 +151,7 @@ def test_list_is_aligned_by_what_a_terminal_shows() -> None:
     ]
 
 
-def test_one_long_name_does_not_push_everybody_aside() -> None:
+def test_one_long_name_does_not_widen_the_columns() -> None:
     answer = lines(render_list([UserInfo("a" * 40, "long", name="N" * 50), UserInfo("b", "short", name="B")]))
     assert answer[1] == "a" * 40 + "  " + "N" * 50 + "  long"
     assert answer[2].index("short") < 50
@@ -165,14 +165,14 @@ def test_list_without_names_has_no_column_for_them() -> None:
     ]
 
 
-def test_list_keeps_each_user_short() -> None:
+def test_each_row_of_the_list_is_short() -> None:
     answer = render_list([UserInfo("a", "x" * 16_000, name="y" * 16_000)])
     assert len(answer) < 500
     assert b"x..." in answer
 
 
-def test_list_does_not_read_plans_to_their_end() -> None:
-    """It is rendered in one piece, in which nobody else is answered."""
+def test_list_scans_only_the_start_of_each_plan() -> None:
+    """Rendering the list has no checkpoint, so it blocks all other clients."""
 
     def seconds(status: str) -> float:
         users = [UserInfo(f"user{number}", status) for number in range(500)]
@@ -181,15 +181,15 @@ def test_list_does_not_read_plans_to_their_end() -> None:
     assert seconds("\tx" * 8000) < 5 * seconds("\tx" * 250)
 
 
-def test_empty_list_has_words_of_its_own() -> None:
-    assert render_list([]) == NOBODY.encode() + b"\r\n"
+def test_empty_list_says_so() -> None:
+    assert render_list([]) == NO_USERS.encode() + b"\r\n"
 
 
 HOSTILE = "a\x1b]0;owned\x07\r\nb\x9b31m\u202ec\x00\x7f\u2028d"
 
 
-def test_nothing_that_steers_a_terminal_gets_out() -> None:
-    """RFC 1288 section 3.3, for every field that a backend fills."""
+def test_terminal_controls_are_removed() -> None:
+    """RFC 1288 section 3.3, for every field of a backend."""
     info = UserInfo(HOSTILE, HOSTILE, name=HOSTILE, details={"project": HOSTILE, HOSTILE: HOSTILE})
     for answer in (render_status(info), render_full(info, verbose=True), render_list([info])):
         text = "".join(lines(answer))
@@ -207,11 +207,11 @@ def test_name_cannot_forge_a_line() -> None:
     ]
 
 
-def test_what_may_be_out_of_date_says_so_whatever_else_is_hidden() -> None:
+def test_stale_answers_say_so_whatever_else_is_hidden() -> None:
     stale = datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
-    line = "As of Thu 1 Jan 2026 12:00 UTC: what this comes from is away"
+    line = "As of Thu 1 Jan 2026 12:00 UTC: the source is unavailable"
     info = UserInfo("moshez", "Happy and well")
     assert lines(render_full(info, stale_since=stale))[-1] == line
     assert lines(render_full(info, facts=frozenset(), stale_since=stale))[-1] == line
     assert lines(render_list([info], stale_since=stale))[-1] == line
-    assert lines(render_list([], more=2, stale_since=stale)) == ["Nobody is listed here", "... and 2 more", line]
+    assert lines(render_list([], more=2, stale_since=stale)) == ["No users are listed", "... and 2 more", line]

@@ -1,4 +1,4 @@
-"""A front end on a network in memory, on a clock that jumps."""
+"""A front end with a scripted server over memory streams, on a mock clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def service(backend: FakeReader, observer: Observer) -> AsyncIterator[Fing
 
 @pytest.fixture
 def make(network: FakeNetwork, service: FingerService, observer: Observer) -> Callable[..., IRCFrontend]:
-    """Makes a front end that knows what is asked; by default its pauses are the longest they may be."""
+    """Makes a front end; by default each pause is the longest possible."""
 
     def make(jitter: Callable[[float, float], float] = lambda _least, most: most) -> IRCFrontend:
         return IRCFrontend(
@@ -65,7 +65,7 @@ def stopping() -> trio.Event:
 
 @pytest.fixture
 async def serving(nursery: trio.Nursery, make: Callable[..., IRCFrontend], stopping: trio.Event) -> trio.Event:
-    """The front end runs; the event is set when it has returned."""
+    """Starts the front end; the event is set when it has returned."""
     returned = trio.Event()
 
     async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:

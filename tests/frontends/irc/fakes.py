@@ -1,4 +1,4 @@
-"""An IRC server that does what a test tells it, over streams in memory."""
+"""A scripted IRC server over memory streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FakeServer:
         self._lines = LineBuffer(512)
 
     async def line(self) -> str:
-        """The next line that the client sent; it must come within ten minutes of the clock."""
+        """The next line from the client, which must arrive within ten minutes of the mock clock."""
         with trio.fail_after(600):
             while (line := self._lines.take()) is None:
                 data = await self.stream.receive_some()
@@ -49,26 +49,26 @@ class FakeServer:
         await self.say(f":{nick}!~{nick}@{host or nick + '.example'} PRIVMSG {me} :{text}")
 
     async def welcome(self, nick: str = "fingerbot") -> None:
-        """Take the client's registration and give it what it wants."""
+        """Receive the client's registration and accept it."""
         assert await self.line() == f"NICK {nick}"
         assert (await self.line()).startswith("USER fingertrio 0 * :")
         await self.say(f":irc.test 001 {nick} :Welcome")
 
     async def settled(self) -> None:
-        """The client has read all that was said: it answered a PING after it."""
+        """Wait until the client has processed all lines sent before: it answers a PING."""
         await self.say("PING :barrier")
         assert await self.line() == "PONG barrier"
 
 
 class FakeNetwork:
-    """What the client connects with. Each connection is refused or comes to `accept`, at the test's choice.
+    """Provides the client's `connect`. Each attempt fails, hangs, or becomes a connection for `accept`.
 
     Attributes:
         attempts: the times of all attempts, on trio's clock.
         streams: the client's ends of all connections.
-        failure: raised by each attempt while it is not None.
-        hang: whether attempts go on for ever.
-        wrap: what is done to the client's stream before the client gets it.
+        failure: if not None, each attempt raises it.
+        hang: if True, attempts never finish.
+        wrap: applied to the client's stream of each connection.
     """
 
     def __init__(self) -> None:
@@ -93,13 +93,13 @@ class FakeNetwork:
         return self.wrap(client)
 
     async def accept(self) -> FakeServer:
-        """The next connection; it must come within an hour of the clock."""
+        """The next connection, which must arrive within an hour of the mock clock."""
         with trio.fail_after(3600):
             return await self._receive.receive()
 
 
 class Slow(trio.abc.Stream):
-    """A stream whose other end takes its time, byte by byte; who sends meanwhile is found out."""
+    """A stream that sends slowly, byte by byte, and fails if two tasks send at the same time."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -124,14 +124,14 @@ class Slow(trio.abc.Stream):
 
 
 class Stuck(Slow):
-    """A stream whose other end takes nothing."""
+    """A stream whose peer never reads."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.sleep_forever()
 
 
 class Log:
-    """A stream for an observer, and what was written to it as records."""
+    """A stream for an observer, with the records written to it."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()

@@ -33,6 +33,6 @@ def test_messages_are_few_short_clean_and_never_blank(name: str, text: str, room
     assert is_answer(messages[0])
 
 
-def test_what_may_be_out_of_date_says_so_where_it_cannot_be_cut_off() -> None:
+def test_a_stale_answer_says_so_at_its_start() -> None:
     messages = compose("moshez", "Happy", 400, stale_since=datetime(2026, 1, 1, 12, tzinfo=UTC))
     assert messages == ["Status of moshez (as of 2026-01-01 12:00 UTC): Happy"]

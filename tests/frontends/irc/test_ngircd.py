@@ -1,4 +1,4 @@
-"""The real thing: our client on a real server, asked by somebody else's client. Real time, loopback only."""
+"""Our client on a real ngircd, with an independent client. Real time, loopback only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 
-# No penalties: they slow down who asks, and the test is not about that client. The other switches keep it from DNS,
-# from PAM, and from files outside of the test's directory. Run by root it becomes nobody by itself.
+# No penalties, which would delay the asking client. The other options disable DNS, PAM, and files outside of the test's
+# directory. ngircd started as root changes to the user nobody.
 CONFIGURATION = """
 [Global]
 Name = irc.test.example
@@ -38,11 +38,11 @@ Ident = no
 PAM = no
 """
 
-PATIENCE = 20  # seconds for whatever must happen; everything takes milliseconds, unless the machine is busy
+PATIENCE = 20  # seconds for each step, which takes milliseconds unless the machine is busy
 
 
 class Ngircd:
-    """A server on a port of its own, which can be stopped and started again."""
+    """A server on its own port, which can be stopped and started again."""
 
     def __init__(self, program: str, directory: Path) -> None:
         self._program = program
@@ -51,7 +51,7 @@ class Ngircd:
         self.port = 0
 
     async def start(self) -> None:
-        """Returns when it listens. The first time it takes a port that was free a moment ago, or another."""
+        """Returns when the server listens. The first start picks a free port, again if it was taken meanwhile."""
         for _ in range(10):
             port = self.port or free_port()
             self._configuration.write_text(CONFIGURATION.format(port=port))
@@ -71,7 +71,7 @@ class Ngircd:
                 seen += data
                 if b"Can't bind" in seen or b"Now listening" in seen:
                     break
-        # What it says from now on, a few lines, fits into the pipe.
+        # The later output, a few lines, fits into the pipe.
         if b"Now listening" in seen:
             return True
         await self.stop()
@@ -129,8 +129,8 @@ class Human:
         return texts
 
 
-class Told(Observer):
-    """Lets a test wait for what the front end says of itself."""
+class RecordingObserver(Observer):
+    """Lets a test wait for an event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,15 +144,15 @@ class Told(Observer):
 
     async def wait(self, event: str) -> dict[str, object]:
         with trio.fail_after(PATIENCE):
-            async for told, fields in self._receive:
-                if told == event:
+            async for name, fields in self._receive:
+                if name == event:
                     return fields
         raise AssertionError("the channel never closes")
 
 
 @pytest.fixture
 async def ngircd(tmp_path: Path) -> AsyncIterator[Ngircd]:
-    program = shutil.which("ngircd", path=f"{os.environ['PATH']}:/usr/sbin")  # which is not on everybody's path
+    program = shutil.which("ngircd", path=f"{os.environ['PATH']}:/usr/sbin")  # often missing from PATH
     if program is None:
         pytest.skip("needs ngircd (Debian package ngircd)")
     server = Ngircd(program, tmp_path)
@@ -181,8 +181,8 @@ def join(ngircd: Ngircd) -> Join:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def observer() -> RecordingObserver:
+    return RecordingObserver()
 
 
 LONG = "grüße und küsse, " * 60
@@ -205,15 +205,15 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def start(nursery: trio.Nursery, ngircd: Ngircd, told: Told) -> AsyncIterator[Start]:
-    """Starts our client, which need not be on the server yet."""
+async def start(nursery: trio.Nursery, ngircd: Ngircd, observer: RecordingObserver) -> AsyncIterator[Start]:
+    """Starts our client; does not wait for its registration."""
     users = {"moshez": "Happy and well", "plan": "one\ntwo", "long": LONG}
-    async with FingerService.open(FakeReader(users), observer=told) as service:
+    async with FingerService.open(FakeReader(users), observer=observer) as service:
 
         async def start(nick: str = "fingerbot", times: IRCTimes | None = None) -> Running:
             front = IRCFrontend(
                 service=service,
-                observer=told,
+                observer=observer,
                 host="127.0.0.1",
                 port=ngircd.port,
                 nick=nick,
@@ -226,27 +226,29 @@ async def start(nursery: trio.Nursery, ngircd: Ngircd, told: Told) -> AsyncItera
         yield start
 
 
-async def test_answers_who_asks(start: Start, join: Join, told: Told) -> None:
+async def test_answers_a_question(start: Start, join: Join, observer: RecordingObserver) -> None:
     await start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     async with join("alice") as alice, join("bob") as bob:
         assert await alice.ask("fingerbot", "moshez") == ["Status of moshez: Happy and well"]
         assert await bob.ask("fingerbot", "plan", answers=2) == ["Status of plan: one", "two"]
 
 
-async def test_a_long_status_passes_the_server_whole(start: Start, join: Join, told: Told) -> None:
-    """Its relaying cuts at 512 bytes with the source before them; nothing is cut, nor any letter in two."""
+async def test_a_long_status_is_not_truncated_by_the_server(
+    start: Start, join: Join, observer: RecordingObserver
+) -> None:
+    """The server truncates relayed lines at 512 bytes with their source; our pieces fit, no character is split."""
     await start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     async with join("alice") as alice:
         texts = await alice.ask("fingerbot", "long", answers=3)
-        # Each piece but the last ends in a space, which ngircd drops; readers see a line break in its place.
+        # Each piece but the last ends in a space, which ngircd removes.
         assert " ".join(texts) == f"Status of long: {LONG}".rstrip()
 
 
-async def test_answers_ctcp_by_notice(start: Start, join: Join, told: Told) -> None:
+async def test_answers_ctcp_by_notice(start: Start, join: Join, observer: RecordingObserver) -> None:
     await start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     async with join("alice") as alice:
         await alice.send("PRIVMSG fingerbot :\x01PING 12 34\x01")
         source, rest = await alice.expect("NOTICE")
@@ -255,46 +257,50 @@ async def test_answers_ctcp_by_notice(start: Start, join: Join, told: Told) -> N
         assert await alice.ask("fingerbot", "nobody") == ["Status of nobody: No such user"]
 
 
-async def test_takes_another_nick_and_gets_its_own_back(start: Start, join: Join, told: Told) -> None:
+async def test_takes_another_nick_and_gets_its_own_back(start: Start, join: Join, observer: RecordingObserver) -> None:
     async with join("fingerbot") as squatter:
         await start(times=IRCTimes(idle=0.1))
-        assert (await told.wait("irc_registered"))["nick"] == "fingerbo1"
+        assert (await observer.wait("irc_registered"))["nick"] == "fingerbo1"
         assert await squatter.ask("fingerbo1", "moshez") == ["Status of moshez: Happy and well"]
         await squatter.send("QUIT")
-    assert await told.wait("irc_nick_changed") == {"nick": "fingerbot"}
+    assert await observer.wait("irc_nick_changed") == {"nick": "fingerbot"}
     async with join("alice") as alice:
         await alice.send("ISON fingerbot fingerbo1")
         assert (await alice.expect("303"))[1] == "alice :fingerbot"
 
 
-async def test_shortens_a_nick_that_the_server_finds_too_long(start: Start, told: Told) -> None:
+async def test_shortens_a_nick_that_the_server_finds_too_long(start: Start, observer: RecordingObserver) -> None:
     await start(nick="statusserver")
-    assert (await told.wait("irc_registered"))["nick"] == "statusser"
+    assert (await observer.wait("irc_registered"))["nick"] == "statusser"
 
 
-async def test_comes_back_when_the_server_does(start: Start, join: Join, told: Told, ngircd: Ngircd) -> None:
+async def test_comes_back_when_the_server_does(
+    start: Start, join: Join, observer: RecordingObserver, ngircd: Ngircd
+) -> None:
     await start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     await ngircd.stop()
-    assert "going down" in str((await told.wait("irc_lost"))["reason"])
-    await told.wait("irc_still_unreachable")
+    assert "going down" in str((await observer.wait("irc_lost"))["reason"])
+    await observer.wait("irc_still_unreachable")
     await ngircd.start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     async with join("alice") as alice:
         assert await alice.ask("fingerbot", "moshez") == ["Status of moshez: Happy and well"]
 
 
-async def test_waits_for_a_server_that_is_not_there_yet(start: Start, told: Told, ngircd: Ngircd) -> None:
+async def test_waits_for_a_server_that_is_not_there_yet(
+    start: Start, observer: RecordingObserver, ngircd: Ngircd
+) -> None:
     await ngircd.stop()
     await start()
-    await told.wait("irc_still_unreachable")
+    await observer.wait("irc_still_unreachable")
     await ngircd.start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
 
 
-async def test_leaves_with_a_word(start: Start, join: Join, told: Told) -> None:
+async def test_quits_when_stopped(start: Start, join: Join, observer: RecordingObserver) -> None:
     running = await start()
-    await told.wait("irc_registered")
+    await observer.wait("irc_registered")
     async with join("alice") as alice:
         await alice.send("ISON fingerbot")
         assert (await alice.expect("303"))[1] == "alice :fingerbot"

@@ -1,4 +1,4 @@
-"""One connection after the other: pauses, what the log says of them, stopping and cancellation."""
+"""Successive connections: pauses, log records, stopping and cancellation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_pauses_vary_between_half_the_step_and_the_step(
     assert pauses(network)[:8] == [1, 2, 4, 8, 16, 32, 64, 128]
 
 
-async def test_the_log_warns_once_and_then_informs(
+async def test_the_log_warns_once_then_logs_info(
     autojump_clock: MockClock, network: FakeNetwork, make: Make, nursery: trio.Nursery, log: Log
 ) -> None:
     network.failure = OSError("no route")
@@ -89,7 +89,7 @@ async def test_a_session_that_lasted_makes_the_pauses_short_again(
     for seconds in (10, 10, 10, 100, 10):
         await session(seconds)
     await network.accept()
-    # A server that takes us in and throws us out is not asked any sooner than one that is down.
+    # The pauses also grow if the server accepts and soon disconnects us.
     came_back = [later - earlier for earlier, later in zip(ended, network.attempts[1:], strict=True)]
     assert came_back == [2, 4, 8, 2, 4]
 
@@ -101,7 +101,7 @@ async def test_connecting_has_a_deadline(
     nursery.start_soon(make().serve, trio.Event())
     await trio.sleep(60)
     assert network.attempts == [0, 32]
-    assert log.records("irc_unreachable")[0]["reason"] == "connect time-out"
+    assert log.records("irc_unreachable")[0]["reason"] == "connect timed out"
 
 
 async def test_registration_has_a_deadline(
@@ -109,21 +109,21 @@ async def test_registration_has_a_deadline(
 ) -> None:
     server = await network.accept()
     await server.lines(2)
-    for number in range(5):  # a server that says something all the time has no longer
+    for number in range(5):  # activity of the server does not extend the deadline
         await trio.sleep(10)
         await server.say(f"NOTICE * :still thinking {number}")
     assert await server.rest() == []
     assert trio.current_time() == 60
     await network.accept()
-    assert log.records("irc_unreachable")[0]["reason"] == "registration time-out"
+    assert log.records("irc_unreachable")[0]["reason"] == "registration timed out"
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("ERROR :Closing link: (K-lined\x1b)", "the server says: Closing link: (K-lined\\x1b)"),
+        ("ERROR :Closing link: (K-lined\x1b)", "ended by the server: Closing link: (K-lined\\x1b)"),
         ("x" * 9000, "line too long"),
-        ("\r\n".join([":s.x 433 * x :taken"] * 10), "the server says: no nick was accepted"),
+        ("\r\n".join([":s.x 433 * x :taken"] * 10), "ended by the server: no nickname was accepted"),
     ],
 )
 async def test_a_session_ends_for_a_reason(
@@ -137,18 +137,18 @@ async def test_a_session_ends_for_a_reason(
     assert log.records("irc_unreachable")[0]["reason"] == reason
 
 
-async def test_a_half_open_connection_is_found_and_left(
+async def test_a_half_open_connection_times_out(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log, observer: Observer
 ) -> None:
     server = await network.accept()
     await server.welcome()
     await network.accept()
     assert network.attempts == [0, 60 + 30 + 2]
-    assert log.records("irc_lost")[0]["reason"] == "ping time-out"
+    assert log.records("irc_lost")[0]["reason"] == "ping timed out"
     assert observer.connections["irc"] == 1
 
 
-async def test_while_it_is_not_there_the_program_is_degraded_and_ready_all_the_same(
+async def test_without_the_server_the_program_is_degraded_but_ready(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, observer: Observer
 ) -> None:
     server = await registered(network)
@@ -162,7 +162,7 @@ async def test_while_it_is_not_there_the_program_is_degraded_and_ready_all_the_s
     assert not observer.conditions
 
 
-async def test_stopping_sends_what_is_under_way_and_quits(
+async def test_stopping_sends_open_replies_and_quits(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
 ) -> None:
     server = await registered(network)
@@ -198,7 +198,7 @@ async def test_stopping_without_questions_takes_no_time(
 async def test_stopping_has_deadlines(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
 ) -> None:
-    """Three seconds for a backend that hangs, one for a server that does not close; under the grace of five."""
+    """Three seconds for a backend that hangs, one for a server that does not close; less than the grace of five."""
     server = await registered(network)
     backend.hold()
     await server.ask("moshez")
@@ -209,7 +209,7 @@ async def test_stopping_has_deadlines(
     assert await server.rest() == ["QUIT stopping"]
 
 
-async def test_stopping_over_a_server_that_breaks_off(
+async def test_stopping_while_the_server_disconnects(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, stopping: trio.Event, backend: FakeReader
 ) -> None:
     server = await registered(network)
@@ -273,7 +273,7 @@ async def asking(start: Start, network: FakeNetwork, backend: FakeReader) -> Non
 
 
 async def answering(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
-    """More lines wait than the flood rule lets through."""
+    """More lines wait than the flood rule allows."""
     await start()
     server = await registered(network)
     for number in range(8):
@@ -282,7 +282,7 @@ async def answering(start: Start, network: FakeNetwork, backend: FakeReader) -> 
 
 
 async def sending(start: Start, network: FakeNetwork, backend: FakeReader) -> None:
-    """The server takes nothing."""
+    """The server does not read."""
     network.wrap = Stuck
     await start()
     await network.accept()
@@ -311,7 +311,7 @@ async def test_ends_at_every_stage(
     how: str,
     within: float,
 ) -> None:
-    """Cancelled it ends at once, stopped within the supervisor's grace; either way its stream is closed."""
+    """When cancelled it ends immediately, when stopped within the grace; its stream is closed in both cases."""
     stopping = trio.Event()
     async with trio.open_nursery() as nursery:
 

@@ -11,17 +11,18 @@ from trio.testing import MockClock
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.irc import IRCFrontend
 from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Slow, Stuck
 
 
 @pytest.fixture
 async def server(serving: trio.Event, network: FakeNetwork) -> FakeServer:
-    """A server that has taken the client in."""
+    """A server that has accepted the client's registration."""
     server = await network.accept()
     await server.welcome()
     await server.settled()
-    await trio.sleep(30)  # by now the flood rule has forgotten the registration
+    await trio.sleep(30)  # the flood rule's burst is available again
     return server
 
 
@@ -48,7 +49,7 @@ async def test_echoes_the_question_clean_and_short(
     assert await server.line() == f"PRIVMSG alice :{answer}"
 
 
-async def test_what_cannot_be_a_name_is_not_asked_for(
+async def test_the_backend_is_not_asked_for_impossible_names(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader
 ) -> None:
     await server.ask("-l; id")
@@ -97,7 +98,7 @@ async def test_a_long_status_arrives_whole(autojump_clock: MockClock, server: Fa
     assert "".join(texts) == f"Status of long: {status}"
 
 
-async def test_a_failing_backend_shows_its_public_face(
+async def test_a_failing_backend_shows_its_public_message(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader
 ) -> None:
     backend.failure = BackendError("Try again later")
@@ -108,14 +109,14 @@ async def test_a_failing_backend_shows_its_public_face(
     assert await server.line() == "PRIVMSG alice :Status of moshez: Internal error in server"
 
 
-async def test_a_slow_question_holds_up_nobody(
+async def test_a_slow_question_does_not_delay_others(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader
 ) -> None:
     await server.ask("moshez")
     await server.line()
     backend.hold()
     await server.ask("plan")
-    await server.ask("moshez", nick="bob")  # in the service's memory for one more second
+    await server.ask("moshez", nick="bob")  # the service caches this answer for another second
     assert await server.line() == "PRIVMSG bob :Status of moshez: Happy and well"
     backend.release()
     assert await server.line() == "PRIVMSG alice :Status of plan: one"
@@ -137,7 +138,7 @@ async def test_a_slow_question_holds_up_nobody(
         ":",
     ],
 )
-async def test_everything_else_has_no_answer(autojump_clock: MockClock, server: FakeServer, line: str) -> None:
+async def test_other_messages_are_not_answered(autojump_clock: MockClock, server: FakeServer, line: str) -> None:
     await server.say(line)
     await server.settled()
     await trio.sleep(20)
@@ -167,7 +168,7 @@ async def test_five_answers_at_once_then_one_every_two_seconds(autojump_clock: M
     assert arrived == [0, 0, 0, 0, 0, 2, 4, 6]
 
 
-async def test_pong_waits_for_no_answer(autojump_clock: MockClock, server: FakeServer) -> None:
+async def test_pong_is_sent_before_waiting_replies(autojump_clock: MockClock, server: FakeServer) -> None:
     start = trio.current_time()
     for number in range(8):
         await server.ask("moshez", nick=f"nick{number}")
@@ -177,7 +178,7 @@ async def test_pong_waits_for_no_answer(autojump_clock: MockClock, server: FakeS
 
 
 async def test_pongs_count_as_lines(autojump_clock: MockClock, server: FakeServer) -> None:
-    """They do with the server: eight at once are sixteen seconds, ten of which it lets us have in advance."""
+    """The server counts them too: eight cost sixteen seconds, and it allows ten in advance."""
     start = trio.current_time()
     for _ in range(8):
         await server.settled()
@@ -186,8 +187,10 @@ async def test_pongs_count_as_lines(autojump_clock: MockClock, server: FakeServe
     assert trio.current_time() - start == 8
 
 
-async def test_lines_never_mix(autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event) -> None:
-    """Answers and PONGs come from different tasks, and a slow stream takes one piece at a time."""
+async def test_lines_from_two_tasks_never_mix(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event
+) -> None:
+    """Replies and PONGs come from different tasks; the slow stream fails if both send at the same time."""
     await (await network.accept()).stream.aclose()
     network.wrap = Slow
     server = await network.accept()
@@ -200,7 +203,7 @@ async def test_lines_never_mix(autojump_clock: MockClock, network: FakeNetwork, 
     assert sum(line.endswith(" :Status of moshez: Happy and well") for line in lines) == 6
 
 
-async def test_who_floods_is_dropped_and_the_others_are_answered(
+async def test_a_flooding_asker_is_limited_and_others_are_answered(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
 ) -> None:
     backend.hold()
@@ -210,11 +213,11 @@ async def test_who_floods_is_dropped_and_the_others_are_answered(
     await server.settled()
     assert observer.refusals["irc", "flood"] == 47
     backend.release()
-    lines = await server.lines(10)  # three answers of three lines to alice, and one to bob, who has the second turn
+    lines = await server.lines(10)  # three answers of three lines to alice, one to bob, whose turn is second
     assert "PRIVMSG bob :Status of moshez: Happy and well" in lines[:3]
 
 
-async def test_another_nick_is_no_other_asker(
+async def test_a_nick_change_does_not_reset_the_limits(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
 ) -> None:
     backend.hold()
@@ -240,7 +243,7 @@ async def test_sixteen_questions_are_under_way_at_most(
     assert await server.line() == "PRIVMSG alice :Status of moshez: Happy and well"
 
 
-async def test_every_question_is_logged_with_what_became_of_it(
+async def test_every_question_is_logged_with_its_outcome(
     autojump_clock: MockClock, server: FakeServer, log: Log, backend: FakeReader
 ) -> None:
     await server.ask("moshez")
@@ -288,9 +291,7 @@ async def test_follows_its_nick(autojump_clock: MockClock, server: FakeServer) -
     await server.settled()
 
 
-async def test_asks_a_silent_server_whether_it_lives(
-    autojump_clock: MockClock, server: FakeServer, network: FakeNetwork
-) -> None:
+async def test_pings_a_silent_server(autojump_clock: MockClock, server: FakeServer, network: FakeNetwork) -> None:
     start = trio.current_time()
     await server.say(":x.y NOTICE fingerbot :the last word")
     assert await server.line() == "PING fingertrio"
@@ -304,7 +305,7 @@ async def test_asks_a_silent_server_whether_it_lives(
     assert len(network.attempts) == 1
 
 
-async def test_a_talking_server_is_not_asked(autojump_clock: MockClock, server: FakeServer) -> None:
+async def test_an_active_server_is_not_pinged(autojump_clock: MockClock, server: FakeServer) -> None:
     for _ in range(10):
         await server.settled()
         await trio.sleep(59)
@@ -335,10 +336,10 @@ async def test_answers_ping_during_registration(
     assert (await server.line()).startswith("PRIVMSG alice ")
 
 
-async def test_a_server_that_does_not_read_is_left(
+async def test_a_server_that_does_not_read_is_disconnected(
     autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork, log: Log
 ) -> None:
-    """Its questions and PINGs are not read on meanwhile, so nothing grows."""
+    """Meanwhile the client does not read, so its memory use does not grow."""
     first = await network.accept()
     await first.welcome()
     network.wrap = Stuck
@@ -349,18 +350,14 @@ async def test_a_server_that_does_not_read_is_left(
         assert await second.stream.receive_some() == b""
     assert trio.current_time() - start == 30
     await network.accept()
-    assert log.records("irc_still_unreachable")[-1]["reason"] == "send time-out"
+    assert log.records("irc_still_unreachable")[-1]["reason"] == "send timed out"
 
 
-def test_refuses_at_once_what_no_server_could_be_sent() -> None:
-    """A wrong configuration fails when it is read, not with every connection."""
-
-    class Service:
-        pass
-
+async def test_rejects_arguments_that_cannot_be_sent(service: FingerService) -> None:
+    """An invalid configuration fails at once, not at every connection."""
     with pytest.raises(ValueError):
         IRCFrontend(
-            service=Service(),  # type: ignore[arg-type]  # never asked
+            service=service,
             observer=Observer(io.StringIO()),
             host="irc.test",
             port=6667,
