@@ -43,6 +43,8 @@ TABLE = (
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
     Row("changes", ours="backend", others="trio"),
     Row("observe", ours="wire", others="structlog"),
+    # Who may write: from a proof to a writer.
+    Row("accounts", ours="backend names", others="trio"),
     # The service knows no front end, and of backends the contract.
     Row("service", ours="backend changes names observe wire", others="trio"),
     Row("fingertrio", ours="backend service"),

@@ -130,7 +130,10 @@ class RateLimiter:
         for generation in (self._young, self._old):
             if (bucket := generation.by_peer.get(peer)) is not None:
                 return bucket
-        return None
+        if not peer or self._is_exempt(peer):
+            return None
+        key = limit_key(peer)
+        return self._young.by_key.get(key) or self._old.by_key.get(key)
 
     def _bucket_of(self, peer: str, now: float) -> _Bucket:
         """Move the bucket of `peer` to the younger generation, or create it there, and return it."""

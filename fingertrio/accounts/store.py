@@ -1,0 +1,110 @@
+"""Where the tokens are kept, and how they change while several programs use them.
+
+All tokens are one small document (`accounts.tokens`). A `Document` can be read and, if nobody has changed it meanwhile,
+replaced. So the command line and any number of servers work on the same document without a server in between, and a
+token that is added or revoked counts from the next request on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from fingertrio.accounts.tokens import Scope, Token, TokensError, digest_of, dump, load, make_token
+
+# Attempts to replace a document that other programs change too. Each attempt takes about a millisecond.
+_ATTEMPTS = 20
+
+
+class Document(Protocol):
+    """A small document that several programs share."""
+
+    async def read(self) -> bytes | None:
+        """The document; None: there is none yet. Raises TokensError or BackendError where it cannot be read."""
+        ...
+
+    async def replace(self, document: bytes, old: bytes | None) -> bool:
+        """Put `document` in the place of `old`; False: it is no longer `old`, and nothing changed.
+
+        When this returns True, the document outlasts a crash. Raises TokensError or BackendError where it cannot be
+        written.
+        """
+        ...
+
+
+class TokenStore:
+    """The tokens in one document."""
+
+    def __init__(self, document: Document, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._document = document
+        self._now = now
+        self._read: bytes | None = None  # the document that `_tokens` comes from
+        self._tokens: dict[str, Token] = {}  # by digest
+
+    async def find(self, secret: str) -> Token | None:
+        """The token with this secret, expired or not; None: there is none."""
+        await self._refresh()
+        return self._tokens.get(digest_of(secret))
+
+    async def list(self) -> Sequence[Token]:
+        """Every token, oldest first."""
+        await self._refresh()
+        return list(self._tokens.values())
+
+    async def find_id(self, token_id: str) -> Token | None:
+        """The token with this id."""
+        await self._refresh()
+        return next((token for token in self._tokens.values() if token.id == token_id), None)
+
+    async def add(
+        self, user: str, *, label: str = "", scope: Scope = "set", expires: datetime | None = None
+    ) -> tuple[str, Token]:
+        """Make a token; its secret and what is kept of it. Raises ValueError as `make_token` does."""
+        secret, token = make_token(user, now=self._now(), label=label, scope=scope, expires=expires)
+        await self._change(lambda tokens: [*tokens, token])
+        return secret, token
+
+    async def revoke(self, token_id: str) -> Token:
+        """Remove a token and return what was kept of it. Raises LookupError where there is none with this id."""
+        token = await self.find_id(token_id)
+        if token is None:
+            raise LookupError(f"there is no token with the id {token_id}")
+        await self._change(lambda tokens: [other for other in tokens if other.digest != token.digest])
+        return token
+
+    async def revoke_user(self, user: str) -> int:
+        """Remove every token of `user`; how many there were."""
+        count = sum(token.user == user for token in await self.list())
+        if count:
+            await self._change(lambda tokens: [token for token in tokens if token.user != user])
+        return count
+
+    async def used(self, token: Token) -> None:
+        """Remember that `token` was used today. Written at most once a day for each token."""
+        today = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
+        if token.last_used is None or token.last_used < today:
+            await self._change(
+                lambda tokens: [
+                    replace(other, last_used=today) if other.digest == token.digest else other for other in tokens
+                ]
+            )
+
+    async def _refresh(self) -> None:
+        document = await self._document.read()
+        if document != self._read or document is None:
+            self._take(document)
+
+    def _take(self, document: bytes | None) -> None:
+        self._tokens = {token.digest: token for token in load(document)}
+        self._read = document
+
+    async def _change(self, change: Callable[[Sequence[Token]], Sequence[Token]]) -> None:
+        for _ in range(_ATTEMPTS):
+            old = await self._document.read()
+            new = dump(change(load(old)))
+            if new == old or await self._document.replace(new, old):
+                self._take(new)
+                return
+        raise TokensError("the tokens are changed by others all the time; try again")
