@@ -1,1 +1,1 @@
-"""What the program says of itself: the observer, log lines, metrics. Knows no protocol and no backend."""
+"""Logs and metrics: the observer, log lines, the log writer, counters. Knows no protocol and no backend."""

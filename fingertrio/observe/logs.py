@@ -1,8 +1,8 @@
-"""How an event becomes a line of the log, and where the line goes. `observe` is who reports to; this is the machinery.
+"""Turns an event into a log line and writes it. `observer` is what the rest of the program calls.
 
-Readable on a terminal, JSON elsewhere, one record a line. No foreign byte gets through that could steer a terminal or
-forge a line, whether it stands in a field or in an exception's message; and nothing here raises, because a program that
-cannot write its log can still answer.
+Readable on a terminal, JSON elsewhere, one record per line. Characters that could control a terminal or forge a line
+are escaped, in fields and in exception messages. Nothing here raises: a program that cannot write its log can still
+answer.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import structlog
 
 from fingertrio.wire.text import clean, escape
 
-# Bits of an address that stay where addresses are cut: enough to tell one provider's region from another.
+# Bits of an address that are kept when addresses are cut: enough to tell one provider's region from another.
 _IPV4_KEPT, _IPV6_KEPT = 24, 48
 
-# Peers whose text is remembered; past this many the oldest are worked out again, at two microseconds each.
+# Peers whose text is cached; a peer that is not costs two microseconds.
 _PEERS = 4096
 
-# What the journal takes for a warning and for an error; all else is "info" to it.
+# Prefixes that the journal reads as warning and as error; a line without one is "info".
 _PRIORITIES = {"warning": "<4>", "error": "<3>"}
 
 _VALUE_LIMIT = 2000  # characters of a field that had to be escaped
@@ -36,14 +36,14 @@ quote = json.encoder.encode_basestring_ascii
 
 
 class Sink:
-    """A stream that never fails: what it does not take (a closed pipe, a full disk) is reported as so many lines."""
+    """A stream that never fails: `lost` gets the number of lines that could not be written (closed pipe, full disk)."""
 
     def __init__(self, stream: TextIO, lost: Callable[[int], None]) -> None:
         self._stream = stream
         self._lost = lost
 
     def write(self, lines: str) -> int:
-        """Write whole lines, at once."""
+        """Write whole lines immediately."""
         try:
             self._stream.write(lines)
             self._stream.flush()
@@ -52,28 +52,42 @@ class Sink:
         return len(lines)
 
     def flush(self) -> None:
-        """Nothing is ever held back."""
+        """Does nothing: `write` has written everything."""
+
+
+class LineLogger:
+    """What structlog calls with a finished line, under the name of the level."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def msg(self, line: str) -> None:
+        """Write one record."""
+        self._sink.write(f"{line}\n")
+        self._sink.flush()
+
+    debug = info = warning = error = msg
 
 
 def goes_to_journal(stream: TextIO) -> bool:
-    """Whether `stream` is the connection to systemd's journal that the service manager speaks of (systemd.exec(5))."""
+    """Whether `stream` is the journal connection that JOURNAL_STREAM names (systemd.exec(5))."""
     try:
-        about = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return False
-    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def make_logger(
     sink: Sink, *, human: bool, colors: bool, level: int, show_peer: Callable[[str], str], prioritized: bool = False
 ) -> structlog.typing.FilteringBoundLogger:
-    """The logger for events; queries take a shorter way (`Observer.query`).
+    """The logger for events; queries take a faster path (`Observer.query`).
 
-    `prioritized`: what is worse than usual says so at the beginning of its line, as the journal reads it
-    (sd-daemon(3)), so that `journalctl -p warning` finds it.
+    `prioritized`: warnings and errors start with the prefix that the journal reads (sd-daemon(3)), so that
+    `journalctl -p warning` finds them.
     """
 
-    def mend(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def escape_fields(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if isinstance(peer := fields.get("peer"), str):
             fields["peer"] = show_peer(peer)
         for key, value in fields.items():
@@ -84,7 +98,7 @@ def make_logger(
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("%H:%M:%S" if human else "iso", utc=not human),
-        mend,
+        escape_fields,
     ]
     if human:
         processors.append(
@@ -94,11 +108,10 @@ def make_logger(
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if prioritized:
         processors.append(_with_priority)
-    return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog types it Any
-        structlog.WriteLogger(sink),  # type: ignore[arg-type]  # of a stream it needs no more
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        LineLogger(sink), processors=processors, wrapper_class=structlog.make_filtering_bound_logger(level)
     )
+    return logger
 
 
 def _with_priority(_logger: object, method: str, line: Any) -> Any:
@@ -106,16 +119,16 @@ def _with_priority(_logger: object, method: str, line: Any) -> Any:
 
 
 def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
-    """Ours and not structlog's, which shows every local variable where `rich` happens to be installed.
+    """Replaces structlog's own, which prints every local variable if `rich` is installed.
 
-    Indented, so that a line in an exception's message cannot pass for a record.
+    Indented, so that a line in an exception's message does not look like a record.
     """
     lines = clean("".join(traceback.format_exception(exc_info[1]))).rstrip()
     stream.write("\n" + textwrap.indent(lines, "    ", lambda _line: True))
 
 
-def peer_writer(*, anonymize: bool) -> Callable[[str], str]:
-    """A function from a peer as it is to one that may stand in a line: printable ASCII, and cut if so wished."""
+def peer_formatter(*, anonymize: bool) -> Callable[[str], str]:
+    """A function that makes a peer's text safe for a log line: printable ASCII, and cut if `anonymize`."""
 
     def show(peer: str) -> str:
         if anonymize:
@@ -126,10 +139,10 @@ def peer_writer(*, anonymize: bool) -> Callable[[str], str]:
 
 
 def cut_address(peer: str) -> str:
-    """`peer` without what tells one subscriber from another: 192.0.2.0/24, 2001:db8:1::/48.
+    """`peer` without the part of the address that identifies a subscriber: 192.0.2.0/24, 2001:db8:1::/48.
 
-    Of nick!user@host the host is cut; if it is a name, nothing of it stays, since many spell out the address. What
-    holds no address ("unix") stays as it is.
+    In nick!user@host the host is cut; a host name is removed, since many contain the address. Text without an address
+    ("unix") is returned unchanged.
     """
     before, at, host = peer.rpartition("@")
     try:
@@ -137,21 +150,25 @@ def cut_address(peer: str) -> str:
     except ValueError:
         return f"{before}@*" if at else peer
     if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address  # as a socket for both families shows IPv4
+        address = address.ipv4_mapped or address  # how a dual-stack socket shows IPv4
     kept = _IPV4_KEPT if address.version == 4 else _IPV6_KEPT
     return f"{before}{at}{ip_network((address, kept), strict=False)}"
 
 
-class Adopted(logging.Handler):
-    """Hands what comes through the standard `logging` on to `tell`: its level, message, logger and exception."""
+class StdlibHandler(logging.Handler):
+    """Passes records of the standard `logging` to `log`: level, message, logger and exception."""
 
-    def __init__(self, tell: Callable[[int, str, str, BaseException | None], None]) -> None:
+    def __init__(self, log: Callable[[int, str, str, BaseException | None], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
-        except (TypeError, ValueError, KeyError):  # the placeholders do not fit; logging itself forgives that too
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+        ):  # the arguments do not match the placeholders; logging tolerates that too
             message = str(record.msg)
-        self._tell(record.levelno, message, record.name, record.exc_info[1] if record.exc_info else None)
+        self._log(record.levelno, message, record.name, record.exc_info[1] if record.exc_info else None)

@@ -1,9 +1,8 @@
-"""The numbers: what is counted and timed, kept so plainly that counting is nearly free.
+"""Counters, histograms and conditions, cheap enough for the express lane, which counts every query.
 
-The express lane counts every query, so a count is an entry of a dict or an attribute, and a histogram a list of
-integers. Nothing here knows who reads them or in which format; `frontends/admin/prometheus.py` is one reader. There is
-one event loop and no thread that counts, so nothing is locked. Labels are words of ours (doors, outcomes, reasons),
-never a client's, so no client can add one.
+A counter is an entry of a dict or an attribute, a histogram a list of integers. The output format is the reader's
+business (`frontends/admin/prometheus.py`). Only the event loop's thread counts, so nothing is locked. Label values are
+our own words (doors, outcomes, reasons), so a client cannot create one.
 """
 
 from __future__ import annotations
@@ -12,50 +11,50 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-# Upper bounds in seconds, from an answer out of memory to the longest deadline, three in each decade: a percentile read
-# off them is at most a factor of two and a half away from the truth.
+# Upper bounds in seconds, from an answer in memory to the longest deadline, three per decade: a percentile computed
+# from them is wrong by a factor of 2.5 at most.
 BOUNDS = (*(float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 2.5, 5)), 10.0, 30.0)
 
-# Seconds that the event loop may be late before it counts as a stall: what a person begins to feel.
+# Seconds of event loop lateness that count as a stall: a delay that a person notices.
 STALL = 0.1
 
 
 class Histogram:
-    """How often which durations occurred, and their sum."""
+    """Counts of durations by bucket, and their sum."""
 
     __slots__ = ("counts", "sum")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)  # each bound's own, not those below it too; the last has no bound
+        self.counts = [0] * (len(BOUNDS) + 1)  # not cumulative; the last bucket has no upper bound
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """One more. A duration that equals a bound belongs to it."""
+        """Count one duration. A duration equal to a bound belongs to that bound's bucket."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.sum += seconds
 
 
 @dataclass(slots=True)
 class Condition:
-    """Something that is not as it should be, and goes on.
+    """An ongoing degraded condition.
 
     Attributes:
-        reason: in words, for the operator.
-        essential: whether questions go unanswered because of it.
+        reason: text for the operator.
+        essential: whether queries fail because of it.
         since: when it began, by the observer's clock.
         times: how often it has been reported.
-        told: whether the log has heard of it.
+        logged: whether the log has a line about it.
     """
 
     reason: str
     essential: bool
     since: float
     times: int = 0
-    told: bool = False
+    logged: bool = False
 
 
 class Metrics:
-    """All numbers of one program since it started, and the conditions that it is in."""
+    """All numbers of one program since its start, and its current conditions."""
 
     def __init__(self) -> None:
         self.queries: Counter[tuple[str, str]] = Counter()  # (door, outcome)
@@ -63,44 +62,44 @@ class Metrics:
         self.bytes_sent: Counter[str] = Counter()  # by door
         self.connections: Counter[str] = Counter()  # open now, by door
         self.refusals: Counter[tuple[str, str]] = Counter()  # (door, reason)
-        self.cache_hits = 0  # answers that were in memory
-        self.cache_joins = 0  # answers waited for while somebody else's call brought them
-        self.cache_misses = 0  # answers that the backend was asked for
+        self.cache_hits = 0  # answers found in memory
+        self.cache_joins = 0  # answers that came from a call already under way
+        self.cache_misses = 0  # answers that needed a call to the backend
         self.backend_calls: Counter[tuple[str, str]] = Counter()  # (operation, outcome)
         self.backend_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)  # by operation
         self.restarts: Counter[str] = Counter()  # by task
         self.loop_lateness = Histogram()
-        self.loop_latest = 0.0  # the greatest lateness since it was last taken
+        self.loop_latest = 0.0  # the maximum since the last `take_loop_latest`
         self.loop_stalls = 0
         self.events = Counter({"warning": 0, "error": 0})  # reported, by level
-        self.lines_lost = 0  # lines of the log that could not be written
-        self.conditions: dict[str, Condition] = {}  # by what is in it
+        self.lines_lost = 0  # log lines dropped because the log could not be written
+        self.conditions: dict[str, Condition] = {}  # by the name of what is degraded
 
     @property
     def ready(self) -> bool:
-        """Whether questions are answered, as far as is known."""
+        """Whether queries are answered, as far as is known."""
         return not any(condition.essential for condition in self.conditions.values())
 
     def connected(self, door: str, change: int) -> None:
-        """One connection more (1) or less (-1) is open."""
+        """A connection was opened (1) or closed (-1)."""
         self.connections[door] += change
 
     def refused(self, door: str, reason: str) -> None:
-        """A limit acted."""
+        """A limit refused or ended something."""
         self.refusals[door, reason] += 1
 
     def backend_call(self, operation: str, outcome: str, seconds: float) -> None:
-        """The service asked the backend: "ok", "error", "deadline" or "cancelled", in `seconds`."""
+        """A backend call ended as "ok", "error", "deadline" or "cancelled" after `seconds`."""
         self.backend_calls[operation, outcome] += 1
         self.backend_seconds[operation].observe(seconds)
 
     def loop_late(self, seconds: float) -> None:
-        """The event loop came so much later than it should have."""
+        """The event loop woke `seconds` late."""
         self.loop_lateness.observe(seconds)
         self.loop_latest = max(self.loop_latest, seconds)
         self.loop_stalls += seconds > STALL
 
     def take_loop_latest(self) -> float:
-        """The greatest lateness since this was called last."""
+        """Return the greatest lateness since the previous call."""
         latest, self.loop_latest = self.loop_latest, 0.0
         return latest

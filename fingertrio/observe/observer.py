@@ -1,9 +1,9 @@
-"""What the program says of itself: events, one line per query, and the numbers behind them.
+"""The observer: events, one log line per query, and the counters behind both.
 
-One `Observer` is made at start and handed to whoever reports; nobody reaches for a global. Events are rare and go
-through structlog (`logs`). Queries are frequent and take a path of their own: a line is formatted by hand and waits in
-memory until the end of the accept burst, which keeps the express lane's cost of logging near one microsecond. Both end
-up on the same stream, one record a line, every foreign byte escaped. The numbers are in `metrics`.
+The composition root makes one `Observer` and passes it to every part that reports; there is no global. Events are rare
+and go through structlog (`logs`). Queries are frequent and take a faster path: `query_lines` formats each, and the
+lines wait in memory until the end of the accept burst. Both go to the same stream, one record per line, with everything
+that clients sent escaped. The numbers are in `metrics`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable
 from math import inf
 from typing import TextIO
 
-from fingertrio.observe.logs import Adopted, Sink, goes_to_journal, make_logger, peer_writer, quote
+from fingertrio.observe.logs import Sink, StdlibHandler, goes_to_journal, make_logger, peer_formatter
 from fingertrio.observe.metrics import Condition, Metrics
-from fingertrio.wire.text import escape
+from fingertrio.observe.query_lines import QueryFormatter, format_json, format_text, json_stamp, text_stamp
 
-# Seconds between two lines about the same condition: what comes and goes all the time must not fill the log.
-_TELL_AGAIN = 1.0
+# Seconds between two log lines about the same condition, so that a condition that flaps does not flood the log.
+_LOG_AGAIN = 1.0
 
 
-class Observer(Metrics):
-    """Logs and counts. Every method is synchronous, cheap and never raises for what a stranger sent.
+class Observer:
+    """Logs and counts. Every method is synchronous and cheap, and never raises because of what a client sent.
 
     Args:
         stream: where lines go; None counts without logging.
@@ -32,6 +32,10 @@ class Observer(Metrics):
         level: least severe event that is logged: "debug", "info", "warning", "error". Queries are logged at "info".
         anonymize: cut the addresses of peers in every line: IPv4 to /24, IPv6 to /48.
         clock: seconds that never go back.
+
+    Attributes:
+        metrics: the numbers and conditions.
+        human: whether lines are for people.
     """
 
     def __init__(
@@ -43,18 +47,20 @@ class Observer(Metrics):
         anonymize: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
+        self.metrics = Metrics()
         terminal = stream is not None and stream.isatty()
         self.human = terminal if human is None else human
-        self._sink = None if stream is None else Sink(stream, self._lose)
+        self._sink = None if stream is None else Sink(stream, self._count_lost)
         self._lines: list[str] = []
         self._second = -1
         self._stamp = ""
-        self._show_peer = peer_writer(anonymize=anonymize)
+        self._show_peer = peer_formatter(anonymize=anonymize)
+        self._format: QueryFormatter = format_text if self.human else format_json
+        self._format_stamp = text_stamp if self.human else json_stamp
         self._colors = terminal
         self._prioritized = stream is not None and goes_to_journal(stream)
         self._clock = clock
-        self._told: dict[str, float] = {}  # by condition, when the log heard of it last
+        self._last_logged: dict[str, float] = {}  # by condition
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
@@ -81,64 +87,65 @@ class Observer(Metrics):
             self._log.info(event, **fields)
 
     def warning(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None:
-        """Something is not as it should be, and handled. `exc` is named with its cause, without a traceback."""
-        self.events["warning"] += 1
+        """Something went wrong and was handled. `exc` is logged with its causes, without a traceback."""
+        self.metrics.events["warning"] += 1
         if self._log is not None:
             self.flush()
             if exc is not None:
-                fields["cause"] = describe(exc)
+                fields["cause"] = error_text(exc)
             self._log.warning(event, **fields)
 
     def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None:
-        """Something failed that should not have; `exc` with its whole traceback."""
-        self.events["error"] += 1
+        """Something failed unexpectedly; `exc` is logged with its traceback."""
+        self.metrics.events["error"] += 1
         if self._log is not None:
             self.flush()
             self._log.error(event, exc_info=exc, **fields)
 
     def query(self, door: str, peer: str, asked: str, outcome: str, seconds: float, size: int) -> None:
-        """One question was answered. `peer` and `asked` are escaped by us; the line waits for `flush`.
+        """One query was answered. The observer escapes `peer` and `asked`; the line waits for `flush`.
 
         Args:
             door: "finger", "setter", "http", "xmlrpc", "irc".
             peer: the address as text.
-            asked: what was asked, as it came.
+            asked: the query as it was received.
             outcome: "ok", "list", "unknown", "denied", "bad", "error", "forwarded".
             seconds: from the first byte seen to the answer handed to the kernel.
             size: bytes of the answer.
         """
-        self.queries[door, outcome] += 1
-        self.bytes_sent[door] += size
-        self.query_seconds[door].observe(seconds)
+        metrics = self.metrics
+        metrics.queries[door, outcome] += 1
+        metrics.bytes_sent[door] += size
+        metrics.query_seconds[door].observe(seconds)
         if not self._log_queries:
             return
-        if not (asked.isascii() and asked.isprintable()) or "\\" in asked or '"' in asked:
-            asked = escape(asked)
-        peer = self._show_peer(peer)
         now = int(time.time())
-        if now != self._second:  # formatting a time costs more than all the rest of the line
+        if now != self._second:  # formatting the time costs more than the rest of the line
             self._second = now
-            self._stamp = (
-                time.strftime("%H:%M:%S", time.localtime(now))
-                if self.human
-                else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-            )
-        if self.human:
-            line = f'{self._stamp} {door:<7} {peer} "{asked}" {outcome} {seconds * 1000:.2f} ms {size} B\n'
-        else:
-            line = (
-                f'{{"event": "query", "door": "{door}", "peer": {quote(peer)}, "asked": {quote(asked)}, '
-                f'"outcome": "{outcome}", "ms": {seconds * 1000:.3f}, "bytes": {size}, "level": "info", '
-                f'"timestamp": "{self._stamp}"}}\n'
-            )
-        self._lines.append(line)
+            self._stamp = self._format_stamp(now)
+        self._lines.append(self._format(self._stamp, door, self._show_peer(peer), asked, outcome, seconds, size))
 
     def flush(self) -> None:
-        """Write the queries that wait. A log that cannot be written stops nobody."""
+        """Write the waiting query lines. Never fails."""
         if self._lines and self._sink is not None:
-            lines = "".join(self._lines)
-            self._lines.clear()
-            self._sink.write(lines)
+            lines, self._lines = self._lines, []  # one step: a backend's thread may log at the same time
+            self._sink.write("".join(lines))
+
+    def connected(self, door: str, change: int) -> None:
+        """A connection was opened (1) or closed (-1)."""
+        self.metrics.connected(door, change)
+
+    def refused(self, door: str, reason: str) -> None:
+        """A limit refused or ended something."""
+        self.metrics.refused(door, reason)
+
+    def backend_call(self, operation: str, outcome: str, seconds: float) -> None:
+        """A backend call ended as "ok", "error", "deadline" or "cancelled" after `seconds`."""
+        self.metrics.backend_call(operation, outcome, seconds)
+
+    def loop_late(self, seconds: float) -> None:
+        """The event loop woke `seconds` late."""
+        self.metrics.loop_late(seconds)
 
     def degraded(
         self,
@@ -150,59 +157,61 @@ class Observer(Metrics):
         unforeseen: bool = False,
         quiet: bool = False,
     ) -> None:
-        """Something is not as it should be, until `recovered` says otherwise; `/readyz` names it meanwhile.
+        """A condition began or continues; it lasts until `recovered`, and `/readyz` lists it meanwhile.
 
-        May be said as often as it is noticed. The log hears of it when it begins and when the reason is another.
+        Call it whenever the condition is noticed. A log line is written when it begins and when its reason changes.
 
         Args:
-            what: "backend", "change feed", ...; few, and words of ours.
-            reason: in words, for the operator.
-            exc: what it was noticed by.
-            essential: whether questions go unanswered because of it.
-            unforeseen: `exc` is a bug, and is logged with its whole traceback.
-            quiet: whoever reports it has told the log, and will tell it of the end.
+            what: "backend", "change feed", ...: a small set of our own words.
+            reason: text for the operator.
+            exc: the exception by which it was noticed.
+            essential: whether queries fail because of it.
+            unforeseen: `exc` is a bug, and is logged with its traceback.
+            quiet: write no lines; the caller logs the beginning and the end itself.
         """
         condition = self._condition(what, reason, essential=essential)
         now = self._clock()
-        if (condition.told and condition.reason == reason) or now - self._told.get(what, -inf) < _TELL_AGAIN:
+        is_known = condition.logged and condition.reason == reason
+        if is_known or now - self._last_logged.get(what, -inf) < _LOG_AGAIN:
             return
         condition.reason = reason
         if quiet:
             return
-        condition.told = True
-        self._told[what] = now
-        tell = self.error if unforeseen else self.warning
-        tell("degraded", what=what, reason=reason, exc=exc)
+        condition.logged = True
+        self._last_logged[what] = now
+        log = self.error if unforeseen else self.warning
+        log("degraded", what=what, reason=reason, exc=exc)
 
     def recovered(self, what: str) -> None:
-        """What `degraded` said of `what` is over. To be said whenever it may be."""
-        condition = self.conditions.pop(what, None)
-        if condition is not None and condition.told:
+        """The condition `what`, if there was one, is over."""
+        condition = self.metrics.conditions.pop(what, None)
+        if condition is not None and condition.logged:
             seconds = round(self._clock() - condition.since, 2)
             self.info("recovered", what=what, seconds=seconds, times=condition.times)
 
     def restarted(self, task: str) -> None:
-        """A supervised task failed and is started again after a pause. Whoever starts it has told the log."""
-        self.restarts[task] += 1
-        self._condition(task, "it failed and is being restarted", essential=True).told = True
+        """A supervised task failed and starts again after a pause. The supervisor has logged it."""
+        self.metrics.restarts[task] += 1
+        self._condition(task, "failed; restarting", essential=True).logged = True
 
     def _condition(self, what: str, reason: str, *, essential: bool) -> Condition:
-        if (condition := self.conditions.get(what)) is None:
-            condition = self.conditions[what] = Condition(reason, essential, self._clock())
+        conditions = self.metrics.conditions
+        if (condition := conditions.get(what)) is None:
+            condition = conditions[what] = Condition(reason, essential, self._clock())
         condition.times += 1
         return condition
 
-    def _lose(self, lines: int) -> None:
-        self.lines_lost += lines
+    def _count_lost(self, lines: int) -> None:
+        self.metrics.lines_lost += lines
 
     def adopt_stdlib_logging(self) -> None:
-        """Take what libraries and backends say through `logging` (from warnings on; ours from info on)."""
+        """Log what libraries and backends report through `logging`: warnings and above; our own from info on."""
         root = logging.getLogger()
-        root.handlers[:] = [Adopted(self._adopt)]
+        root.handlers[:] = [StdlibHandler(self._log_record)]
         root.setLevel(logging.WARNING)
         logging.getLogger("fingertrio").setLevel(self._level)
 
-    def _adopt(self, level: int, message: str, logger: str, exc: BaseException | None) -> None:
+    def _log_record(self, level: int, message: str, logger: str, exc: BaseException | None) -> None:
         if level >= logging.ERROR:
             self.error(message, exc=exc, logger=logger)
         elif level >= logging.WARNING:
@@ -218,10 +227,10 @@ def stderr_observer(*, human: bool | None = None, level: str = "info", anonymize
     return observer
 
 
-def describe(exc: BaseException) -> str:
-    """An exception and the chain of its causes in one line: `BackendError: gone, caused by TimeoutError: ...`.
+def error_text(exc: BaseException) -> str:
+    """An exception and its causes in one line: `BackendError: gone, caused by TimeoutError: ...`.
 
-    What only wraps another (a group, trio's "all attempts failed") is left out.
+    Exceptions that only wrap another (a group, Trio's "all attempts failed") are omitted.
     """
     parts: list[str] = []
     link: BaseException | None = exc

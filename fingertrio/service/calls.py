@@ -14,7 +14,7 @@ from typing import TypeVar
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.observe.observer import Observer, describe
+from fingertrio.observe.observer import Observer, error_text
 
 # Operations that write are told apart: where statuses cannot be set, questions may still be answered.
 _WRITES = frozenset({"set_user"})
@@ -51,14 +51,14 @@ class BackendCalls:
             outcome = "cancelled"
             raise
         except BackendError as error:
-            self._has_failed(operation, call, describe(error))
+            self._has_failed(operation, call, error_text(error))
             raise
         except trio.TooSlowError as error:
             outcome = "deadline"
             self._has_failed(operation, call, f"no answer within {self.deadline:g} seconds")
             raise BackendError from error
         except Exception as error:
-            self._has_failed(operation, call, describe(error), bug=error)
+            self._has_failed(operation, call, error_text(error), bug=error)
             raise BackendError from error
         finally:
             self._observer.backend_call(label or operation, outcome, trio.current_time() - started)

@@ -32,7 +32,7 @@ from fingertrio.backend import (
 )
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import check_user_name, is_user_name
-from fingertrio.observe.observer import Observer, describe
+from fingertrio.observe.observer import Observer, error_text
 from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
 from fingertrio.service.staleness import Staleness
@@ -131,7 +131,7 @@ class FingerService:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
         answer = self._users.find(user, trio.current_time())
         if answer is not None:
-            self._observer.cache_hits += 1
+            self._observer.metrics.cache_hits += 1
             return answer
         return None if is_user_name(user) else _NOBODY
 
@@ -139,12 +139,12 @@ class FingerService:
         """The list of users if it is in memory and holds, without waiting."""
         answer = self._list.find(_LIST, trio.current_time())
         if answer is not None:
-            self._observer.cache_hits += 1
+            self._observer.metrics.cache_hits += 1
         return answer
 
     def reused(self) -> None:
         """A front end showed again what it had rendered of an answer that holds. That is a cache hit too."""
-        self._observer.cache_hits += 1
+        self._observer.metrics.cache_hits += 1
 
     async def get_user(self, user: str) -> UserInfo | None:
         """What is known of `user`; None: no such user, and so for whatever could not be a name.
@@ -222,13 +222,13 @@ class FingerService:
         while True:
             answer = cache.find(key, trio.current_time())
             if answer is not None:
-                self._observer.cache_hits += 1
+                self._observer.metrics.cache_hits += 1
                 return answer
             flight = cache.flights.get(key)
             if flight is None:
-                self._observer.cache_misses += 1
+                self._observer.metrics.cache_misses += 1
                 return await self._lead(cache, key, call)
-            self._observer.cache_joins += 1
+            self._observer.metrics.cache_joins += 1
             if flight.landed is None:
                 flight.landed = trio.Event()
             await flight.landed.wait()
@@ -310,7 +310,7 @@ class FingerService:
                         self._changed(change)
                 self._observer.degraded("change_feed", "the backend has ended it", essential=False)
             except Exception as error:  # noqa: BLE001 -- whatever a backend's feed dies of, the doors stay open
-                self._observer.degraded("change_feed", describe(error), essential=False)
+                self._observer.degraded("change_feed", error_text(error), essential=False)
             finally:
                 self._live = False
                 self._changed(Change(None))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import trio
 
 from fingertrio.backend import Backend, TellsStaleness
-from fingertrio.observe.observer import Observer, describe
+from fingertrio.observe.observer import Observer, error_text
 from fingertrio.wire.times import in_utc
 
 _LOOKED_AT = 1.0  # seconds between two looks, and so the time for which an answer that is kept may say otherwise
@@ -65,7 +65,7 @@ class Staleness:
         return None if since is None else min(in_utc(since), datetime.now(UTC))
 
     def _cannot_tell(self, error: Exception) -> None:
-        self._observer.degraded("stale_answers", describe(error), exc=error, essential=False, unforeseen=True)
+        self._observer.degraded("stale_answers", error_text(error), exc=error, essential=False, unforeseen=True)
 
     def _take(self, since: datetime | None) -> None:
         if since is None:

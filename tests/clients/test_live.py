@@ -110,7 +110,7 @@ async def test_the_context_leaves_nothing_and_the_server_sees_a_proper_close():
         with trio.fail_after(3):
             while open_descriptors() > before:  # sockets that linger; only the kernel knows until when
                 await trio.testing.wait_all_tasks_blocked(0.01)
-        assert not site.observer.events["warning"]
+        assert not site.observer.metrics.events["warning"]
 
 
 async def test_the_server_says_why_it_closes():

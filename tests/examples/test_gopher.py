@@ -130,7 +130,7 @@ async def talk(data: bytes, backend: FakeBackend) -> tuple[bytes, Observer]:
 async def test_a_line_that_is_too_long_is_told() -> None:
     answer, observer = await talk(b"x" * 300, FakeBackend({}))
     assert answer == b"3line too long\t\terror.host\t1\r\n.\r\n"
-    assert observer.queries == {("gopher", "error"): 1}
+    assert observer.metrics.queries == {("gopher", "error"): 1}
 
 
 async def test_a_failing_backend_is_told_in_its_words() -> None:

@@ -140,7 +140,7 @@ async def test_a_client_that_does_not_read_is_given_up(autojump_clock: MockClock
     async with serving(BIG) as site:
         async with await deaf(site) as client:
             await site.empty(60)
-            assert site.observer.refusals["http", "slow_reader"] == 1
+            assert site.observer.metrics.refusals["http", "slow_reader"] == 1
             del client
         assert not site.returned.is_set()
 

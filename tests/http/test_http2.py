@@ -168,7 +168,7 @@ async def assert_sent_away(browser: Http2Client, site: Site, reason: str) -> Non
     frame = await browser.wait_for(GoAwayFrame, 0)
     assert frame.error_code == ErrorCodes.ENHANCE_YOUR_CALM
     assert await browser.client.rest() == b""
-    assert site.observer.refusals == {("http", reason): 1}
+    assert site.observer.metrics.refusals == {("http", reason): 1}
     await assert_unharmed(site)
 
 
@@ -179,7 +179,7 @@ async def test_what_is_taken_back_at_once_is_not_even_begun() -> None:
         await client.send(b"".join(taken_back(browser, stream) for stream in range(1, 1001, 2)))
         await browser.client.rest()
         # The end of a portion that the server was given may separate a few from what takes them back.
-        assert site.observer.queries.total() < 20
+        assert site.observer.metrics.queries.total() < 20
 
 
 async def test_who_takes_back_all_its_requests_is_sent_away() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.observe.logs import Adopted, Sink, cut_address, goes_to_journal, make_logger, peer_writer
+from fingertrio.observe.logs import Sink, StdlibHandler, cut_address, goes_to_journal, make_logger, peer_formatter
 from tests.helpers import raised
 
 NASTY = 'a\x1b[31m\r\n{"event": "forged"}\x9b\u202e\u2028"\\'
@@ -28,7 +28,7 @@ def logger(stream, *, human=False, anonymize=False, lost=lambda _lines: None):
         human=human,
         colors=False,
         level=logging.DEBUG,
-        show_peer=peer_writer(anonymize=anonymize),
+        show_peer=peer_formatter(anonymize=anonymize),
     )
 
 
@@ -124,14 +124,14 @@ def test_peers_are_cut_in_every_event_if_wished_and_else_shown_whole():
 @given(st.text())
 def test_a_peer_is_shown_in_printable_ascii_whatever_it_is(text):
     for anonymize in (False, True):
-        shown = peer_writer(anonymize=anonymize)(text)
+        shown = peer_formatter(anonymize=anonymize)(text)
         assert shown.isascii()
         assert shown == "" or shown.isprintable()
 
 
 def test_what_comes_through_logging_is_handed_on_with_its_exception():
     told = []
-    handler = Adopted(lambda *record: told.append(record))
+    handler = StdlibHandler(lambda *record: told.append(record))
     error = raised(ValueError("x"))
     record = logging.LogRecord("some.library", logging.ERROR, "", 1, "%s failed", ("it",), (type(error), error, None))
     handler.handle(record)
@@ -140,7 +140,7 @@ def test_what_comes_through_logging_is_handed_on_with_its_exception():
 
 def test_a_message_whose_placeholders_do_not_fit_is_handed_on_as_it_stands():
     told = []
-    handler = Adopted(lambda *record: told.append(record))
+    handler = StdlibHandler(lambda *record: told.append(record))
     handler.handle(logging.LogRecord("x", logging.WARNING, "", 1, "%d users", ("no number",), None))
     assert told == [(logging.WARNING, "%d users", "x", None)]
 
@@ -152,7 +152,7 @@ def test_to_the_journal_what_is_worse_than_usual_says_how_bad_it_is():
         human=False,
         colors=False,
         level=logging.INFO,
-        show_peer=peer_writer(anonymize=False),
+        show_peer=peer_formatter(anonymize=False),
         prioritized=True,
     )
     log.info("ready")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.observe.observer import Observer, describe
+from fingertrio.observe.observer import Observer, error_text
 from tests.helpers import raised
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included, which is how bytes that are not UTF-8 arrive
@@ -46,9 +46,9 @@ class TestQueries:
     def test_a_query_is_counted_timed_and_its_bytes_added(self, observer):
         observer.query("finger", "192.0.2.1", "moshez", "ok", 0.25, 16)
         observer.query("finger", "192.0.2.1", "nobody", "unknown", 0.5, 14)
-        assert observer.queries == {("finger", "ok"): 1, ("finger", "unknown"): 1}
-        assert observer.bytes_sent == {"finger": 30}
-        assert observer.query_seconds["finger"].sum == 0.75
+        assert observer.metrics.queries == {("finger", "ok"): 1, ("finger", "unknown"): 1}
+        assert observer.metrics.bytes_sent == {"finger": 30}
+        assert observer.metrics.query_seconds["finger"].sum == 0.75
 
     def test_its_line_waits_until_it_is_flushed(self, watched, observer):
         observer.query("finger", "192.0.2.1", "moshez", "ok", 0.00125, 16)
@@ -125,7 +125,7 @@ class TestQueries:
         observer = Watched(**options).observer if options else Observer()
         observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
         observer.flush()
-        assert observer.queries["finger", "ok"] == 1
+        assert observer.metrics.queries["finger", "ok"] == 1
 
     def test_below_info_they_have_no_lines(self):
         watched = Watched(level="warning")
@@ -144,7 +144,7 @@ class TestQueries:
             observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
         observer.flush()
         observer.error("failed", exc=ValueError())
-        assert observer.lines_lost == 4
+        assert observer.metrics.lines_lost == 4
 
     @pytest.mark.parametrize("human", [False, True])
     def test_nor_does_a_pipe_whose_reader_has_gone(self, human):
@@ -157,7 +157,7 @@ class TestQueries:
                 observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
                 observer.flush()
                 observer.warning("odd", number=number)
-        assert observer.lines_lost == 6
+        assert observer.metrics.lines_lost == 6
 
     @pytest.mark.parametrize("human", [False, True])
     def test_nor_does_a_stream_that_was_closed(self, human):
@@ -166,7 +166,7 @@ class TestQueries:
         stream.close()
         observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
         observer.error("failed", exc=ValueError())
-        assert observer.lines_lost >= 2
+        assert observer.metrics.lines_lost >= 2
 
 
 class TestEvents:
@@ -176,7 +176,7 @@ class TestEvents:
             observer.warning("cannot_accept")
             observer.error("failed")
             observer.error("failed")
-            assert observer.events == {"warning": 1, "error": 2}
+            assert observer.metrics.events == {"warning": 1, "error": 2}
 
     def test_a_warning_names_the_cause_and_an_error_shows_where_it_came_from(self, watched, observer):
         failure = raised(ValueError("wrong\n"), cause=OSError("gone"))
@@ -209,11 +209,11 @@ class TestEvents:
 class TestConditions:
     def test_one_begins_and_ends(self, watched, observer):
         observer.degraded("backend", "down")
-        assert not observer.ready
+        assert not observer.metrics.ready
         watched.now += 5
         observer.degraded("backend", "down")
         observer.recovered("backend")
-        assert observer.ready
+        assert observer.metrics.ready
         begun, ended = watched.lines()
         assert (begun["event"], begun["what"], begun["reason"]) == ("degraded", "backend", "down")
         assert (ended["event"], ended["what"], ended["seconds"], ended["times"]) == ("recovered", "backend", 5.0, 2)
@@ -224,10 +224,10 @@ class TestConditions:
 
     def test_each_is_a_condition_of_its_own(self, watched, observer):
         observer.degraded("change_feed", "broken", essential=False)
-        assert observer.ready
+        assert observer.metrics.ready
         observer.degraded("backend", "down")
         observer.recovered("change_feed")
-        assert not observer.ready
+        assert not observer.metrics.ready
         assert watched.events() == ["degraded", "degraded", "recovered"]
 
     def test_a_bug_is_told_with_its_traceback(self, watched, observer):
@@ -239,18 +239,18 @@ class TestConditions:
     def test_a_reporter_that_tells_the_log_itself_can_have_it_kept_quiet(self, watched, observer):
         observer.degraded("irc_connection", "refused", essential=False, quiet=True)
         observer.degraded("irc_connection", "timed out", essential=False, quiet=True)
-        assert observer.conditions["irc_connection"].reason == "timed out"
+        assert observer.metrics.conditions["irc_connection"].reason == "timed out"
         observer.recovered("irc_connection")
-        assert (observer.conditions, watched.lines()) == ({}, [])
+        assert (observer.metrics.conditions, watched.lines()) == ({}, [])
 
     def test_a_front_end_that_restarts_is_degraded_until_it_can_serve_again(self, watched, observer):
         observer.restarted("http")
         watched.now += 2
         observer.restarted("http")
-        assert observer.restarts == {"http": 2}
-        assert not observer.ready
+        assert observer.metrics.restarts == {"http": 2}
+        assert not observer.metrics.ready
         observer.recovered("http")
-        assert observer.ready
+        assert observer.metrics.ready
         [line] = watched.lines()
         assert (line["event"], line["what"], line["seconds"], line["times"]) == ("recovered", "http", 2.0, 2)
 
@@ -258,14 +258,14 @@ class TestConditions:
 def test_an_exception_is_described_with_its_causes_in_one_line():
     error = ValueError("outer")
     error.__cause__ = ExceptionGroup("both", [OSError("inner"), KeyError()])
-    assert describe(error) == "ValueError: outer, caused by OSError: inner"
-    assert describe(TimeoutError()) == "TimeoutError"
+    assert error_text(error) == "ValueError: outer, caused by OSError: inner"
+    assert error_text(TimeoutError()) == "TimeoutError"
 
 
 def test_a_chain_of_causes_that_bites_its_tail_ends():
     first, second = ValueError("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first
-    assert describe(first).count("ValueError") == 5
+    assert error_text(first).count("ValueError") == 5
 
 
 def test_what_only_wraps_a_cause_is_left_out():
@@ -273,4 +273,4 @@ def test_what_only_wraps_a_cause_is_left_out():
     attempts.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(111, "refused")])
     gone = RuntimeError("gone")
     gone.__cause__ = attempts
-    assert describe(gone) == "RuntimeError: gone, caused by ConnectionRefusedError: [Errno 111] refused"
+    assert error_text(gone) == "RuntimeError: gone, caused by ConnectionRefusedError: [Errno 111] refused"

@@ -51,7 +51,7 @@ class Calls:
 
     @property
     def degraded(self):
-        return {what: condition.essential for what, condition in self.observer.conditions.items()}
+        return {what: condition.essential for what, condition in self.observer.metrics.conditions.items()}
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def calls():
 
 async def test_a_value_comes_through_and_its_call_is_counted_and_timed(calls):
     assert await calls.make() == "fine"
-    assert calls.observer.backend_calls == {("get_user", "ok"): 1}
-    assert sum(calls.observer.backend_seconds["get_user"].counts) == 1
+    assert calls.observer.metrics.backend_calls == {("get_user", "ok"): 1}
+    assert sum(calls.observer.metrics.backend_seconds["get_user"].counts) == 1
     assert (calls.degraded, calls.told()) == ({}, [])
 
 
@@ -73,7 +73,7 @@ async def test_a_backends_own_words_come_through_and_its_cause_is_told(calls):
     [event] = calls.told()
     assert (event["event"], event["level"], event["what"]) == ("degraded", "warning", "backend")
     assert event["reason"] == "get_user: BackendError: Try again, caused by OSError: gone"
-    assert calls.observer.backend_calls == {("get_user", "error"): 1}
+    assert calls.observer.metrics.backend_calls == {("get_user", "error"): 1}
 
 
 async def test_a_call_that_takes_too_long_ends_at_the_deadline(calls, autojump_clock):
@@ -81,8 +81,8 @@ async def test_a_call_that_takes_too_long_ends_at_the_deadline(calls, autojump_c
     error = await calls.fail(answer=None)
     assert trio.current_time() - started == pytest.approx(5.0)
     assert isinstance(error.__cause__, trio.TooSlowError)
-    assert calls.observer.backend_calls == {("get_user", "deadline"): 1}
-    assert calls.observer.backend_seconds["get_user"].sum == pytest.approx(5.0)
+    assert calls.observer.metrics.backend_calls == {("get_user", "deadline"): 1}
+    assert calls.observer.metrics.backend_seconds["get_user"].sum == pytest.approx(5.0)
     assert calls.told()[0]["reason"] == "get_user: no answer within 5 seconds"
 
 
@@ -99,7 +99,7 @@ async def test_a_cancelled_call_is_neither_failure_nor_success(calls):
     with trio.CancelScope() as scope:
         scope.cancel()
         await calls.make(answer=None)
-    assert calls.observer.backend_calls["get_user", "cancelled"] == 1
+    assert calls.observer.metrics.backend_calls["get_user", "cancelled"] == 1
     assert calls.degraded == {"backend": True}
 
 
@@ -170,7 +170,7 @@ async def test_a_probe_repeats_what_failed_until_it_works(calls):
     await calls.calls.probe()
     assert calls.degraded == {}
     await calls.calls.probe()
-    assert calls.observer.backend_calls == {("get_user", "error"): 1, ("probe", "error"): 1, ("probe", "ok"): 1}
+    assert calls.observer.metrics.backend_calls == {("get_user", "error"): 1, ("probe", "error"): 1, ("probe", "ok"): 1}
 
 
 async def test_a_probe_may_ask_something_else(calls):

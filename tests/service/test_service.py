@@ -654,7 +654,7 @@ class TestBrokenFeed:
             backend.users["moshez"] = MOSHEZ
             await trio.sleep(1.1)
             assert await service.get_user("moshez") == MOSHEZ
-            assert observer.conditions["change_feed"].essential is False
+            assert observer.metrics.conditions["change_feed"].essential is False
 
     async def test_it_is_entered_again_after_pauses_that_grow_to_a_limit(self, autojump_clock: MockClock):
         backend = LiveStore(MOSHEZ)
@@ -679,7 +679,7 @@ class TestBrokenFeed:
             await service.get_user("moshez")
             await trio.sleep(100)
             assert service.peek("moshez") is not None
-            assert not observer.conditions
+            assert not observer.metrics.conditions
 
     @pytest.mark.parametrize("ends", [False, True], ids=["breaks", "ends"])
     async def test_one_that_is_entered_and_falls_down_again_is_not_entered_all_the_time(
@@ -720,13 +720,13 @@ class TestBrokenFeed:
         observer = Observer()
         async with FingerService.open(backend, ServicePolicy(deadline=3), observer) as service:
             assert trio.current_time() == pytest.approx(3)
-            assert list(observer.conditions) == ["change_feed"]
+            assert list(observer.metrics.conditions) == ["change_feed"]
             answer = await service.ask_user("moshez")
             assert answer.expires == pytest.approx(4), "nobody listens for its change"
             backend.reachable.set()
             await wait_all_tasks_blocked()
             assert (await service.ask_user("moshez")).expires == inf
-            assert not observer.conditions
+            assert not observer.metrics.conditions
 
     async def test_a_failure_inside_comes_out_and_ends_the_following(self, autojump_clock: MockClock):
         backend = LiveStore(MOSHEZ)
@@ -896,4 +896,4 @@ class TestCounting:
                 backend.release()
             await service.get_user("moshez")
             service.peek("moshez")
-        assert (observer.cache_misses, observer.cache_joins, observer.cache_hits) == (1, 2, 2)
+        assert (observer.metrics.cache_misses, observer.metrics.cache_joins, observer.metrics.cache_hits) == (1, 2, 2)

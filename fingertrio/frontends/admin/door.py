@@ -11,5 +11,5 @@ from fingertrio.http.server import HttpFrontend
 
 def open_admin(_options: AdminSection, door: Door) -> Frontend:
     """/metrics, /healthz and /readyz, for who runs the server."""
-    app = AdminApp(door.observer, probe=door.service.probe, version=version)
+    app = AdminApp(door.observer.metrics, probe=door.service.probe, version=version)
     return HttpFrontend(lambda: app, door=door.name, observer=door.observer, listeners=door.listeners, caps=door.caps)

@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from fingertrio.frontends.irc.session import IRCSession, IRCTimes
-from fingertrio.observe.observer import Observer, describe
+from fingertrio.observe.observer import Observer, error_text
 from fingertrio.service import FingerService
 from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.irc_client import IRCClient
@@ -127,7 +127,7 @@ class IRCFrontend:
         except trio.TooSlowError:
             return None, "connect timed out"
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA cannot encode
-            return None, describe(error)
+            return None, error_text(error)
         session = self._session = IRCSession(
             stream,
             self._make_client(),

@@ -372,8 +372,8 @@ async def test_a_query_over_its_limit_is_counted_in_both_lanes_as_refused():
         assert await ask(place, b"x" * 513 + b"\r\n") == b"Query too long\r\n"
         assert await ask(place, b"x" * 256, b"x" * 257 + b"\r\n") == b"Query too long\r\n"
         assert await ask(place, b"moshez@\r\n") != b""
-    assert observer.refusals == {("finger", "line"): 2}
-    assert observer.queries["finger", "bad"] >= 2
+    assert observer.metrics.refusals == {("finger", "line"): 2}
+    assert observer.metrics.queries["finger", "bad"] >= 2
 
 
 @pytest.mark.parametrize("user", [b"moshez", b"big", b"nobody"])
@@ -509,9 +509,9 @@ async def test_concurrent_queries_for_the_list_collect_it_once():
             backend.release()
         assert len(set(payloads)) == 1
         assert backend.calls == {"get_users": 1, "get_user": 50}
-        asked = service._observer.cache_hits
+        asked = service._observer.metrics.cache_hits
         await answers.fetch(b"\r\n")
-        assert service._observer.cache_hits - asked < 60
+        assert service._observer.metrics.cache_hits - asked < 60
         await backend.set_user("user7", "changed")
         await trio.testing.wait_all_tasks_blocked()
         assert b"changed" in (await answers.fetch(b"\r\n")).payload

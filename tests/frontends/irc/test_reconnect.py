@@ -145,21 +145,21 @@ async def test_a_half_open_connection_times_out(
     await network.accept()
     assert network.attempts == [0, 60 + 30 + 2]
     assert log.records("irc_lost")[0]["reason"] == "ping timed out"
-    assert observer.connections["irc"] == 1
+    assert observer.metrics.connections["irc"] == 1
 
 
 async def test_without_the_server_the_program_is_degraded_but_ready(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, observer: Observer
 ) -> None:
     server = await registered(network)
-    assert not observer.conditions
+    assert not observer.metrics.conditions
     await server.stream.aclose()
     server = await network.accept()
-    assert observer.conditions["irc_connection"].reason == "closed by the server"
-    assert observer.ready
+    assert observer.metrics.conditions["irc_connection"].reason == "closed by the server"
+    assert observer.metrics.ready
     await server.welcome()
     await server.settled()
-    assert not observer.conditions
+    assert not observer.metrics.conditions
 
 
 async def test_stopping_sends_open_replies_and_quits(
@@ -328,4 +328,4 @@ async def test_ends_at_every_stage(
     for stream in network.streams:
         with pytest.raises(trio.ClosedResourceError):
             await stream.receive_some()
-    assert observer.connections["irc"] == 0
+    assert observer.metrics.connections["irc"] == 0

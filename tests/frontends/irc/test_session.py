@@ -154,7 +154,7 @@ async def test_ctcp_is_answered_by_notice_and_not_often(
     await trio.sleep(10)
     await server.ask("\x01VERSION\x01")
     assert await server.line() == "NOTICE alice :\x01VERSION fingertrio\x01"
-    assert observer.refusals["irc", "ctcp"] == 3
+    assert observer.metrics.refusals["irc", "ctcp"] == 3
 
 
 async def test_five_answers_at_once_then_one_every_two_seconds(autojump_clock: MockClock, server: FakeServer) -> None:
@@ -211,7 +211,7 @@ async def test_a_flooding_asker_is_limited_and_others_are_answered(
         await server.ask("plan")
     await server.ask("moshez", nick="bob")
     await server.settled()
-    assert observer.refusals["irc", "flood"] == 47
+    assert observer.metrics.refusals["irc", "flood"] == 47
     backend.release()
     lines = await server.lines(10)  # three answers of three lines to alice, one to bob, whose turn is second
     assert "PRIVMSG bob :Status of moshez: Happy and well" in lines[:3]
@@ -224,7 +224,7 @@ async def test_a_nick_change_does_not_reset_the_limits(
     for number in range(5):
         await server.say(f":nick{number}!~al@host.example PRIVMSG fingerbot moshez")
     await server.settled()
-    assert observer.refusals["irc", "flood"] == 2
+    assert observer.metrics.refusals["irc", "flood"] == 2
     backend.release()
 
 
@@ -236,7 +236,7 @@ async def test_sixteen_questions_are_under_way_at_most(
         await server.ask(f"user{number}", nick=f"nick{number}")
     await server.settled()
     assert backend.calls["get_user"] == 16
-    assert observer.refusals["irc", "busy"] == 4
+    assert observer.metrics.refusals["irc", "busy"] == 4
     backend.release()
     await server.lines(16)
     await server.ask("moshez")

@@ -212,7 +212,7 @@ async def test_everything_else_is_one_error_line_and_sets_nothing(request_: byte
         assert answer.endswith(b"\r\n")
         assert answer.count(b"\r") == answer.count(b"\n") == 1
         assert door.sets == 0
-        assert door.observer.refusals == ({("setter", "line"): 1} if reason == b"line too long" else {})
+        assert door.observer.metrics.refusals == ({("setter", "line"): 1} if reason == b"line too long" else {})
         assert await door.status() == "Happy and well"
 
 

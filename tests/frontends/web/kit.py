@@ -40,7 +40,7 @@ class Watched(Observer):
 
     def connected(self, door: str, change: int) -> None:
         super().connected(door, change)
-        if not self.connections[door]:
+        if not self.metrics.connections[door]:
             self.empty.set()
         elif self.empty.is_set():
             self.empty = trio.Event()

@@ -156,4 +156,4 @@ async def test_over_http() -> None:
         missing = await browser.get("/api/users/nobody")
         assert missing.status_code == 404
         assert json.loads(missing.content)["status"] == 404
-    assert site.observer.queries == {("http", "ok"): 1, ("http", "unknown"): 1}
+    assert site.observer.metrics.queries == {("http", "ok"): 1, ("http", "unknown"): 1}

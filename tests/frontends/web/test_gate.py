@@ -65,7 +65,7 @@ async def test_every_answer_is_one_line_in_the_log(status: int, outcome: str) ->
     assert line["asked"] == "GET /moshez?x=\\x1b"
     assert line["outcome"] == outcome
     assert line["bytes"] == 5
-    assert server.observer.queries == {("http", outcome): 1}
+    assert server.observer.metrics.queries == {("http", outcome): 1}
 
 
 async def test_a_body_that_is_not_sent_is_not_counted() -> None:
@@ -99,8 +99,8 @@ async def test_a_question_of_another_protocol_has_that_line_and_no_other(status:
     server = Server(app, method="POST")
     line = await server.run()
     assert (line["door"], line["peer"], line["asked"], line["bytes"]) == ("xmlrpc", "192.0.2.1", "getUsers", 5)
-    assert server.observer.queries == {("xmlrpc", outcome): 1}
-    assert server.observer.bytes_sent == {"xmlrpc": 5}
+    assert server.observer.metrics.queries == {("xmlrpc", outcome): 1}
+    assert server.observer.metrics.bytes_sent == {"xmlrpc": 5}
 
 
 async def test_an_application_that_fails_is_an_error_and_its_exception_goes_on() -> None:
@@ -110,7 +110,7 @@ async def test_an_application_that_fails_is_an_error_and_its_exception_goes_on()
     server = Server(app)
     with pytest.raises(LookupError):
         await server.run()
-    assert server.observer.queries == {("http", "error"): 1}
+    assert server.observer.metrics.queries == {("http", "error"): 1}
 
 
 async def test_what_is_no_request_goes_through() -> None:

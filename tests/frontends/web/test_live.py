@@ -291,15 +291,15 @@ async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(autojump_cl
         assert await other.closed() == 1013
         await other.stream.aclose()
         await site.empty()
-        assert site.observer.refusals["watch", "slow_reader"] == 1
-        assert site.observer.connections == {"http": 0, "watch": 0}
+        assert site.observer.metrics.refusals["watch", "slow_reader"] == 1
+        assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
 async def test_who_never_reads_again_is_dropped_without(autojump_clock: MockClock):
     async with with_many_changes() as (site, _backend, _other):
         await site.empty(60)
         assert trio.current_time() < 40
-        assert site.observer.refusals["watch", "slow_reader"] == 1
+        assert site.observer.metrics.refusals["watch", "slow_reader"] == 1
 
 
 async def test_a_stop_is_told_at_once_and_waits_for_nobody():
@@ -312,7 +312,7 @@ async def test_a_stop_is_told_at_once_and_waits_for_nobody():
             await each.stream.aclose()
         with trio.fail_after(2):
             await site.returned.wait()
-        assert site.observer.connections == {"http": 0, "watch": 0}
+        assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
 async def test_who_does_not_read_does_not_hold_up_a_stop(autojump_clock: MockClock):
@@ -357,7 +357,7 @@ async def test_a_client_that_talks_is_shown_out(data: bytes, code: int):
         await other.stream.aclose()
         await site.empty()
         refused = {1008: {("watch", "flood"): 1}, 1009: {("watch", "body"): 1}, 1002: {}}
-        assert site.observer.refusals == refused[code]
+        assert site.observer.metrics.refusals == refused[code]
 
 
 async def test_the_last_word_reaches_even_who_goes_on_talking():
@@ -383,7 +383,7 @@ async def test_watchers_are_counted_per_address_and_together():
                 assert await third.closed() == 1013
         while policy.caps._open:
             await trio.testing.wait_all_tasks_blocked(0.001)
-        assert site.observer.refusals == {("watch", "connections_per_address"): 1}
+        assert site.observer.metrics.refusals == {("watch", "connections_per_address"): 1}
         async with watching(site) as again:
             assert (await again.message())["type"] == "hello"
 
@@ -520,8 +520,8 @@ async def test_watchers_that_come_and_go_leave_nothing():
                         assert isinstance(other.stream, trio.SocketStream)
                         other.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             await site.empty()
-        assert site.observer.connections == {"http": 0, "watch": 0}
-        assert not site.observer.events["error"]
+        assert site.observer.metrics.connections == {"http": 0, "watch": 0}
+        assert not site.observer.metrics.events["error"]
         with trio.fail_after(3):
             while open_descriptors() > before:  # sockets that linger; only the kernel knows until when
                 await trio.testing.wait_all_tasks_blocked(0.01)

@@ -202,7 +202,7 @@ async def test_what_nobody_foresaw_about_one_user_ends_nobodys_feed(autojump_clo
             await trio.sleep(1)
             await backend.set_user("grace", "Found a moth")
             assert await told(feed) == ["grace"]
-            assert observer.events["error"]
+            assert observer.metrics.events["error"]
 
 
 async def test_a_change_during_the_asking_is_told_with_what_it_led_to(autojump_clock: MockClock):

@@ -228,4 +228,4 @@ async def test_over_http() -> None:
         assert '<a href="moshez">moshez</a>' in (await browser.get("/")).text
         assert "<p>Happy and well</p>" in (await browser.get("/moshez")).text
         assert (await browser.get("/nobody")).status_code == 404
-    assert site.observer.queries == {("http", "list"): 1, ("http", "ok"): 1, ("http", "unknown"): 1}
+    assert site.observer.metrics.queries == {("http", "list"): 1, ("http", "ok"): 1, ("http", "unknown"): 1}

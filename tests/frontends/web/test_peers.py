@@ -116,5 +116,5 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(d
         assert caught.value.faultCode == -32500
         assert (await client.get("/moshez", headers=other)).status_code == 200
     await wait_all_tasks_blocked()  # a request is counted when its answer has gone
-    assert observer.refusals["http", "rate"] == 4
-    assert observer.queries == {("http", "ok"): 4, ("http", "bad"): 4}
+    assert observer.metrics.refusals["http", "rate"] == 4
+    assert observer.metrics.queries == {("http", "ok"): 4, ("http", "bad"): 4}

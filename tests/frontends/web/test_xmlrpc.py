@@ -64,13 +64,13 @@ async def test_get_user_answers_the_status_without_what_steers_a_terminal() -> N
 async def test_an_unknown_user_is_answered_as_in_the_tutorial(user: str) -> None:
     async with serving() as door:
         assert await door.call("getUser", user) == "No such user"
-        assert door.observer.queries == {("xmlrpc", "unknown"): 1}
+        assert door.observer.metrics.queries == {("xmlrpc", "unknown"): 1}
 
 
 async def test_get_users_lists_them() -> None:
     async with serving() as door:
         assert await door.call("getUsers") == ["moshez", "shawn"]
-        assert door.observer.queries == {("xmlrpc", "list"): 1}
+        assert door.observer.metrics.queries == {("xmlrpc", "list"): 1}
 
 
 async def test_a_backend_that_fails_is_an_application_error_with_its_public_message() -> None:
@@ -127,7 +127,7 @@ async def test_only_post_is_allowed_whatever_other_pages_there_are(method: str) 
         response = await door.app.test_client().open("/RPC2", method=method)
         assert response.status_code == 405
         assert response.headers["Allow"] == "POST"
-        assert door.observer.queries == {("http", "bad"): 1}
+        assert door.observer.metrics.queries == {("http", "bad"): 1}
 
 
 async def test_a_user_of_that_name_has_a_page_there_and_calls_go_on() -> None:
@@ -135,7 +135,7 @@ async def test_a_user_of_that_name_has_a_page_there_and_calls_go_on() -> None:
         page = await door.app.test_client().get("/RPC2")
         assert page.status_code == 200
         assert "Remote and procedural" in await page.get_data(as_text=True)
-        assert door.observer.queries == {("http", "ok"): 1}
+        assert door.observer.metrics.queries == {("http", "ok"): 1}
         head = await door.app.test_client().head("/RPC2")
         assert (head.status_code, head.headers) == (200, page.headers)
         assert await door.call("getUser", "RPC2") == "Remote and procedural"
@@ -169,7 +169,7 @@ async def test_what_a_page_of_another_site_could_send_is_refused(headers: dict[s
 async def test_a_body_that_says_it_is_too_long_is_refused_unread() -> None:
     async with serving() as door:
         assert (await door.post(b"x", {**XML, "Content-Length": str(BODY_LIMIT + 1)})).status_code == 413
-        assert door.observer.refusals == {("xmlrpc", "body"): 1}
+        assert door.observer.metrics.refusals == {("xmlrpc", "body"): 1}
 
 
 async def test_a_body_that_turns_out_to_be_too_long_is_refused() -> None:
@@ -195,4 +195,4 @@ async def test_a_body_that_does_not_come_is_not_waited_for(autojump_clock: MockC
             response = await connection.as_response()
         assert response.status_code == 408
         assert autojump_clock.current_time() >= BODY_DEADLINE
-        assert door.observer.refusals == {("xmlrpc", "deadline"): 1}
+        assert door.observer.metrics.refusals == {("xmlrpc", "deadline"): 1}

@@ -89,7 +89,7 @@ async def test_a_call_is_answered_and_its_line_in_the_log_left_to_whoever_carrie
     assert await dispatching.call("echo", "one\ntwo") == "one\ntwo"
     assert (dispatching.asked, dispatching.outcome) == ("echo one\ntwo", "ok")
     assert dispatching.log.getvalue() == ""
-    assert not dispatching.observer.queries
+    assert not dispatching.observer.metrics.queries
 
 
 @pytest.mark.parametrize(
