@@ -19,15 +19,16 @@ from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.backends.mirror import MirrorBackend, MirrorOptions, open_mirror
 from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.setter import set_status
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import find_backend
 from fingertrio.service import FingerService, staleness
 from fingertrio.testing import FakeReader, check_backend
+from fingertrio.testing.program import Program, running
 from fingertrio.wire import live
 from tests.clients.test_live import scripted
 from tests.frontends.web.kit import serving
 from tests.helpers import Ageing, loopback_listener
-from tests.origin import Origin, running_origin
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 USERS = {"moshez": "Happy and well", "shawn": "Grüße\nfrom the garden", "张三": "在"}
@@ -40,15 +41,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
-    with running_origin(tmp_path_factory.mktemp("origin"), USERS) as origin:
-        yield origin
+def origin() -> Iterator[Program]:
+    doors = {"setter": {"listen": ["127.0.0.1:0"]}, "http": {"listen": ["127.0.0.1:0"]}}
+    with running({"backend": {"use": "memory", "users": USERS}, **doors}) as program:
+        yield program
 
 
-async def test_the_contract(origin: Origin):
-    checked = await check_backend(
-        lambda: open_mirror(MirrorOptions(url=origin.url)), known=USERS, alter=origin.set, seconds=20
-    )
+async def test_the_contract(origin: Program):
+    async def alter(user: str, status: str) -> None:
+        await set_status(user, status, host="127.0.0.1", port=origin.port("setter"))
+
+    options = MirrorOptions(url=origin.addresses["http"])
+    checked = await check_backend(lambda: open_mirror(options), known=USERS, alter=alter, seconds=20)
     assert {"the_list_is_of_the_users", "what_others_change_is_told", "nothing_is_left"} <= set(checked)
 
 

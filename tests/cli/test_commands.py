@@ -13,6 +13,7 @@ import pytest
 
 from fingertrio.cli import commands
 from fingertrio.config.errors import ConfigError
+from fingertrio.testing.program import running
 from tests.installed import pretend_installed
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
@@ -33,33 +34,9 @@ def fingertrio(*arguments, environ=None, timeout=20):
     )
 
 
-@contextmanager
-def serving(*arguments, environ=None):
-    """A running program, with its addresses by door; ended by its pid if it has not ended itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT | (ANY_PORTS if environ is None else environ),
-    )
-    try:
-        assert process.stderr is not None
-        addresses = {}
-        for line in process.stderr:
-            event = json.loads(line)
-            if event["event"] == "listening":
-                addresses[event["door"]] = event["address"]
-            if event["event"] == "ready":
-                break
-        else:
-            pytest.fail(f"it ended before it was ready, with status {process.wait()}")
-        yield process, addresses
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+def serving(environ=None):
+    """The program without a configuration file, on ports of its own."""
+    return running(None, environ=ANY_PORTS if environ is None else environ)
 
 
 def ask(address, query):
@@ -71,61 +48,60 @@ def ask(address, query):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_without_arguments_it_opens_the_doors_says_where_and_stops_at_a_signal(number):
-    with serving() as (process, addresses):
-        assert set(addresses) == {"finger", "setter", "http"}
-        assert ask(addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
-        process.send_signal(number)
-        assert process.stderr is not None
-        events = [json.loads(line)["event"] for line in process.stderr]
-        assert process.wait(10) == 0
-    assert events == ["query", "stopping", "stopped"]
+    with serving() as program:
+        assert set(program.addresses) == {"finger", "setter", "http"}
+        assert ask(program.addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
+        program.signal(number)
+        assert program.wait() == 0
+        events = [record["event"] for record in program.records() if record["event"] != "listening"]
+    assert events == ["ready", "query", "stopping", "stopped"]
 
 
 def test_by_default_statuses_last_in_the_users_state_directory(tmp_path):
     environ = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")}
     environ |= {"XDG_STATE_HOME": str(tmp_path)}
     for said in (b"No such user\r\n", b"In the garden\r\n"):
-        with serving(environ=environ) as (process, addresses):
-            assert ask(addresses["finger"], b"moshez\r\n") == said
-            assert fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden").returncode == 0
-            assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
-            process.send_signal(signal.SIGKILL)
+        with serving(environ=environ) as program:
+            assert ask(program.addresses["finger"], b"moshez\r\n") == said
+            assert fingertrio("set", "--at", program.addresses["setter"], "moshez", "In the garden").returncode == 0
+            assert ask(program.addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+            program.kill()
     assert (tmp_path / "fingertrio/fingertrio.db").exists()
 
 
 def test_a_client_that_says_nothing_and_one_that_does_not_read_do_not_hold_the_exit():
-    with serving(environ=ANY_PORTS | {"FINGERTRIO_SERVICE__GRACE": "1"}) as (process, addresses):
+    with serving(environ=ANY_PORTS | {"FINGERTRIO_SERVICE__GRACE": "1"}) as program:
         held = []
         for door in ("finger", "setter", "http"):
-            host, _, port = addresses[door].removeprefix("http://").rpartition(":")
+            host, _, port = program.addresses[door].removeprefix("http://").rpartition(":")
             held.append(sock := socket.create_connection((host, int(port))))
             sock.sendall(b"mos")
         started = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        program.signal(signal.SIGTERM)
+        assert program.wait(20) == 0
         assert time.monotonic() - started < 1.0 + 1.0  # grace and a second
         for sock in held:
             sock.close()
 
 
 def test_what_is_set_through_the_setter_is_shown_by_finger_at_once():
-    with serving() as (_, addresses):
-        assert ask(addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
-        done = fingertrio("set", "--at", addresses["setter"], "moshez", "In the garden")
+    with serving() as program:
+        assert ask(program.addresses["finger"], b"moshez\r\n") == b"Happy and well\r\n"
+        done = fingertrio("set", "--at", program.addresses["setter"], "moshez", "In the garden")
         assert (done.returncode, done.stdout) == (0, "OK\n")
-        assert ask(addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
+        assert ask(program.addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
         nobody = fingertrio("set", "--at", "127.0.0.1:1", "moshez", "In the garden")
         assert (nobody.returncode, nobody.stderr) == (1, "Error: 127.0.0.1:1: 127.0.0.1: Connection refused\n")
-        refused = fingertrio("set", "--at", addresses["setter"], "-x", "In the garden")
+        refused = fingertrio("set", "--at", program.addresses["setter"], "-x", "In the garden")
         assert refused.returncode == 2
-        refused = fingertrio("set", "--at", addresses["setter"], "--", "-x", "In the garden")
+        refused = fingertrio("set", "--at", program.addresses["setter"], "--", "-x", "In the garden")
         assert refused.returncode == 1
         assert "a user name is made of" in refused.stderr
 
 
 def test_the_finger_command_asks_filters_and_tells_how_it_went():
-    with serving() as (process, addresses):
-        place = addresses["finger"]
+    with serving() as program:
+        place = program.addresses["finger"]
         answered = fingertrio("finger", f"moshez@{place}")
         assert (answered.returncode, answered.stdout) == (0, "Happy and well\n")
         assert "ada" in fingertrio("finger", f"@{place}").stdout
@@ -134,11 +110,11 @@ def test_the_finger_command_asks_filters_and_tells_how_it_went():
         assert (denied.returncode, denied.stdout) == (5, "Finger forwarding service denied\n")
         unknown = fingertrio("finger", f"nobody@{place}")
         assert (unknown.returncode, unknown.stdout) == (1, "No such user\n")
-        fingertrio("set", "--at", addresses["setter"], "ada", "Grüße \x1b[31mrot")
+        fingertrio("set", "--at", program.addresses["setter"], "ada", "Grüße \x1b[31mrot")
         assert fingertrio("finger", f"ada@{place}").stdout == "Grüße [31mrot\n"
         assert fingertrio("finger", "--ascii", f"ada@{place}").stdout == "Gr??e [31mrot\n"
-        process.terminate()
-        process.wait(10)
+        program.signal(signal.SIGTERM)
+        program.wait(10)
     gone = fingertrio("finger", f"moshez@{place}")
     assert gone.returncode == 3
     assert "fingertrio: 127.0.0.1" in gone.stderr
@@ -242,12 +218,11 @@ def started_from(directory, *arguments):
         text=True,
         env=ENVIRONMENT | {"PYTHONPATH": str(directory)},
     )
-    try:
-        with process:
+    with process:
+        try:
             yield process
+        finally:
             process.kill()
-    finally:
-        process.kill()
 
 
 # A sitecustomize that stops the import of one module until a line comes in.
@@ -398,10 +373,10 @@ def test_it_is_ready_soon_after_its_imports_are(request):
 
     def ready():
         started = time.perf_counter()
-        with serving() as (process, _):
+        with serving() as program:
             took = time.perf_counter() - started
-            process.terminate()
-            process.wait(10)
+            program.signal(signal.SIGTERM)
+            program.wait(10)
         return took
 
     pairs = [(imports(), ready()) for _ in range(3)]

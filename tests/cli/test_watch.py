@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from fingertrio.cli.commands import cli
 from fingertrio.cli.watch import Follower
 from fingertrio.cli.watch_output import JSONLines, Lines
 from fingertrio.clients.live import ClosedError, open_live
+from fingertrio.testing.program import running
 from fingertrio.wire.live import (
     Alive,
     Changed,
@@ -42,7 +42,6 @@ from fingertrio.wire.live import (
     Unavailable,
 )
 from tests.frontends.web.kit import USERS, serving
-from tests.origin import running_origin
 
 ADA = LiveUser("ada", "Weaving")
 GRACE = LiveUser("grace", "Looking for a bug")
@@ -174,7 +173,7 @@ def test_programs_get_all_there_is(lines: Callable[[], list[str]]):
     assert [line for line in rest if line.get("removed") or line.get("unavailable")] == rest[1:]
 
 
-class Program:
+class WatchCommand:
     """The command as a process of its own."""
 
     def __init__(self, process: trio.Process) -> None:
@@ -207,12 +206,12 @@ class Program:
 
 
 @asynccontextmanager
-async def running(*arguments: str, **options: Any) -> AsyncIterator[Program]:
+async def watch_command(*arguments: str, **options: Any) -> AsyncIterator[WatchCommand]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     command = [sys.executable, "-m", "fingertrio", "watch", *arguments]
     process = await trio.lowlevel.open_process(command, **pipes)
     try:
-        yield Program(process)
+        yield WatchCommand(process)
     finally:
         if process.poll() is None:
             process.kill()
@@ -224,7 +223,7 @@ async def running(*arguments: str, **options: Any) -> AsyncIterator[Program]:
 
 async def test_in_a_pipe_it_follows_in_lines_of_json_until_it_is_interrupted():
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, running("--url", site.url) as program:
+    async with serving(backend) as site, watch_command("--url", site.url) as program:
         assert [(await program.json())["user"] for _ in USERS] == list(USERS)
         await backend.set_user("moshez", "In the garden")
         change = await program.json()
@@ -239,7 +238,7 @@ async def test_it_comes_back_after_breaks_and_shows_nothing_twice():
     backend = MemoryBackend(USERS)
     async with AsyncExitStack() as stack:
         async with serving(backend) as site:
-            program = await stack.enter_async_context(running("--url", site.url, "moshez", "shawn"))
+            program = await stack.enter_async_context(watch_command("--url", site.url, "moshez", "shawn"))
             for _ in USERS:
                 await program.json()
         assert "closed with 1001: the server stops; trying again" in await program.said()
@@ -255,7 +254,7 @@ async def test_it_comes_back_after_breaks_and_shows_nothing_twice():
 
 
 async def test_it_ends_when_nobody_reads_any_more_although_nothing_is_to_be_written():
-    async with serving() as site, running("--url", site.url) as program:
+    async with serving() as site, watch_command("--url", site.url) as program:
         for _ in USERS:
             await program.json()
         assert program.process.stdout is not None
@@ -266,7 +265,7 @@ async def test_it_ends_when_nobody_reads_any_more_although_nothing_is_to_be_writ
 
 async def test_it_ends_when_it_finds_that_out_by_writing():
     backend = MemoryBackend({f"user{number}": "x" * 1000 for number in range(500)})
-    async with serving(backend) as site, running("--url", site.url) as program:
+    async with serving(backend) as site, watch_command("--url", site.url) as program:
         await program.json()
         assert program.process.stdout is not None
         await program.process.stdout.aclose()
@@ -277,7 +276,7 @@ async def test_it_ends_when_it_finds_that_out_by_writing():
 async def test_once_is_once():
     async with serving() as site, AsyncExitStack() as stack:
         for arguments, shown, status in [((), ["moshez", "shawn"], 0), (("shawn", "nobody"), ["shawn", "nobody"], 1)]:
-            program = await stack.enter_async_context(running("--url", site.url, "--once", *arguments))
+            program = await stack.enter_async_context(watch_command("--url", site.url, "--once", *arguments))
             assert [(await program.json())["user"] for _ in shown] == shown
             assert await program.ended() == status
 
@@ -285,10 +284,10 @@ async def test_once_is_once():
 async def test_where_there_is_nothing_to_watch_it_says_so():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        async with running("--url", f"http://127.0.0.1:{taken.getsockname()[1]}", "--once") as program:
+        async with watch_command("--url", f"http://127.0.0.1:{taken.getsockname()[1]}", "--once") as program:
             assert await program.said() == "fingertrio: 127.0.0.1: Connection refused"
             assert await program.ended() == 3
-    async with serving() as site, running("--url", f"{site.url}/elsewhere") as program:
+    async with serving() as site, watch_command("--url", f"{site.url}/elsewhere") as program:
         assert await program.said() == "fingertrio: 127.0.0.1: HTTP status 404"
         assert await program.ended() == 3
 
@@ -306,7 +305,7 @@ async def test_on_a_terminal_each_change_is_one_line_in_colours_and_nothing_stee
     near, far = pty.openpty()
     try:
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-        async with serving(backend) as site, running("--url", site.url, stdout=far, stderr=far) as program:
+        async with serving(backend) as site, watch_command("--url", site.url, stdout=far, stderr=far) as program:
             os.close(far)
             terminal = trio.lowlevel.FdStream(near)
             seen = b""
@@ -334,15 +333,15 @@ async def test_on_a_terminal_each_change_is_one_line_in_colours_and_nothing_stee
     assert [first[-1], second[-1], len(second)] == ["…", "…", 60]
 
 
-async def test_a_program_that_is_stopped_tells_its_watchers_and_waits_for_none(tmp_path: Path):
-    with running_origin(tmp_path, USERS) as origin:
-        async with open_live(origin.url) as feed:
+async def test_a_program_that_is_stopped_tells_its_watchers_and_waits_for_none():
+    with running({"backend": {"use": "memory", "users": USERS}, "http": {"listen": ["127.0.0.1:0"]}}) as origin:
+        async with open_live(origin.addresses["http"]) as feed:
             while not isinstance(await anext(feed), SnapshotEnds):
                 pass
             begun = time.monotonic()
-            origin.process.terminate()
+            origin.signal(signal.SIGTERM)
             with pytest.raises(ClosedError) as closed:
                 await anext(feed)
             assert closed.value.code == 1001
-        assert await trio.to_thread.run_sync(origin.process.wait, 20) == 0
+        assert await trio.to_thread.run_sync(origin.wait, 20) == 0
         assert time.monotonic() - begun < 2  # of a grace of 5 seconds; the machine may be busy

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import socket
@@ -17,16 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from fingertrio.testing.program import Program, environment, running
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 
 # What the page calls a file, by its name: the words after the language of a code block.
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("FINGERTRIO_", "PYTHON"))},
-    "FINGERTRIO_PROCESS__RUN_AS_ROOT": "true",  # whoever runs the tests
-}
+ENVIRONMENT = {name: value for name, value in environment().items() if not name.startswith("PYTHON")}
 
 
 def test_a_backend_takes_twenty_lines() -> None:
@@ -74,40 +71,15 @@ def run(python: Path, *arguments: str | Path) -> str:
 
 
 @contextmanager
-def serving(python: Path, config: Path) -> Iterator[dict[str, str]]:
-    """The program with this configuration, on ports of its own, ended by its pid; gives the address of each door."""
+def serving(python: Path, config: Path) -> Iterator[Program]:
+    """The program with this configuration, but for the ports."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", config.read_text())
-    config.with_suffix(".test.toml").write_text(text)
-    command: list[str | Path] = [
-        python,
-        "-I",
-        "-m",
-        "fingertrio",
-        "serve",
-        "--config",
-        config.with_suffix(".test.toml"),
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    try:
-        assert process.stderr is not None
-        addresses = {}
-        for line in process.stderr:
-            event = json.loads(line)
-            if event["event"] == "listening":
-                addresses[event["door"]] = event["address"]
-            if event["event"] == "ready":
-                break
-        else:
-            pytest.fail(f"it ended before it was ready, with status {process.wait()}")
-        yield addresses
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    with running(text, command=[python, "-I", "-m", "fingertrio"]) as program:
+        yield program
 
 
-def talk(address: str, data: bytes) -> bytes:
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
+def talk(program: Program, door: str, data: bytes) -> bytes:
+    with socket.create_connection(program.address(door), timeout=10) as sock:
         sock.sendall(data)
         return b"".join(iter(lambda: sock.recv(4096), b""))
 
@@ -116,10 +88,10 @@ def test_the_backend_is_chosen_by_name_and_asked_over_finger(python: Path) -> No
     place = python.parents[2] / "countdown"
     assert "countdown  (countdown)" in run(python, "fingertrio", "backends")
     assert "no mistakes" in run(python, "fingertrio", "check-config", place / "countdown.toml")
-    with serving(python, place / "countdown.toml") as addresses:
-        assert set(addresses) == {"finger"}
-        assert re.fullmatch(r"-?\d+ days to go\r\n", talk(addresses["finger"], b"christmas\r\n").decode())
-        assert talk(addresses["finger"], b"easter\r\n") == b"No such user\r\n"
+    with serving(python, place / "countdown.toml") as program:
+        assert set(program.addresses) == {"finger"}
+        assert re.fullmatch(r"-?\d+ days to go\r\n", talk(program, "finger", b"christmas\r\n").decode())
+        assert talk(program, "finger", b"easter\r\n") == b"No such user\r\n"
 
 
 def test_it_keeps_the_contract(python: Path) -> None:
@@ -142,6 +114,6 @@ def test_the_front_end_opens_another_door(python: Path) -> None:
     place = python.parents[2] / "countdown"
     config = place / "both.toml"
     config.write_text((place / "countdown.toml").read_text() + (place / "gopher.toml").read_text())
-    with serving(python, config) as addresses:
-        assert set(addresses) == {"finger", "gopher"}
-        assert re.fullmatch(r"-?\d+ days to go\r\n\.\r\n", talk(addresses["gopher"], b"christmas\r\n").decode())
+    with serving(python, config) as program:
+        assert set(program.addresses) == {"finger", "gopher"}
+        assert re.fullmatch(r"-?\d+ days to go\r\n\.\r\n", talk(program, "gopher", b"christmas\r\n").decode())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL
 
 import pytest
 import trio
@@ -15,16 +13,17 @@ from trio.testing import MockClock
 
 from examples.gopher import GopherSection, open_gopher
 from fingertrio.backend import BackendError
-from fingertrio.config.config import load_config
 from fingertrio.config.plugins import FRONTENDS
 from fingertrio.frontend import Door
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
-from fingertrio.server.app import run
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
+from fingertrio.testing.program import running
 from tests.helpers import loopback_listener
-from tests.installed import pretend_installed
+from tests.installed import write_distribution
+
+ROOT = Path(__file__).parents[2]
 
 CONFIG = """
 [backend]
@@ -36,71 +35,43 @@ roses
 
 .
 ..and so on'''
-[process]
-run_as_root = true
 [gopher]
 listen = ["127.0.0.1:0"]
 host = "gopher.example.net"
 """
 
-Running = Callable[[], AbstractAsyncContextManager[str]]
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the whole program, with a [gopher] section, has that door."""
+    directory = tmp_path_factory.mktemp("gopher")
+    write_distribution(directory, FRONTENDS, gopher="examples.gopher:open_gopher")
+    with running(CONFIG, environ={"PYTHONPATH": f"{directory}:{ROOT}"}) as program:
+        yield program.addresses["gopher"]
 
 
-@pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
-    """Runs the whole program with a [gopher] section; gives the door's address."""
-    pretend_installed(monkeypatch, tmp_path, FRONTENDS, gopher="examples.gopher:open_gopher")
-    path = tmp_path / "f.toml"
-    path.write_text(CONFIG)
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[str]:
-        config = load_config(path, {})
-        addresses: dict[str, str] = {}
-        opened, stopping = trio.Event(), trio.Event()
-
-        def ready(found):
-            addresses.update({name: places[0] for name, places in found.items()})
-            opened.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(run, config, Observer(), ready=ready, stopping=stopping))
-            with trio.fail_after(10):
-                await opened.wait()
-            yield addresses["gopher"]
-            stopping.set()
-
-    return running
-
-
-async def curl(url: str) -> bytes:
+def curl(url: str) -> bytes:
     if shutil.which("curl") is None:
         pytest.skip("needs curl (Debian package curl)")
-    done = await trio.run_process(["curl", "--silent", "--max-time", "5", url], capture_stdout=True, stderr=DEVNULL)
-    assert isinstance(done.stdout, bytes)
-    return done.stdout
+    return subprocess.run(["curl", "--silent", "--max-time", "5", url], stdout=subprocess.PIPE, check=False).stdout
 
 
-async def test_the_menu_has_everybody(program: Running) -> None:
-    async with program() as address:
-        assert await curl(f"gopher://{address}/") == (
-            b"0moshez\tmoshez\tgopher.example.net\t70\r\n0poet\tpoet\tgopher.example.net\t70\r\n.\r\n"
-        )
+def test_the_menu_has_everybody(address: str) -> None:
+    assert curl(f"gopher://{address}/") == (
+        b"0moshez\tmoshez\tgopher.example.net\t70\r\n0poet\tpoet\tgopher.example.net\t70\r\n.\r\n"
+    )
 
 
-async def test_a_status_is_a_text(program: Running) -> None:
-    async with program() as address:
-        assert await curl(f"gopher://{address}/0moshez") == b"Happy and well\r\n.\r\n"
+def test_a_status_is_a_text(address: str) -> None:
+    assert curl(f"gopher://{address}/0moshez") == b"Happy and well\r\n.\r\n"
 
 
-async def test_a_dot_does_not_end_the_text(program: Running) -> None:
-    async with program() as address:
-        assert await curl(f"gopher://{address}/0poet") == b"roses\r\n\r\n..\r\n...and so on\r\n.\r\n"
+def test_a_dot_does_not_end_the_text(address: str) -> None:
+    assert curl(f"gopher://{address}/0poet") == b"roses\r\n\r\n..\r\n...and so on\r\n.\r\n"
 
 
-async def test_who_is_not_there_is_an_error(program: Running) -> None:
-    async with program() as address:
-        assert await curl(f"gopher://{address}/0nobody") == b"3No such user\t\terror.host\t1\r\n.\r\n"
+def test_who_is_not_there_is_an_error(address: str) -> None:
+    assert curl(f"gopher://{address}/0nobody") == b"3No such user\t\terror.host\t1\r\n.\r\n"
 
 
 async def talk(data: bytes, backend: FakeBackend) -> tuple[bytes, Observer]:
@@ -140,10 +111,10 @@ async def test_a_failing_backend_is_told_in_its_words() -> None:
     assert answer == b"3Gone fishing\t\terror.host\t1\r\n.\r\n"
 
 
-async def test_who_says_nothing_is_told_so(autojump_clock: MockClock) -> None:
+async def test_who_says_nothing_is_told_so(patient_clock: MockClock) -> None:
     answer, _ = await talk(b"", FakeBackend({}))
     assert answer == b"3Too slow\t\terror.host\t1\r\n.\r\n"
 
 
 def test_it_is_a_small_one() -> None:
-    assert len((Path(__file__).parents[2] / "examples/gopher.py").read_text().splitlines()) < 60
+    assert len((ROOT / "examples/gopher.py").read_text().splitlines()) < 60

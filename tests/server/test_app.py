@@ -1,10 +1,8 @@
 """The whole program in one process: every door open, used as clients use them, over real sockets."""
 
 import contextlib
-import os
 import random
 import socket
-import subprocess
 import sys
 import xmlrpc.client
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 from fingertrio.server.app import bound, run
+from fingertrio.testing.program import Program, environment
 
 ANY = "127.0.0.1:0"
 MEMORY = {"use": "memory", "users": {"moshez": "Happy and well", "ada": "Weaving"}}
@@ -196,25 +195,21 @@ def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_th
     path.write_text('[backend]\nuse = "memory"\n[process]\nrun_as_root = true\n[finger]\nlisten = []\n')
     with socket.create_server(("127.0.0.1", 0)) as passed:
         for _ in range(2):
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, str(passed.fileno()), str(path)],
-                env=os.environ | {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "finger"},
+            program = Program(
+                [sys.executable, "-c", code, str(passed.fileno()), path],
+                tmp_path / "log",
+                environ=environment() | {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "finger"},
                 pass_fds=[passed.fileno()],
-                stderr=subprocess.PIPE,
             )
+            program.start()
             try:
                 # Asked before it can be ready: the connection waits in the backlog.
                 with socket.create_connection(passed.getsockname(), timeout=10) as client:
                     client.sendall(b"moshez\r\n")
                     assert client.recv(100) == b"No such user\r\n"
-                process.terminate()
-                assert process.wait(10) == 0
+                program.end()
             finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-                assert process.stderr is not None
-                process.stderr.close()
+                program.stop()
 
 
 @pytest.mark.parametrize(("host", "fits"), [("127.0.0.1", True), ("0.0.0.0", False)])

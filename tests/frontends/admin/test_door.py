@@ -1,27 +1,23 @@
 """The admin door of a real program, whose backend is a script that can be broken."""
 
 import itertools
-import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fingertrio.testing.program import running
+
 CONFIGURATION = """
 [backend]
 use = "command"
 argv = ["{script}"]
 unknown_status = [2]
-[process]
-run_as_root = true
 [service]
 cache_ttl = 1000.0
 [finger]
@@ -41,36 +37,17 @@ echo "Happy and well"
 """
 
 
-class Program:
-    """A running program: its doors' addresses, what it logs, and a switch for its backend."""
+class Monitored:
+    """A running program, asked and monitored, with a switch that breaks its backend."""
 
-    def __init__(self, process, broken):
-        self.process = process
+    def __init__(self, program, broken):
+        self.addresses = program.addresses
         self.broken = broken
-        self.events = []
+        self._program = program
         self._barriers = itertools.count()
-        self._said_something = threading.Condition()
-        threading.Thread(target=self._read).start()  # until the program ends
-        self._wait_for(event="ready")
-        self.addresses = {event["door"]: event["address"] for event in self._found(event="listening")}
-
-    def _read(self):
-        with self.process.stderr as lines:
-            for line in lines:
-                with self._said_something:
-                    self.events.append(json.loads(line))
-                    self._said_something.notify_all()
-
-    def _found(self, **fields):
-        return [event for event in self.events if fields.items() <= event.items()]
-
-    def _wait_for(self, **fields):
-        with self._said_something:
-            assert self._said_something.wait_for(lambda: self._found(**fields), 20)
 
     def finger(self, query):
-        host, _, port = self.addresses["finger"].rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as sock:
+        with socket.create_connection(self._program.address("finger"), timeout=10) as sock:
             sock.sendall(f"{query}\r\n".encode())
             return b"".join(iter(lambda: sock.recv(4096), b"")).decode()
 
@@ -87,36 +64,27 @@ class Program:
         return answer.status_code, {found["what"]: found["reason"] for found in answer.json()["degraded"]}
 
     def logged(self, event):
-        """All such events until now: whatever is asked now is logged after them."""
+        """All log records of this event so far. A query made now is logged after them."""
         barrier = f"barrier{next(self._barriers)}"
         self.finger(barrier)
-        self._wait_for(asked=barrier)
-        return self._found(event=event)
+        self._program.wait_for("query", asked=barrier)
+        return [record for record in self._program.records() if record["event"] == event]
 
 
 @contextmanager
-def running(directory, admin="127.0.0.1:0"):
+def monitored(directory, admin="127.0.0.1:0"):
     broken = directory / "broken"
     script = directory / "status"
     script.write_text(SCRIPT.format(broken=broken))
     script.chmod(0o755)
-    path = directory / "fingertrio.toml"
-    path.write_text(CONFIGURATION.format(script=script, admin=admin))
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
-    command = [sys.executable, "-m", "fingertrio", "serve", "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        yield Program(process, broken)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
+    with running(CONFIGURATION.format(script=script, admin=admin)) as program:
+        yield Monitored(program, broken)
+        program.end()
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("program")) as program:
+    with monitored(tmp_path_factory.mktemp("program")) as program:
         yield program
 
 
@@ -189,7 +157,7 @@ def test_curl_through_a_unix_socket(tmp_path):
     if (curl := shutil.which("curl")) is None:
         pytest.skip("needs curl (Debian package curl)")
     path = tmp_path / "admin.sock"
-    with running(tmp_path, f"unix:{path}"):
+    with monitored(tmp_path, f"unix:{path}"):
         done = subprocess.run(
             [curl, "-sS", "--fail", "--unix-socket", path, "http://admin/healthz"],
             capture_output=True,
