@@ -1,13 +1,12 @@
-"""The contract between fingertrio and a front end: what it is given, and what it gives. For whoever opens another door.
+"""The contract between fingertrio and a front end, for authors of front ends.
 
-A front end is any object with `serve`; what else it can do is a capability, a protocol of its own. It is *opened* by a
-function of two arguments: its options, annotated with a dataclass or a pydantic model, by which the TOML section of its
-name is checked, and its `Door`. The function is published in the entry-point group `fingertrio.frontends`, under the
-name of the section.
+A front end is any object with `serve`; each further capability is a protocol of its own. A function with two arguments
+*opens* it: its options, annotated with a dataclass or a pydantic model, which validates the TOML section, and its
+`Door`. The function is published in the entry-point group `fingertrio.frontends`, under the name of the section.
 
-It is imported before privileges are dropped and called afterwards, once the backend is open. Where its options are a
-`ListeningSection`, the sockets of `listen` have been bound by then, or were passed by the service manager. ValueError
-and OSError that it raises are told to the operator as mistakes in its section.
+The function is imported before privileges are dropped, and called afterwards, when the backend is open. If its options
+are a `ListeningSection`, the sockets of `listen` are bound by then, or the service manager has passed them. ValueError
+and OSError that it raises are reported to the operator as mistakes in its section.
 """
 
 from __future__ import annotations
@@ -30,42 +29,42 @@ __all__ = ["SEND_DEADLINE", "Connection", "Door", "Frontend", "Handler", "Lane",
 
 @runtime_checkable
 class Frontend(Protocol):
-    """The one thing every front end can do."""
+    """What every front end can do."""
 
     async def serve(self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]]) -> None:
-        """Serve until `stopping` is set, then finish what is in flight and return.
+        """Serve until `stopping` is set, then finish the requests in progress and return.
 
-        `task_status.started` is called with the addresses when it can really serve. It is called again after a failure.
+        Call `task_status.started` with the addresses once clients are served. `serve` is called again after a failure.
         """
         ...
 
 
 @runtime_checkable
 class TakesOptions(Protocol):
-    """Can take other options while it serves, when the configuration is read again (`fingertrio.server.reload`).
+    """Can change options while it serves, when the configuration is reloaded (`fingertrio.server.reload`).
 
     Attributes:
-        reloadable: the keys of its section that it can take. The caps and rates of its door change without it.
+        reloadable: the keys of its section that can change. The limits of its door change without its help.
     """
 
     reloadable: Collection[str]
 
     def prepare(self, options: Any) -> Callable[[], None]:
-        """Do all that may fail (and raise ValueError or OSError) and return what makes the change, which cannot."""
+        """Do everything that can fail, raising ValueError or OSError, and return a function that applies the change."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """What a front end is given.
+    """What a front end receives when it is opened.
 
     Attributes:
-        name: of its section; it reports under it.
-        service: what it asks.
-        observer: what it tells: `query` for each question, `refused` where a limit acted, `info`, `warning`, `error`.
-        listeners: bound, listening sockets, which stay open when it is restarted; empty where it does not listen.
+        name: of its section, for logs and metrics.
+        service: answers queries and sets statuses.
+        observer: takes reports: `query` for each query, `refused` when a limit acts, `info`, `warning`, `error`.
+        listeners: bound, listening sockets, which stay open when it is restarted; empty if it does not listen.
         caps: how many connections may be open at once.
-        queries: how often one address may ask.
+        queries: how often one address may send a query.
         writes: how often one address may set a status.
     """
 
@@ -78,12 +77,12 @@ class Door:
     writes: RateLimiter
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
-        """The accept loop behind which our own TCP doors stand; it is a `Frontend`.
+        """The accept loop of our own TCP front ends; it is a `Frontend`.
 
         Args:
-            handler: called with each `Connection`, in a task of its own, which is closed as it should be afterwards.
-            lane: answers at once what it can, from the accept loop; `net.server` tells why.
-            refusal: what is said to whom a limit keeps out, in the protocol's own words.
+            handler: called with each `Connection`, in a task of its own; the server closes the connection correctly.
+            lane: answers from the accept loop, without a task, what is in memory; see `net.server`.
+            refusal: bytes for a client that a limit refuses, in the protocol's own format.
         """
         return Server(
             self.name,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -211,7 +212,7 @@ class Program:
         self.log = io.StringIO()
         self.addresses: dict[str, str] = {}
 
-    def events(self) -> list[dict[str, object]]:
+    def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
     async def run(self, stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -228,8 +229,8 @@ class Program:
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             return b"".join([chunk async for chunk in stream])
 
-    async def reload(self) -> dict[str, object]:
-        """SIGHUP; what was said of it, by event."""
+    async def reload(self) -> dict[str, Any]:
+        """Send SIGHUP; the events that it logs, by name."""
         before = len(self.events())
         os.kill(os.getpid(), signal.SIGHUP)
         with trio.fail_after(5):
@@ -302,23 +303,23 @@ class TestReloading:
             assert "reload_refused" in await program.reload()  # nothing of a configuration that is broken
             configure(SHOUT + 'mark = "."\nmax_connections = 1')
             said = await program.reload()
-            assert sorted(said["reloaded"]["changed"]) == ["shout.mark", "shout.max_connections"]  # type: ignore[index]
+            assert sorted(said["reloaded"]["changed"]) == ["shout.mark", "shout.max_connections"]
             assert await program.connect() == b"MOSHEZ."
 
     async def test_refused_by_it_changes_nothing(self, configure: Callable[[str], Path], running: Running) -> None:
         async with running(configure(SHOUT)) as program:
             configure(SHOUT + 'mark = "?"')
             said = await program.reload()
-            assert "asks nothing" in said["reload_refused"]["reason"]  # type: ignore[index]
+            assert "asks nothing" in said["reload_refused"]["reason"]
             assert await program.connect() == b"MOSHEZ!"
 
     async def test_names_what_needs_a_restart(self, configure: Callable[[str], Path], running: Running) -> None:
         async with running(configure(SHOUT + "[tick]\n")) as program:
             configure('[shout]\nlisten = "127.0.0.2:0"\n[tick]\nseconds = 2\n')
             said = await program.reload()
-            assert sorted(said["needs_a_restart"]["keys"]) == ["shout.listen", "tick.seconds"]  # type: ignore[index]
+            assert sorted(said["needs_a_restart"]["keys"]) == ["shout.listen", "tick.seconds"]
             configure(SHOUT)
-            assert (await program.reload())["needs_a_restart"]["keys"] == ["tick"]  # type: ignore[index]
+            assert (await program.reload())["needs_a_restart"]["keys"] == ["tick"]
 
 
 async def test_the_contract_is_told_by_attributes() -> None:

@@ -1,1 +1,1 @@
-"""The doors. Each asks the service and nobody else; none knows another."""
+"""The front ends. Each uses the service only; none imports another."""

@@ -22,7 +22,7 @@ from fingertrio.backends.memory import MemoryBackend
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, UnreachableError
 from fingertrio.clients.live import ClosedError, LiveError, open_live
 from fingertrio.clients.websocket import HandshakeError, RefusedError, WebSocketURL, parse_url
-from fingertrio.frontends.web.live import LivePolicy
+from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.wire import live
 from tests.frontends.web.kit import USERS, serving

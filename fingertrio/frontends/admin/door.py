@@ -10,6 +10,6 @@ from fingertrio.http.server import HttpFrontend
 
 
 def open_admin(_options: AdminSection, door: Door) -> Frontend:
-    """/metrics, /healthz and /readyz, for who runs the server."""
+    """/metrics, /healthz and /readyz, for operators."""
     app = AdminApp(door.observer.metrics, probe=door.service.probe, version=version)
     return HttpFrontend(lambda: app, door=door.name, observer=door.observer, listeners=door.listeners, caps=door.caps)

@@ -1,12 +1,12 @@
-"""The admin door: how the program is, for who runs it. An ASGI application of three answers.
+"""The state of the program, for operators: an ASGI application with three routes.
 
-    GET /metrics    the numbers, for Prometheus
-    GET /healthz    200 "ok": the event loop turns. Who gets no answer should restart the program
-    GET /readyz     200 or 503: whether questions are answered; and as JSON, everything that is degraded
+    GET /metrics    the metrics, for Prometheus
+    GET /healthz    200 "ok": the event loop runs. A program that does not answer should be restarted
+    GET /readyz     200 or 503: whether queries are answered; the JSON body lists everything that is degraded
 
-It has addresses of its own, and is nowhere else: below the web door's root every word may be a user's name, and behind
-a proxy on the same machine every stranger comes from loopback. Nothing asked here is logged, since machines ask for it
-all day.
+It listens on addresses of its own, because below the root of the web front end every word may be a user's name, and
+behind a proxy on the same machine all clients come from loopback. Requests are not logged: monitoring sends them all
+day.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from fingertrio.observe.metrics import Metrics
 
 _TEXT = "text/plain; charset=utf-8"
 
-_Answer = tuple[int, bytes, str]  # status, body, its type
+_Response = tuple[int, bytes, str]  # status, body, Content-Type
 
 
 class AdminApp:
     """An application for any ASGI server.
 
     Args:
-        metrics: what is shown.
-        probe: asks the backend anew if it was failing, and says so in `metrics.conditions` if it does not any more.
-        version: ours.
-        clock: the one by which `metrics.conditions` began.
+        metrics: the numbers and conditions to show.
+        probe: if the backend was failing, queries it again and updates `metrics.conditions`.
+        version: of this program.
+        clock: the clock of `metrics.conditions`.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class AdminApp:
         self._exposition = Exposition(metrics, version=version)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One request, or the application's life span, in which nothing happens."""
+        """Handle one request, or the lifespan events."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _handle_lifespan(receive, send)
         elif scope["type"] == "http":
             status, body, content_type = await self._answer(scope["method"], scope["path"])
             headers = [
@@ -65,11 +65,11 @@ class AdminApp:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body, "more_body": False})
         else:
-            raise AssertionError(f"the server lets no {scope['type']} through")
+            raise AssertionError(f"the server passes on no {scope['type']}")
 
-    async def _answer(self, method: str, path: str) -> _Answer:
+    async def _answer(self, method: str, path: str) -> _Response:
         if method not in {"GET", "HEAD"}:
-            return 405, b"this can only be looked at\n", _TEXT
+            return 405, b"only GET and HEAD are allowed\n", _TEXT
         match path:
             case "/metrics":
                 return 200, self._exposition.render(), CONTENT_TYPE
@@ -77,9 +77,9 @@ class AdminApp:
                 return 200, b"ok\n", _TEXT
             case "/readyz":
                 return await self._readiness()
-        return 404, b"here are /metrics, /healthz and /readyz\n", _TEXT
+        return 404, b"available: /metrics, /healthz and /readyz\n", _TEXT
 
-    async def _readiness(self) -> _Answer:
+    async def _readiness(self) -> _Response:
         await self._probe()
         now = self._clock()
         degraded = [
@@ -96,7 +96,7 @@ class AdminApp:
         return 200 if ready else 503, json.dumps(document, indent=2).encode() + b"\n", "application/json"
 
 
-async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+async def _handle_lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

@@ -1,7 +1,7 @@
-"""The numbers in the words of Prometheus: what a scrape of /metrics gets.
+"""The metrics in Prometheus's text format, as returned by /metrics.
 
-The program counts in plain integers (`fingertrio.observe.metrics`). A scrape turns them into families of metrics here
-and drops them again. docs/reference/metrics.md has a row for each.
+The program counts in plain integers (`fingertrio.observe.metrics`). Each scrape converts them to metric families.
+docs/reference/metrics.md has a row for each metric.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from prometheus_client.registry import Collector
 
 from fingertrio.observe.metrics import BOUNDS, Histogram, Metrics
 
-# The format that every Prometheus reads, whatever newer ones it says that it would accept.
+# The format that every version of Prometheus reads; newer formats are optional.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _LE = [*(str(bound) for bound in BOUNDS), "+Inf"]
 
 
 class Exposition:
-    """Everything that /metrics shows: our numbers, and what the kernel says of the process."""
+    """Everything that /metrics shows: our metrics, and the kernel's data about the process."""
 
     def __init__(self, metrics: Metrics, *, version: str) -> None:
         self._registry = CollectorRegistry()
@@ -32,7 +32,7 @@ class Exposition:
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
-        """The text, in the format that `CONTENT_TYPE` names."""
+        """The text, in the format of `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
 
@@ -42,52 +42,58 @@ class _Numbers(Collector):
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("fingertrio_build", "What is running", {"version": self._version})
+        yield InfoMetricFamily("fingertrio_build", "The version that is running", {"version": self._version})
         yield from self._doors()
         yield from self._backend()
         yield from self._program()
 
     def _doors(self) -> Iterator[Metric]:
         metrics = self._metrics
-        yield _counter("fingertrio_queries", "Questions answered", ("door", "outcome"), metrics.queries)
+        yield _counter("fingertrio_queries", "Queries answered", ("door", "outcome"), metrics.queries)
         yield _histogram(
-            "fingertrio_query_seconds", "From the first byte seen to the answer sent", "door", metrics.query_seconds
+            "fingertrio_query_seconds",
+            "Time from the first byte received to the answer sent",
+            "door",
+            metrics.query_seconds,
         )
         yield _counter("fingertrio_sent_bytes", "Bytes of answers", ("door",), metrics.bytes_sent)
-        yield _gauge("fingertrio_connections", "Connections that are open", ("door",), metrics.connections)
-        yield _counter("fingertrio_refusals", "What a limit kept out or ended", ("door", "reason"), metrics.refusals)
+        yield _gauge("fingertrio_connections", "Open connections", ("door",), metrics.connections)
+        yield _counter(
+            "fingertrio_refusals",
+            "Connections and requests that a limit refused or ended",
+            ("door", "reason"),
+            metrics.refusals,
+        )
 
     def _backend(self) -> Iterator[Metric]:
         metrics = self._metrics
         found = {"hit": metrics.cache_hits, "joined": metrics.cache_joins, "miss": metrics.cache_misses}
-        yield _counter("fingertrio_cache_lookups", "Where answers came from", ("result",), found)
+        yield _counter("fingertrio_cache_lookups", "Cache lookups by result", ("result",), found)
         yield _counter(
             "fingertrio_backend_calls", "Calls to the backend", ("operation", "outcome"), metrics.backend_calls
         )
         yield _histogram(
-            "fingertrio_backend_seconds", "How long the backend took", "operation", metrics.backend_seconds
+            "fingertrio_backend_seconds", "Duration of backend calls", "operation", metrics.backend_seconds
         )
 
     def _program(self) -> Iterator[Metric]:
         metrics = self._metrics
-        yield GaugeMetricFamily("fingertrio_ready", "Whether questions are answered, as /readyz says", metrics.ready)
+        yield GaugeMetricFamily("fingertrio_ready", "Whether queries are answered, as in /readyz", metrics.ready)
         degraded = dict.fromkeys(metrics.conditions, 1)
-        yield _gauge("fingertrio_degraded", "1 for each thing that is not as it should be", ("what",), degraded)
-        yield _counter(
-            "fingertrio_restarts", "Front ends that failed and were started again", ("task",), metrics.restarts
-        )
+        yield _gauge("fingertrio_degraded", "1 for each condition that is degraded", ("what",), degraded)
+        yield _counter("fingertrio_restarts", "Front ends that failed and were restarted", ("task",), metrics.restarts)
         yield HistogramMetricFamily(
-            "fingertrio_loop_late_seconds", "How late the event loop is", *_shape(metrics.loop_lateness)
+            "fingertrio_loop_late_seconds", "Delay of the event loop", *_shape(metrics.loop_lateness)
         )
         yield GaugeMetricFamily(
-            "fingertrio_loop_late_max_seconds", "The latest it was since the last scrape", metrics.take_loop_latest()
+            "fingertrio_loop_late_max_seconds",
+            "Longest delay of the event loop since the last scrape",
+            metrics.take_loop_latest(),
         )
-        yield CounterMetricFamily(
-            "fingertrio_loop_stalls", "Times that it was more than 0.1 s late", metrics.loop_stalls
-        )
+        yield CounterMetricFamily("fingertrio_loop_stalls", "Delays of the event loop over 0.1 s", metrics.loop_stalls)
         yield _counter("fingertrio_log_events", "Warnings and errors", ("level",), metrics.events)
         yield CounterMetricFamily(
-            "fingertrio_log_lines_lost", "Lines of the log that could not be written", metrics.lines_lost
+            "fingertrio_log_lines_lost", "Log lines that could not be written", metrics.lines_lost
         )
 
 
@@ -116,5 +122,5 @@ def _histogram(name: str, text: str, label: str, histograms: Mapping[str, Histog
 
 
 def _shape(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
-    """Prometheus's buckets hold those below them too."""
+    """Prometheus's buckets are cumulative."""
     return list(zip(_LE, accumulate(histogram.counts), strict=True)), histogram.sum

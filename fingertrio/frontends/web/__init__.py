@@ -1,1 +1,1 @@
-"""The web door: Quart, served by Hypercorn on Trio."""
+"""The web front end: Quart, served by Hypercorn on Trio."""

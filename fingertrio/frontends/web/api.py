@@ -1,13 +1,14 @@
-"""The JSON interface, for programs: two questions, the same two that the pages answer.
+"""The JSON interface, for programs: the list of users and one user, as on the pages.
 
     GET /api/users           {"users": [{"user": "moshez", "url": "/api/users/moshez"}, ...], "stale_since": ...}
     GET /api/users/moshez    {"user": ..., "status": ..., "name": ..., "since": ..., "until": ..., "details": {...},
                               "stale_since": ...}
 
-`stale_since` is the time since when the answer may be out of date, because what it comes from is away; null: it is
-true. What is not known is null; `details` is always an object, of strings. Times are RFC 3339, in UTC. Text is UTF-8,
-clean (`wire.text`), and a status has LF between its lines. Members may be added, and none will change its meaning.
-Errors are `application/problem+json` (RFC 9457). Pages of other sites may ask too: what is public here is public.
+`stale_since` is the time since when the data may be out of date because its source is unavailable; null: up to date.
+Unknown values are null; `details` is always an object whose values are strings. Times are RFC 3339, in UTC. Text is
+UTF-8, clean (`wire.text`), and the lines of a status are separated by LF. Later versions may add members; existing
+members keep their meaning. Errors are `application/problem+json` (RFC 9457). Pages of other sites may read everything
+here: it is public.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fingertrio.wire.text import clean, clean_line
 
 PREFIX = "/api/"
 
-NO_LIST = "No list of users is kept here"
+NO_LIST = "This server does not list its users"
 
 
 def api_blueprint(service: FingerService) -> Blueprint:
@@ -42,7 +43,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
             raise NotFound(NO_LIST)
         answer = await service.ask_users()
         note_outcome(request.scope, "list")
-        # The rest of a long list is looked at only when it is another.
+        # The list itself is rendered only when it has changed.
         head = json.dumps({"stale_since": timestamp(answer.stale_since)})[:-1]
         return _response(f'{head}, "users": {listed.of(answer)}}}\n')
 
@@ -51,7 +52,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise NotFound(NO_SUCH_USER)
-        return _json(describe(answer.value) | {"stale_since": timestamp(answer.stale_since)})
+        return _json(user_json(answer.value) | {"stale_since": timestamp(answer.stale_since)})
 
     @blueprint.after_app_request
     async def allow_origins(response: Response) -> Response:
@@ -62,7 +63,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
     return blueprint
 
 
-def describe(info: UserInfo) -> dict[str, object]:
+def user_json(info: UserInfo) -> dict[str, object]:
     """The JSON object for one user."""
     return {
         "user": info.user,
@@ -75,14 +76,14 @@ def describe(info: UserInfo) -> dict[str, object]:
 
 
 def problem(status: int, title: str, detail: str) -> Response:
-    """An error as RFC 9457 describes it."""
+    """An error response as defined by RFC 9457."""
     return Response(
         problem_body(status, title, detail, quote(request.path)), status, mimetype="application/problem+json"
     )
 
 
 def problem_body(status: int, title: str, detail: str, instance: str) -> bytes:
-    """The document of such an error; "about:blank" says that the status code is all there is to its type."""
+    """The body of an error response. Type "about:blank" means that the status code alone identifies the problem."""
     document = {
         "type": "about:blank",
         "title": title,

@@ -1,9 +1,8 @@
-"""The web application: what is common to pages, JSON, XML-RPC and the live feed.
+"""The web application: what pages, JSON, XML-RPC and the live feed have in common.
 
-Every response leaves through one place, which adds the headers that keep a browser from doing more with it than show
-it. Every failure arrives in one place, which turns it into a page or, below /api/, into `application/problem+json` (RFC
-9457). Handlers just raise: BackendError is a 503 with its public message, whatever nobody foresaw a 500 that says
-nothing of its cause, and a handler that takes too long is stopped.
+Every response passes `_finish`, which adds the security headers. Every failure passes `_show_error`, which renders a
+page or, below /api/, `application/problem+json` (RFC 9457). So handlers only raise: BackendError becomes a 503 with its
+public message, an unexpected exception a 500 that hides its cause, and a handler that runs too long is cancelled.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
+from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
-# Seconds for one handler. The service's own deadline for the backend (5 s) acts before; this is for the sum of several
-# questions (XML-RPC's multicall), and for bugs.
+# Seconds for one handler. The service's deadline for the backend (5 s) acts first; this one bounds several backend
+# calls in a row (XML-RPC multicall) and bugs.
 HANDLER_DEADLINE = 30.0
 
-_BODY_DEADLINE = 10.0  # seconds for a request's body to arrive, once its handler asks for it
-_BODY_LIMIT = 256 * 1024  # bytes of a request's body: an XML-RPC call with a whole status, many times over
+_BODY_DEADLINE = 10.0  # seconds for a request body to arrive, from when its handler reads it
+_BODY_LIMIT = 256 * 1024  # bytes of a request body: many times an XML-RPC call that contains a whole status
 
-_RETRY_AFTER = "5"  # seconds: what fails because of its backend has been given that long to recover
+_RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -38,7 +38,7 @@ _HEADERS = {
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",  # keep it, but ask (by its ETag) before showing it: statuses change
+    "Cache-Control": "no-cache",  # store, but revalidate by ETag before each use: statuses change
 }
 
 _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
@@ -47,16 +47,14 @@ _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 def create_app(
     service: FingerService, observer: Observer, *, live: Blueprint | None = None, deadline: float = HANDLER_DEADLINE
 ) -> QuartTrio:
-    """The ASGI application, fresh; Quart's cannot be served twice.
+    """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
 
     Args:
-        service: what is asked.
-        observer: told of what nobody foresaw.
-        live: the routes of the live feed, which needs somebody to run its hub.
+        service: answers the handlers' questions.
+        observer: logs unexpected exceptions.
+        live: the routes of the live feed, if its hub runs.
         deadline: seconds that a handler may take.
     """
-    from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint  # noqa: PLC0415
-
     app = _App(observer, deadline)
     app.register_blueprint(pages.pages_blueprint(service))
     app.register_blueprint(api.api_blueprint(service))
@@ -77,7 +75,7 @@ class _App(QuartTrio):
         self._deadline = deadline
         self.config["MAX_CONTENT_LENGTH"] = _BODY_LIMIT
         self.config["BODY_TIMEOUT"] = _BODY_DEADLINE
-        self.url_map.merge_slashes = False  # no name contains a slash, so there is nothing to redirect to
+        self.url_map.merge_slashes = False  # no redirects: names contain no slash
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
         with trio.fail_after(self._deadline):
@@ -90,25 +88,25 @@ class _App(QuartTrio):
 async def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    whole = isinstance(response.response, response.data_body_class)
-    if whole and response.status_code == 200 and request.method in {"GET", "HEAD"}:
+    is_in_memory = isinstance(response.response, response.data_body_class)
+    if is_in_memory and response.status_code == 200 and request.method in {"GET", "HEAD"}:
         await response.add_etag()
         await response.make_conditional(request)
     return response
 
 
 async def _show_error(error: HTTPException) -> Response:
-    """Any HTTP error, in the form that its asker can use."""
+    """Any HTTP error: as problem+json below /api/, as a page elsewhere."""
     status = error.code or 500
     detail = INTERNAL_ERROR if status == 500 else error.description or error.name
-    if detail == NotFound.description:  # werkzeug's own words, which doubt the asker's spelling at length
-        detail = "There is nothing here"
+    if detail == NotFound.description:  # werkzeug's long default text
+        detail = "This page does not exist"
     if request.path.startswith(api.PREFIX):
         response = api.problem(status, error.name, detail)
     else:
         response = pages.error_page(status, error.name, detail)
     for name, value in error.get_headers():
-        if name != "Content-Type":  # above all Allow, which belongs to a 405
+        if name != "Content-Type":  # above all Allow, which a 405 requires
             response.headers[name] = value
     return response
 
@@ -120,4 +118,4 @@ async def _show_backend_error(error: BackendError) -> Response:
 
 
 async def _show_too_slow(_error: trio.TooSlowError) -> Response:
-    return await _show_backend_error(BackendError("This took too long"))
+    return await _show_backend_error(BackendError("The request took too long, please try again later"))

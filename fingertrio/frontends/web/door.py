@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fingertrio.config.sections import HttpSection, OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
-from fingertrio.frontends.web.live import LivePolicy
+from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.http.tls import CertificateError, make_tls_context
 from fingertrio.net.limits import ConnectionCaps
 
@@ -27,7 +27,7 @@ class _Http:
     )
 
     def __init__(self, options: HttpSection, door: Door) -> None:
-        # One for all policies: it counts those who watch, who stay when another policy comes.
+        # Shared by all policies: watchers stay connected, and counted, when the policy changes.
         self._watchers = ConnectionCaps(total=options.max_watchers, per_address=options.max_watchers_per_address)
         self._frontend = WebFrontend(
             service=door.service,

@@ -1,4 +1,4 @@
-"""The web door: the application with pages, JSON, XML-RPC and the live feed, behind its gate, on Hypercorn."""
+"""The web front end: pages, JSON, XML-RPC and the live feed as one ASGI application on Hypercorn."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypercorn.typing import ASGIFramework
 
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import Gate
-from fingertrio.frontends.web.live import LivePolicy, live_blueprint
+from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
+from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import RateLimit, TrustedProxies
 from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
@@ -24,10 +25,10 @@ from fingertrio.service import FingerService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebPolicy:
-    """What can change while the door serves.
+    """What can change while the front end serves.
 
     Attributes:
-        trusted_proxies: whose X-Forwarded headers are believed; see `peers`.
+        trusted_proxies: the proxies whose X-Forwarded headers are used; see `peers`.
         live: who may watch, and how many.
         tls, keep_alive: see `HttpFrontend`.
     """
@@ -42,10 +43,10 @@ class WebFrontend(HttpFrontend):
     """Serves pages, JSON, XML-RPC and the live feed on bound sockets.
 
     Args:
-        service: what is asked.
-        observer: told of every request.
-        rate: how often one address may ask.
-        policy: what can be changed later by `adopt`.
+        service: answers the questions.
+        observer: logs and counts every request.
+        rate: how often one address may send a request.
+        policy: what `adopt` can change later.
         listeners, caps: see `HttpFrontend`.
     """
 
@@ -81,15 +82,15 @@ class WebFrontend(HttpFrontend):
         )
 
     def adopt(self, policy: WebPolicy) -> None:
-        """Do as another policy says, from the next request, handshake and connection on. Who watches stays."""
+        """Use another policy from the next request, handshake and connection on. Open connections stay open."""
         self._policy = policy
         self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """See `HttpFrontend.serve`. Whoever watches when it stops is told so at once."""
-        self._hub = self._make_hub()  # numbers of the run before mean nothing: who knows what was missed since
+        """See `HttpFrontend.serve`. When it stops, watchers receive a close frame at once."""
+        self._hub = self._make_hub()  # ids of an earlier run are invalid: changes between the runs were not seen
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hub.run)
             await super().serve(stopping, task_status=task_status)

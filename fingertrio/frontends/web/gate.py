@@ -1,8 +1,9 @@
-"""The outermost layer of the web application: one line in the log for every request, whatever became of it."""
+"""The outermost layer of the web application: it logs one line for every request, however the request ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import trio
 from hypercorn.typing import (
@@ -15,10 +16,10 @@ from hypercorn.typing import (
 
 from fingertrio.observe.observer import Observer
 
-# Characters of a request's target in the log. Hypercorn takes lines a hundred times as long.
+# Characters of a request target in the log. Hypercorn accepts targets a hundred times as long.
 _TARGET_LIMIT = 200
 
-_NOTE = "fingertrio.note"  # in the ASGI scope, which may carry more than the server put in
+_NOTE = "fingertrio.note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,56 +29,61 @@ class _Note:
     asked: str | None = None
 
 
+def scope_extras(scope: Scope) -> dict[str, Any]:
+    """The same scope, as the mutable mapping that ASGI specifies: middleware may add keys of its own."""
+    return cast("dict[str, Any]", scope)
+
+
 def note_outcome(scope: Scope, outcome: str) -> None:
-    """For handlers: what the log says of this request where the status code is 200 and does not tell it all."""
-    scope[_NOTE] = _Note(outcome)  # type: ignore[literal-required]  # not a key that the server knows
+    """For handlers: the outcome to log for this request, where status code 200 says too little."""
+    scope_extras(scope)[_NOTE] = _Note(outcome)
 
 
 def note_question(scope: Scope, door: str, asked: str, outcome: str) -> None:
-    """For handlers of a protocol within HTTP: the question was one of that, and is logged and counted as such only."""
-    scope[_NOTE] = _Note(outcome, door, asked)  # type: ignore[literal-required]  # as above
+    """For handlers of a protocol inside HTTP: the request is logged and counted under `door` instead of "http"."""
+    scope_extras(scope)[_NOTE] = _Note(outcome, door, asked)
 
 
 class Gate:
-    """An ASGI application before another."""
+    """ASGI middleware that logs and counts requests."""
 
     def __init__(self, app: ASGIFramework, observer: Observer) -> None:
         self._app = app
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] != "http":  # the life span; `protocols` lets no WebSocket through
+        if scope["type"] != "http":  # lifespan; the server turns WebSocket handshakes into HTTP requests
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, counts=scope["method"] != "HEAD")
-        begun = trio.current_time()
+        response = _ResponseMeter(send, counts_body=scope["method"] != "HEAD")
+        began = trio.current_time()
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, response.send)
         except Exception:
-            answer.status = 500  # which is what Hypercorn makes of it
+            response.status = 500  # Hypercorn answers 500
             raise
         finally:
             client = scope["client"]
-            note: _Note = scope.get(_NOTE) or _Note()  # type: ignore[assignment]  # nobody else writes there
+            note: _Note = scope_extras(scope).get(_NOTE) or _Note()
             self._observer.query(
                 note.door,
                 client[0] if client else "unix",
                 f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}"
                 if note.asked is None
                 else note.asked,
-                note.outcome if answer.outcome == "ok" else answer.outcome,
-                trio.current_time() - begun,
-                answer.size,
+                note.outcome if response.outcome == "ok" else response.outcome,
+                trio.current_time() - began,
+                response.size,
             )
             self._observer.flush()
 
 
-class _Answer:
-    """What is sent for one request, on its way through."""
+class _ResponseMeter:
+    """Passes one response on, and keeps its status code and the size of its body."""
 
-    def __init__(self, send: ASGISendCallable, *, counts: bool) -> None:
+    def __init__(self, send: ASGISendCallable, *, counts_body: bool) -> None:
         self._send = send
-        self._counts = counts  # whether a body that is sent goes out
+        self._counts_body = counts_body  # False: the server drops the body (HEAD)
         self.status = 0
         self.size = 0
 
@@ -85,12 +91,12 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
-            self.size += len(message.get("body", b"")) * self._counts
+            self.size += len(message.get("body", b"")) * self._counts_body
         await self._send(message)
 
     @property
     def outcome(self) -> str:
-        """The observer's word for the status code; a client that left before its answer is its own fault: "bad"."""
+        """The observer's word for the status code. "bad" includes clients that disconnected before the response."""
         if self.status == 404:
             return "unknown"
         if self.status == 0 or 400 <= self.status < 500:

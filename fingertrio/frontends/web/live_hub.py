@@ -1,15 +1,13 @@
-"""What all watchers of the live feed have in common: one subscription, one numbering, one rendering. No sockets here.
+"""What all watchers of the live feed share: one subscription, one numbering, one rendering of each user. No sockets.
 
-Every change gets a number. Kept is, for each user, the number of the latest one: a log of names, not of contents, which
-holds each name once and so has a bound. Whoever has been told everything up to a number asks the log who has changed
-since, and then what holds of them now. That is all a watcher is: a number. One that is slow, or was away, finds each
-user once, however often they changed; nothing is queued for it. Where the log does not reach back so far, because it
-is full, or because the backend can only say that anything may have changed, the answer is that nobody knows, and a
-snapshot has to follow. So nothing is ever missed.
+Every change gets a number. The log (`live_log`) keeps, for each user, the number of the latest change: names, not
+contents, so its size has a bound. A watcher, too, is a number: its client has everything up to that change. The watcher
+asks the log which users changed since then, and sends their current state. So nothing is queued for a slow client, and
+a client that reconnects receives each changed user once. If the log does not reach back far enough, because it is full
+or because the backend reported that any user may have changed, the watcher sends a snapshot. No change is ever missed.
 
-A change is numbered, and so told, when what it leads to is known: the hub asks the service and renders the answer
-before it wakes the watchers. One user whose answer is long in coming, or fails, delays nobody else's. It is asked for
-anew, ever less often, until it can be told.
+A change is numbered, and so sent, once its result is known: the hub asks the service and renders the answer before it
+wakes the watchers. A user whose answer is slow or fails does not delay the others; the hub retries with back-off.
 """
 
 from __future__ import annotations
@@ -22,7 +20,8 @@ from contextlib import contextmanager
 import trio
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.frontends.web.api import describe
+from fingertrio.frontends.web.api import user_json
+from fingertrio.frontends.web.live_log import LOG_LIMIT, ChangeLog
 from fingertrio.http.websocket import text_frame
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
@@ -31,63 +30,17 @@ from fingertrio.service.cache import Answer
 from fingertrio.wire import live
 from fingertrio.wire.backoff import Backoff
 
-# Names in the log. Who was away while more people than these changed is better served by a snapshot.
-LOG_LIMIT = 10_000
-
-# Bytes of rendered users that are kept: all of ten thousand people with a few words each, or a thousand plan files.
+# Bytes of rendered users that are kept: ten thousand users with a few words each, or a thousand plan files.
 _KEPT_BYTES = 16 * 1024 * 1024
 
-# Changes that may be in preparation, each a task: past this, everybody is better served by a snapshot, too.
+# Changes in preparation, each of them a task. With more than these, snapshots are cheaper.
 _PREPARED = 1024
 
-_RETRY = (1.0, 30.0)  # seconds: first and longest pause before a user who could not be read is asked for again
+_RETRY = (1.0, 30.0)  # seconds: first and longest pause before a user who could not be read is tried again
 
 
-class ChangeLog:
-    """Numbers changes, and remembers of each user the latest. `limit` names are kept."""
-
-    def __init__(self, limit: int = LOG_LIMIT) -> None:
-        self.number = 0  # of the latest change
-        self._floor = 0  # what happened up to here may be forgotten
-        self._limit = limit
-        self._numbers: OrderedDict[str, int] = OrderedDict()  # ascending
-
-    def add(self, user: str) -> None:
-        """`user` has changed."""
-        self.number += 1
-        self._numbers[user] = self.number
-        self._numbers.move_to_end(user)
-        if len(self._numbers) > self._limit:
-            self._floor = self._numbers.popitem(last=False)[1]
-
-    def forget(self) -> None:
-        """Anybody may have changed."""
-        self.number += 1
-        self._floor = self.number
-        self._numbers.clear()
-
-    def reaches(self, number: int) -> bool:
-        """Whether all that changed after `number` is remembered."""
-        return self._floor <= number <= self.number
-
-    def since(self, number: int, users: Collection[str] | None = None) -> list[tuple[int, str]] | None:
-        """Who of `users` (None: of all) has changed after `number`, by the number of it; None: nobody knows."""
-        if not self.reaches(number):
-            return None
-        if users is not None:
-            found = [(at, user) for user in users if (at := self._numbers.get(user, 0)) > number]
-            return sorted(found)
-        found = []
-        for user, at in reversed(self._numbers.items()):
-            if at <= number:
-                break
-            found.append((at, user))
-        found.reverse()
-        return found
-
-
-class Rendered:
-    """What there is to say of one user, rendered once for everybody."""
+class RenderedUser:
+    """The message part about one user, rendered once for all watchers."""
 
     __slots__ = ("_answer", "_at", "_change", "part")
 
@@ -97,8 +50,8 @@ class Rendered:
         self._at = ""
         self._change = b""
 
-    def holds(self) -> bool:
-        """Whether this is still what the service would say."""
+    def is_current(self) -> bool:
+        """Whether the service would still give this answer."""
         return self._answer.expires > trio.current_time()
 
     @property
@@ -107,7 +60,7 @@ class Rendered:
         return self._answer.value is not None
 
     def change(self, at: str) -> bytes:
-        """The frame that tells it as the change with the id `at`; usually, all watchers ask for the same one."""
+        """The frame of a change with id `at`. It is kept, because usually all watchers ask for the same one."""
         if at != self._at:
             self._change = text_frame(live.change(at, self.part))
             self._at = at
@@ -118,8 +71,8 @@ class Subscription:
     """One watcher's place in the feed.
 
     Attributes:
-        users: who is watched; None: everybody.
-        number: up to which it has been told.
+        users: the users to watch; None: all.
+        number: everything up to this change has been sent.
     """
 
     __slots__ = ("_hub", "_woken", "number", "users")
@@ -131,11 +84,11 @@ class Subscription:
         self.number = hub.log.number
 
     def wake(self) -> None:
-        """Something happened that concerns it."""
+        """Report that something changed for this watcher."""
         self._woken.set()
 
     def pending(self) -> list[tuple[int, str]] | None:
-        """What it has not been told, as `ChangeLog.since`; where that is nothing, it is told so far as anybody is."""
+        """The changes that have not been sent, see `ChangeLog.since`. If there are none, `number` advances."""
         self._woken = trio.Event()
         found = self._hub.log.since(self.number, self.users)
         if found == []:
@@ -143,79 +96,76 @@ class Subscription:
         return found
 
     async def wait(self) -> None:
-        """Wait until `pending` may have something that it had not when it was called last."""
+        """Wait until `pending` may return something new."""
         await self._woken.wait()
 
 
 class LiveHub:
-    """Follows the service's changes while `run` runs, once."""
+    """Follows the service's changes while `run` runs; `run` is called once."""
 
     def __init__(self, service: FingerService, observer: Observer) -> None:
-        self.epoch = secrets.token_hex(6)  # numbers of another run mean nothing to us
+        self.epoch = secrets.token_hex(6)  # distinguishes our numbers from those of other runs
         self.log = ChangeLog()
         self.service = service
         self._observer = observer
-        self._everything: set[Subscription] = set()
-        self._by_user: dict[str, set[Subscription]] = {}
-        self._preparing: dict[str, bool] = {}  # True: it has changed again meanwhile
-        self._rendered: OrderedDict[str, Rendered] = OrderedDict()  # least recently used first
+        self._watching_all: set[Subscription] = set()
+        self._watching_user: dict[str, set[Subscription]] = {}
+        self._preparing: dict[str, bool] = {}  # True: the user has changed again since
+        self._rendered: OrderedDict[str, RenderedUser] = OrderedDict()  # least recently used first
         self._rendered_bytes = 0
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow. Never returns."""
+        """Follow the changes. Never returns."""
         async with self.service.changes() as feed, trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._follow_age)
+            self._nursery.start_soon(self._follow_staleness)
             task_status.started()
             async for change in feed:
-                self._hear(change.user)
+                self._handle_change(change.user)
 
-    async def _follow_age(self) -> None:
-        """Have everybody told when answers begin to be out of date, and when that is over."""
+    async def _follow_staleness(self) -> None:
+        """Wake all watchers when answers become stale, and when they are up to date again."""
         while True:
             await self.service.staleness.changed.wait()
             self._wake_all()
 
     @contextmanager
     def subscribe(self, users: Collection[str] | None) -> Iterator[Subscription]:
-        """A place in the feed, from now on."""
+        """A place in the feed, starting now."""
         subscription = Subscription(self, users)
-        places = (
-            [self._everything]
+        groups = (
+            [self._watching_all]
             if users is None
-            else [self._by_user.setdefault(user, set()) for user in users]
+            else [self._watching_user.setdefault(user, set()) for user in users]
         )  # fmt: skip
-        for place in places:
-            place.add(subscription)
+        for group in groups:
+            group.add(subscription)
         try:
             yield subscription
         finally:
-            for place in places:
-                place.discard(subscription)
+            for group in groups:
+                group.discard(subscription)
             for user in users or ():
-                if not self._by_user.get(user, True):
-                    del self._by_user[user]
+                if not self._watching_user.get(user, True):
+                    del self._watching_user[user]
 
     def id(self, number: int) -> str:
-        """A number, as it is told to watchers."""
+        """The id that clients receive for a number."""
         return f"{self.epoch}:{number}"
 
     def number(self, text: str) -> int | None:
-        """The number that is told by an id; None: it is none of ours."""
+        """The number behind an id; None if this hub did not issue it."""
         epoch, _, digits = text.partition(":")
-        well_formed = digits.isascii() and digits.isdecimal() and len(digits) <= 18
-        return int(digits) if epoch == self.epoch and well_formed else None
+        is_number = digits.isascii() and digits.isdecimal() and len(digits) <= 18
+        return int(digits) if epoch == self.epoch and is_number else None
 
-    async def render(self, users: Collection[str]) -> dict[str, Rendered]:
-        """What there is to say now of each of `users`; those are left out of whom nothing can be said now.
-
-        Of those, a change will tell.
-        """
-        found: dict[str, Rendered] = {}
+    async def render(self, users: Collection[str]) -> dict[str, RenderedUser]:
+        """The current state of `users`, without those that cannot be read now. A change follows for each of these."""
+        found: dict[str, RenderedUser] = {}
         missing: list[str] = []
         for user in users:
             kept = self._rendered.get(user)
-            if kept is not None and kept.holds():
+            if kept is not None and kept.is_current():
                 self._rendered.move_to_end(user)
                 found[user] = kept
             else:
@@ -228,23 +178,23 @@ class LiveHub:
                     nursery.start_soon(self._ask, user, found)
         return found
 
-    async def _ask(self, user: str, found: dict[str, Rendered]) -> None:
+    async def _ask(self, user: str, found: dict[str, RenderedUser]) -> None:
         try:
             answer = await self.service.ask_user(user)
             kept = self._rendered.get(user)
-            if kept is None or not kept.holds():  # or another watcher, who asked with us, was first
+            if kept is None or not kept.is_current():  # no other watcher rendered this answer meanwhile
                 info = answer.value
-                part = live.render_removed(user) if info is None else live.render_user(describe(info))
-                kept = Rendered(answer, part)
+                part = live.render_removed(user) if info is None else live.render_user(user_json(info))
+                kept = RenderedUser(answer, part)
                 self._keep(user, kept)
             found[user] = kept
-        except BackendError:  # which the log knows of
+        except BackendError:  # logged by the service
             self._prepare_soon(user)
-        except Exception as error:  # noqa: BLE001 -- what nobody foresaw about one user must not end everybody's feed
+        except Exception as error:  # noqa: BLE001 -- a bug with one user must not end the feed of all
             self._observer.error("live_user_failed", user=user, exc=error)
             self._prepare_soon(user)
 
-    def _keep(self, user: str, rendered: Rendered) -> None:
+    def _keep(self, user: str, rendered: RenderedUser) -> None:
         if (old := self._rendered.pop(user, None)) is not None:
             self._rendered_bytes -= len(old.part)
         self._rendered[user] = rendered
@@ -252,16 +202,16 @@ class LiveHub:
         while self._rendered_bytes > _KEPT_BYTES or len(self._rendered) > LOG_LIMIT:
             self._rendered_bytes -= len(self._rendered.popitem(last=False)[1].part)
 
-    def _hear(self, user: str | None) -> None:
-        """The service says that somebody has changed."""
+    def _handle_change(self, user: str | None) -> None:
+        """Handle a change that the service reports."""
         if user is None:
             self._lose_track()
         elif user in self._preparing:
             self._preparing[user] = True
         elif not is_user_name(user):
-            pass  # nobody could ask for it
+            pass  # no client can ask for this name
         elif not self._is_watched(user):
-            self.log.add(user)  # for whoever comes back; what it leads to is asked for then
+            self.log.add(user)  # for clients that reconnect; the service is asked only then
         else:
             self._prepare_soon(user)
 
@@ -270,11 +220,11 @@ class LiveHub:
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for subscription in self._everything.union(*self._by_user.values()):
+        for subscription in self._watching_all.union(*self._watching_user.values()):
             subscription.wake()
 
     def _is_watched(self, user: str) -> bool:
-        return bool(self._everything) or user in self._by_user
+        return bool(self._watching_all) or user in self._watching_user
 
     def _prepare_soon(self, user: str) -> None:
         if self._nursery is None or user in self._preparing:
@@ -286,13 +236,13 @@ class LiveHub:
             self._nursery.start_soon(self._prepare, user)
 
     async def _prepare(self, user: str) -> None:
-        """Tell of a change as soon as it is known what it leads to."""
+        """Announce a change as soon as its result is known."""
         backoff = Backoff(*_RETRY)
         try:
             while True:
                 self._preparing[user] = False
                 if await self.render((user,)) or not self._is_watched(user):
-                    self._tell(user)
+                    self._announce(user)
                     backoff.reset()
                     if not self._preparing[user]:
                         return
@@ -301,9 +251,9 @@ class LiveHub:
         finally:
             del self._preparing[user]
 
-    def _tell(self, user: str) -> None:
+    def _announce(self, user: str) -> None:
         self.log.add(user)
-        for subscription in self._everything:
+        for subscription in self._watching_all:
             subscription.wake()
-        for subscription in self._by_user.get(user, ()):
+        for subscription in self._watching_user.get(user, ()):
             subscription.wake()

@@ -1,9 +1,9 @@
-"""The pages, for people: who is here, and how one of them is.
+"""The pages, for people: the list of users, and one page for each user.
 
-They work in anything that shows HTML, lynx included: no script, no image that matters, and the line breaks of a status
-are elements. A user's page lives right below the root, so no other route may look like a user name: what the pages need
-themselves lives below `/-/`, since no name starts with `-`, and everything else has a slash inside. Links are relative,
-so that the whole thing can be moved below another path by a proxy.
+They work in every HTML browser, lynx included: no script, no essential image, and a line break in a status is an
+element. A user's page is directly below the root, so no other route may match a user name: style sheet and icon are
+below `/-/`, since no name starts with `-`, and every other route contains a second slash. Links are relative, so a
+proxy can serve the site below another path.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from fingertrio.wire.text import clean, clean_line
 _HERE = Path(__file__).parent
 
 _STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
-_STATIC_AGE = "public, max-age=3600"  # an hour of old colours after an upgrade harms nobody
+_STATIC_AGE = "public, max-age=3600"  # after an upgrade, an old style sheet for an hour is harmless
 
-# A detail that is one web address becomes a link. Nothing but http and https: a status is not to run anything.
+# A detail that is a single URL becomes a link. Only http and https: other schemes can run code.
 _WEB_ADDRESS = re.compile(r"https?://[^\s<>\"]+\Z")
 
 
 def href(name: str) -> str:
-    """A user name as a relative link. It has neither ":" nor "/", so it cannot be taken for anything but a path."""
+    """A user name as a relative link. Without ":" and "/" it is always a path segment, never a scheme or a host."""
     return quote(name, safe="")
 
 
@@ -57,7 +57,7 @@ _environment.tests["link"] = _is_link
 
 
 def pages_blueprint(service: FingerService) -> Blueprint:
-    """The routes that answer in HTML, and what the pages are made of."""
+    """The routes of the pages, their style sheet and icon."""
     blueprint = Blueprint("pages", __name__)
     static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
     listed = Rendering(_list)
@@ -87,15 +87,15 @@ def pages_blueprint(service: FingerService) -> Blueprint:
 
 
 async def user_page(service: FingerService, user: str) -> Response | None:
-    """The page of one user; None: there is no such user."""
+    """The page of one user; None if there is no such user."""
     answer = await service.ask_user(user)
     if answer.value is None:
         return None
-    return _page("user.html", stale=_stale(answer.stale_since), **describe(answer.value))
+    return _page("user.html", stale=_stale(answer.stale_since), **user_context(answer.value))
 
 
-def describe(info: UserInfo) -> Mapping[str, Any]:
-    """What the template of one user shows, clean."""
+def user_context(info: UserInfo) -> Mapping[str, Any]:
+    """The template variables for one user, as clean text."""
     return {
         "user": info.user,
         "name": None if info.name is None else clean_line(info.name),
@@ -113,7 +113,7 @@ def _list(names: tuple[str, ...]) -> Markup:
 
 
 def error_page(status: int, title: str, detail: str) -> Response:
-    """A page that says what went wrong, in the words of `detail`."""
+    """A page with an error message."""
     return _page("error.html", status, title=title, detail=clean_line(detail), asked=clean_line(request.path))
 
 
@@ -122,24 +122,24 @@ def _lines(text: str) -> list[str]:
 
 
 def _times(info: UserInfo) -> Iterator[tuple[str, str, str]]:
-    """What the moment means, and the moment for a machine and for a person."""
-    for meaning, moment in (("Since", info.since), ("Until", info.until)):
-        if moment is not None:
-            yield meaning, *_moment(moment)
+    """Label, machine-readable time and readable time."""
+    for label, time in (("Since", info.since), ("Until", info.until)):
+        if time is not None:
+            yield label, *_time_texts(time)
 
 
 def _stale(since: datetime | None) -> tuple[str, str] | None:
     """Since when the page may be out of date."""
-    return None if since is None else _moment(since)
+    return None if since is None else _time_texts(since)
 
 
-def _moment(moment: datetime) -> tuple[str, str]:
-    """For a machine and for a person."""
-    utc = moment.astimezone(UTC)
+def _time_texts(time: datetime) -> tuple[str, str]:
+    """A time in machine-readable and in readable form."""
+    utc = time.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc.day} {utc:%B %Y, %H:%M} UTC"
 
 
 def _page(template: str, status: int = 200, *, stale: tuple[str, str] | None = None, **context: object) -> Response:
-    root = "../" * (request.path.count("/") - 1)  # from where the asker believes to be
+    root = "../" * (request.path.count("/") - 1)  # relative to the path that the browser shows
     html = _environment.get_template(template).render(root=root, stale=stale, **context)
     return Response(html, status, mimetype="text/html")

@@ -1,11 +1,11 @@
-"""Who asks, and whether too often: two layers before the application, of which the gate stands in the middle.
+"""Which client sent a request, and whether it sends too many: the ASGI layers before and after the gate.
 
-`TrustedProxies` comes first, so that logs and limits see the client and not the proxy. It believes X-Forwarded-For from
-proxies that are listed, and from them only as far as the list reaches: read from the right, the first address that is
-not a listed proxy's is the client; what stands left of it the client may have written itself. RFC 7239's Forwarded is
-not read: a proxy that sets the one header often passes the other on untouched, and so hands over a client's own words.
+`TrustedProxies` comes first, so that logs and limits see the client's address instead of the proxy's. It reads
+X-Forwarded-For only from listed proxies, from right to left: the first address that is not a listed proxy is the
+client. Everything left of it may have been written by the client itself. RFC 7239's Forwarded is ignored: many proxies
+set only one of the two headers and pass the other on as the client sent it.
 
-`RateLimit` comes last, so that what it refuses is logged like every other request.
+`RateLimit` comes after the gate, so that its refusals are logged like other requests.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from fingertrio.net.limits import Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.wire.xmlrpc import FaultCode, dump_fault
 
-UNIX = "unix"  # in a list of trusted proxies: whoever comes through a unix socket
+UNIX = "unix"  # in a list of trusted proxies: every client of a Unix socket
 
 _TOO_MANY = "Too many requests from your address, please try again later"
-_HOPS = 20  # entries of a header that are looked at; more proxies in a row nobody has
+_HOPS = 20  # entries of X-Forwarded-For that are read; real chains of proxies are far shorter
 
 
 class TrustedProxies:
-    """Puts the client's address, and the scheme that it used, into the scope.
+    """Replaces the client address and the scheme in the scope by those that a trusted proxy reports.
 
     Args:
-        app: what comes next.
-        trusted: tells, at each request, the proxies' networks, and `UNIX` where one comes through a unix socket.
+        app: the next layer.
+        trusted: returns, for each request, the proxies' networks, and `UNIX` if proxies connect by a Unix socket.
     """
 
     def __init__(self, app: ASGIFramework, trusted: Callable[[], Collection[Network | str]]) -> None:
@@ -42,29 +42,29 @@ class TrustedProxies:
         self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] in {"http", "websocket"} and (trusted := self._trusted()):
+        if scope["type"] == "http" and (trusted := self._trusted()):
             proxies = _Proxies(trusted)
             if proxies.include_peer(_peer(scope)):
-                proxies.believe(scope)  # type: ignore[arg-type]  # both kinds have headers, client and scheme
+                proxies.apply_headers(scope)
         await self._app(scope, receive, send)
 
 
 class _Proxies:
-    """Those who are trusted, and what follows from it."""
+    """The trusted proxies at the time of one request."""
 
     def __init__(self, trusted: Collection[Network | str]) -> None:
         self._networks = [entry for entry in trusted if not isinstance(entry, str)]
         self._trusts_unix = UNIX in trusted
 
     def include_peer(self, peer: str) -> bool:
-        """Whether `peer`, as the server names it, is one of them."""
+        """Whether `peer`, as the server writes addresses, is a trusted proxy."""
         if not peer:
             return self._trusts_unix
         address = _address(peer)
         return address is not None and self._include(address)
 
-    def believe(self, scope: HTTPScope) -> None:
-        """Put into `scope` what its headers say of the client, as far as they are the word of a proxy."""
+    def apply_headers(self, scope: HTTPScope) -> None:
+        """Set client and scheme in `scope` from the headers, as far as trusted proxies wrote them."""
         hops: list[str] = []
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
@@ -84,12 +84,12 @@ class _Proxies:
 
 
 class RateLimit:
-    """Answers 429, or an XML-RPC fault, to whom asks too often.
+    """Answers 429, or an XML-RPC fault, when an address sends requests too often.
 
     Args:
-        app: what comes next.
-        rate: how often one address may ask.
-        observer: told of refusals.
+        app: the next layer.
+        rate: how often one address may send a request.
+        observer: counts refusals.
     """
 
     def __init__(self, app: ASGIFramework, rate: RateLimiter, observer: Observer) -> None:
@@ -110,7 +110,7 @@ class RateLimit:
 async def _refuse(scope: HTTPScope, send: ASGISendCallable, seconds: int) -> None:
     status, kind, body = 429, b"text/plain; charset=utf-8", f"{_TOO_MANY}\n".encode()
     if scope["path"] == "/RPC2" and scope["method"] == "POST":
-        note_outcome(scope, "bad")  # as the log calls the 429 of others
+        note_outcome(scope, "bad")  # the outcome that a 429 has
         status, kind, body = 200, b"text/xml; charset=utf-8", dump_fault(FaultCode.APPLICATION, _TOO_MANY)
     elif scope["path"].startswith(api.PREFIX):
         kind, body = b"application/problem+json", api.problem_body(429, "Too Many Requests", _TOO_MANY, scope["path"])
@@ -124,13 +124,13 @@ async def _refuse(scope: HTTPScope, send: ASGISendCallable, seconds: int) -> Non
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False})
 
 
-def _peer(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""  # type: ignore[index]  # a pair, as ASGI has it
+def _peer(scope: HTTPScope) -> str:
+    client = scope["client"]
+    return client[0] if client else ""
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as proxies write it: with blanks around it, brackets and a port."""
+    """An address as proxies write it: with spaces around it, brackets and a port."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,7 +1,7 @@
-"""The XML-RPC door: POST /RPC2, as in Twisted's tutorial. The table of what can be called, and what belongs to HTTP.
+"""XML-RPC at POST /RPC2, as in Twisted's tutorial: the methods, and the HTTP part.
 
-All methods read, so nobody is asked who they are. Those that will write can rely on this: no page on another site can
-make a browser send a call here, since what browsers send without asking us first is refused by its type.
+All methods only read, so no authentication is needed. Methods that write can rely on one protection: a page of another
+site cannot make a browser send a call, because the content types that need no preflight are refused.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from fingertrio.service import FingerService
 from fingertrio.wire.text import clean
 from fingertrio.wire.xmlrpc import BODY_LIMIT
 
-# Seconds for the body of a request; an honest one is a packet or two and arrives with its headers.
+# Seconds for a request body. A normal one is one or two packets and arrives with its headers.
 BODY_DEADLINE = 10.0
 
-# Where calls go, as everywhere; and a name that a user may have, who has a page there like all others.
-_NAMESAKE = "RPC2"
+# The usual path of XML-RPC is also a valid user name. That user's page has the same URL, with GET.
+_USER_NAME = "RPC2"
 
-# Fetch standard, "CORS-safelisted request-header": what a form or script of any site may send here without a preflight.
+# Fetch standard, "CORS-safelisted request-header": the types that a page of any site may send without a preflight.
 _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
-# Every method, for those that are not allowed are told what is; and GET is for the page of a user who is called so.
+# All methods, so that each 405 comes from here with the right Allow header. GET and HEAD are for the user named RPC2.
 _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def finger_methods(service: FingerService) -> tuple[Method, ...]:
-    """What can be called, besides system.*; a further method is a further row."""
+    """The methods besides system.*; a new method is one more row."""
 
     async def get_user(user: str) -> Reply:
         info = await service.get_user(user)
@@ -47,48 +47,49 @@ def finger_methods(service: FingerService) -> tuple[Method, ...]:
             name="getUser",
             returns="string",
             params=("string",),
-            help=f"The status of the user of this name, lines separated by LF; {NO_SUCH_USER!r} where there is none.",
+            help=f"The status of the user with this name, lines separated by LF; {NO_SUCH_USER!r} if there is none.",
             handler=get_user,
         ),
         Method(
             name="getUsers",
             returns="array",
             params=(),
-            help="The names of all users, in the order in which people should read them.",
+            help="The names of all users, in display order.",
             handler=get_users,
         ),
     )
 
 
 def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
-    """The route /RPC2. Refusals that HTTP has a word for are werkzeug's exceptions, for the application to render."""
+    """The route /RPC2. Refusals with an HTTP status are werkzeug exceptions, which the application renders."""
     dispatcher = XMLRPCDispatcher(finger_methods(service), observer)
     blueprint = Blueprint("xmlrpc", __name__)
 
-    @blueprint.route(f"/{_NAMESAKE}", methods=_HTTP_METHODS, provide_automatic_options=False)
+    @blueprint.route(f"/{_USER_NAME}", methods=_HTTP_METHODS, provide_automatic_options=False)
     async def rpc2() -> Response:
         if request.method != "POST":
-            if request.method in {"GET", "HEAD"} and (page := await user_page(service, _NAMESAKE)) is not None:
+            if request.method in {"GET", "HEAD"} and (page := await user_page(service, _USER_NAME)) is not None:
                 return page
             raise MethodNotAllowed(valid_methods=["POST"])
         if _could_be_cross_site(request):
-            raise UnsupportedMediaType("XML-RPC is sent as text/xml")
+            raise UnsupportedMediaType("Send XML-RPC calls with Content-Type: text/xml")
         try:
             body = await _read_body(request)
         except (RequestEntityTooLarge, RequestTimeout) as refusal:
             observer.refused("xmlrpc", "deadline" if isinstance(refusal, RequestTimeout) else "body")
             raise
-        answer = await dispatcher.dispatch(body)
-        note_question(request.scope, "xmlrpc", answer.asked, answer.outcome)
-        return Response(answer.body, content_type="text/xml; charset=utf-8")
+        done = await dispatcher.dispatch(body)
+        note_question(request.scope, "xmlrpc", done.asked, done.outcome)
+        return Response(done.body, content_type="text/xml; charset=utf-8")
 
     return blueprint
 
 
 def _could_be_cross_site(request: Request) -> bool:
-    """Whether a page of another site could have sent this unasked. A browser says where from (Origin), others need not.
+    """Whether a page of another site could have sent this without a preflight.
 
-    Any other type is taken, XML or not: many a client does not care about its headers.
+    Without a Content-Type, an Origin header shows that a browser sent it. All other types are accepted, XML or not,
+    because many XML-RPC clients send a wrong one.
     """
     if not request.mimetype:
         return "Origin" in request.headers

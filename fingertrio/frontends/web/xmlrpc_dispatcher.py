@@ -1,7 +1,7 @@
-"""XML-RPC without a transport: the bytes of a call in, the bytes of an answer out, and a failure is an answer too.
+"""XML-RPC without a transport: the bytes of a call in, the bytes of a response out. Failures are fault responses.
 
-What can be called is a table of `Method`; the dispatcher adds the methods that tell of methods (system.*) and the one
-that makes several calls at once. It knows neither HTTP nor finger.
+The methods are a table of `Method`. The dispatcher adds introspection (system.*) and system.multicall. It knows neither
+HTTP nor finger.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from fingertrio.wire.xmlrpc import Fault, FaultCode, Value, XMLRPCError, dump_fa
 
 MULTICALL_LIMIT = 50  # calls
 
-# Characters of all answers of a multicall, elements counted too: fifty of the longest statuses, or a few long lists of
-# users. Without it, a request of 5 kB would be answered with fifty times all that there is.
+# Characters of all results of a multicall, elements included: fifty of the longest statuses, or a few long lists of
+# users. Without this limit, a request of 5 kB could return the whole list of users fifty times.
 MULTICALL_ANSWER_LIMIT = 1024 * 1024
 _ELEMENT_SIZE = 40  # <value><string></string></value>
 
-# Seconds for all calls of a multicall, which are made one after the other: twice the service's deadline for one.
+# Seconds for all calls of a multicall, which run one after the other: twice the service's deadline for one call.
 MULTICALL_DEADLINE = 10.0
 
 _ASKED_LIMIT = 200  # characters of a call that are logged
 
-_NO_SUCH_METHOD = "no such method; system.listMethods names them all"
+_NO_SUCH_METHOD = "no such method; system.listMethods returns all names"
 
 _PYTHON_TYPES: Mapping[str, type] = {"string": str, "int": int, "boolean": bool, "array": list, "struct": dict}
 
-# Not all of these pages are still there, but by these addresses clients recognise what is meant.
+# Some of these pages no longer exist, but clients identify the specifications by these URLs.
 _CAPABILITIES: Mapping[str, Value] = {
     name: {"specUrl": url, "specVersion": version}
     for name, url, version in (
@@ -47,7 +47,7 @@ _CAPABILITIES: Mapping[str, Value] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a call is answered with, and how the log calls that: "ok", "list", "unknown", "bad", "error"."""
+    """The result of a call, and the outcome to log: "ok", "list", "unknown", "bad" or "error"."""
 
     value: Value | Fault
     outcome: str = "ok"
@@ -55,12 +55,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What goes back for a call, and what the log is to say of it.
+    """The response to a call, and what to log about it.
 
     Attributes:
         body: a <methodResponse> document.
-        asked: the method and whatever strings it was called with; empty where that could not be read.
-        outcome: as in `Reply`.
+        asked: the method and all strings in its parameters; empty if the call could not be parsed.
+        outcome: see `Reply`.
     """
 
     body: bytes
@@ -68,20 +68,20 @@ class Dispatched:
     outcome: str
 
 
-_TOO_LONG = Reply(Fault(FaultCode.APPLICATION, "the answers to these calls are too long together"), "error")
+_TOO_LONG = Reply(Fault(FaultCode.APPLICATION, "the results of these calls are too long together"), "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A row of the table of what can be called.
+    """One method.
 
     Attributes:
         name: on the wire.
-        returns: the XML-RPC type of the answer.
+        returns: the XML-RPC type of the result.
         params: the XML-RPC types of the parameters, keys of _PYTHON_TYPES; checked before `handler` is called.
-        help: for people, one line.
-        handler: gets the parameters. XMLRPCError and BackendError become faults that say why, all else one that
-            does not.
+        help: one line for people.
+        handler: called with the parameters. XMLRPCError and BackendError become faults with their message, other
+            exceptions a fault without details.
     """
 
     name: str
@@ -92,22 +92,22 @@ class Method:
 
 
 class XMLRPCDispatcher:
-    """Answers calls of `methods`, and of system.* about them. One for the whole application; it keeps nothing.
+    """Dispatches calls to `methods` and system.*. Stateless; one instance serves the whole application.
 
-    To read a body of the greatest length may take 20 ms, in which nobody else is answered. So bodies that arrive
-    together are read one by one, and between two of them everybody else has a turn.
+    Parsing a body of the maximum size can block the event loop for 20 ms. So bodies that arrive together are parsed one
+    at a time, and other tasks run in between.
     """
 
     def __init__(self, methods: Iterable[Method], observer: Observer | None = None) -> None:
         self._observer = observer or Observer()
-        self._reading = trio.Lock()
+        self._parsing = trio.Lock()
         self._methods = {method.name: method for method in (*methods, *self._system_methods())}
 
     async def dispatch(self, body: bytes) -> Dispatched:
-        """The answer to the call in `body`, faults included."""
+        """Make the call in `body`. Every failure becomes a fault."""
         asked = ""
         try:
-            async with self._reading:
+            async with self._parsing:
                 call = parse_call(body)
         except XMLRPCError as error:
             reply = Reply(Fault(error.code, str(error)), "bad")
@@ -115,21 +115,21 @@ class XMLRPCDispatcher:
             asked = " ".join(islice(_strings((call.method, *call.params)), _ASKED_LIMIT))[:_ASKED_LIMIT]
             reply = await self._answer(call.method, call.params)
         try:
-            answer = _dump(reply)
+            document = _dump(reply)
         except ValueError as error:
             reply = self._failed(asked, error)
-            answer = _dump(reply)
-        return Dispatched(answer, asked, reply.outcome)
+            document = _dump(reply)
+        return Dispatched(document, asked, reply.outcome)
 
     async def _answer(self, name: str, params: Sequence[Value]) -> Reply:
-        """Whatever a call leads to, as a reply: what fails is a fault."""
+        """Make one call. Every failure becomes a fault."""
         try:
             return await self._call(name, params)
         except XMLRPCError as error:
             return Reply(Fault(error.code, str(error)), "bad")
         except BackendError as error:
             return Reply(Fault(FaultCode.APPLICATION, clean_line(error.public_message)), "error")
-        except Exception as error:  # noqa: BLE001 -- a method that is broken is one fault, whatever it raises
+        except Exception as error:  # noqa: BLE001 -- a bug in one method is a fault, and logged
             return self._failed(name, error)
 
     async def _call(self, name: str, params: Sequence[Value]) -> Reply:
@@ -159,21 +159,21 @@ class XMLRPCDispatcher:
                 name="system.methodHelp",
                 returns="string",
                 params=("string",),
-                help="What the method of this name does.",
+                help="A description of the method with this name.",
                 handler=self._method_help,
             ),
             Method(
                 name="system.methodSignature",
                 returns="array",
                 params=("string",),
-                help="The signatures of the method of this name: the type of its answer, then those of its parameters.",
+                help="The signatures of the method with this name: the type of the result, then of each parameter.",
                 handler=self._method_signature,
             ),
             Method(
                 name="system.getCapabilities",
                 returns="struct",
                 params=(),
-                help="The specifications that this server keeps to.",
+                help="The specifications that this server implements.",
                 handler=self._get_capabilities,
             ),
             Method(
@@ -181,8 +181,8 @@ class XMLRPCDispatcher:
                 returns="array",
                 params=("array",),
                 help=(
-                    f"The answers to at most {MULTICALL_LIMIT} calls, each a struct of methodName and params, made in "
-                    "this order: for each an array of its one result, or the struct of its fault."
+                    f"Makes up to {MULTICALL_LIMIT} calls in order. Each is a struct of methodName and params; each "
+                    "result is an array that holds one value, or the struct of a fault."
                 ),
                 handler=self._multicall,
             ),
@@ -216,17 +216,17 @@ class XMLRPCDispatcher:
                 reply = await self._answer_entry(call) if room >= 0 else _TOO_LONG
                 room -= sum(len(string) + _ELEMENT_SIZE for string in _strings(reply.value))
                 replies.append(reply if room >= 0 else _TOO_LONG)
-        late = Reply(Fault(FaultCode.APPLICATION, "the calls before this one took all the time"))
+        late = Reply(Fault(FaultCode.APPLICATION, "the deadline was reached before this call"))
         replies += [late] * (len(calls) - len(replies))
         return Reply([_entry(reply) for reply in replies])
 
     async def _answer_entry(self, call: Value) -> Reply:
         match call:
             case {"methodName": "system.multicall"}:
-                return Reply(Fault(FaultCode.BAD_PARAMS, "a multicall within a multicall"))
+                return Reply(Fault(FaultCode.BAD_PARAMS, "a multicall cannot contain a multicall"))
             case {"methodName": str(method), "params": list(params)}:
                 return await self._answer(method, params)
-        return Reply(Fault(FaultCode.BAD_PARAMS, "a call within a multicall is a struct of methodName and params"))
+        return Reply(Fault(FaultCode.BAD_PARAMS, "each call in a multicall is a struct of methodName and params"))
 
 
 def _dump(reply: Reply) -> bytes:
@@ -242,7 +242,7 @@ def _entry(reply: Reply) -> Value:
 
 
 def _strings(value: Value | Fault) -> Iterator[str]:
-    """Every string in `value`, in order: of a multicall, the methods and whom they were asked about."""
+    """Every string in `value`, in order. For a multicall: the method names and their string parameters."""
     match value:
         case str():
             yield value

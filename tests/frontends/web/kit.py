@@ -17,7 +17,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 
 from fingertrio.backend import Backend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
-from fingertrio.frontends.web.live import LivePolicy
+from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.http.http2 import PREFACE
 from fingertrio.http.tls import make_tls_context
 from fingertrio.net.address import parse_address

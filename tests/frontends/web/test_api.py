@@ -107,7 +107,7 @@ async def test_no_list_is_a_problem_of_the_asker() -> None:
     async with client(ADA, lists=False) as api:
         response = await api.get("/api/users")
         assert response.status_code == 404
-        assert (await response.get_json(force=True))["detail"] == "No list of users is kept here"
+        assert (await response.get_json(force=True))["detail"] == "This server does not list its users"
 
 
 @pytest.mark.parametrize("name", ["nobody", "-l", "%7Cid", "a b", "x" * 200, "%00", "%FF", "..", "a%0d%0ab"])

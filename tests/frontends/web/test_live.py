@@ -21,8 +21,9 @@ from trio.testing import MockClock
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.frontend import WebFrontend
-from fingertrio.frontends.web.live import LivePolicy
-from fingertrio.frontends.web.live_hub import LOG_LIMIT, LiveHub
+from fingertrio.frontends.web.live_hub import LiveHub
+from fingertrio.frontends.web.live_log import LOG_LIMIT
+from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, staleness

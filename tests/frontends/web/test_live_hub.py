@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 import pytest
 import trio
@@ -15,7 +16,8 @@ from trio.testing import MockClock
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.frontends.web import live_hub
-from fingertrio.frontends.web.live_hub import ChangeLog, LiveHub, Subscription
+from fingertrio.frontends.web.live_hub import LiveHub, Subscription
+from fingertrio.frontends.web.live_log import ChangeLog
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
@@ -107,8 +109,8 @@ async def test_a_change_is_told_to_whom_it_concerns():
             await backend.set_user("grace", "Found a moth")
             assert await told(one) == ["grace"]
             assert await told(everybody) == ["grace"]
-        assert not hub._everything
-        assert not hub._by_user
+        assert not hub._watching_all
+        assert not hub._watching_user
 
 
 async def test_one_call_to_the_backend_and_one_rendering_serve_everybody():
@@ -197,7 +199,8 @@ async def test_what_nobody_foresaw_about_one_user_ends_nobodys_feed(autojump_clo
     backend = FakeBackend(USERS)
     async with following(backend, observer) as hub:
         with hub.subscribe(None) as feed:
-            backend._lasting["ada"] = UserInfo("ada", "Weaving", since="yesterday")  # type: ignore[arg-type]
+            not_a_time: Any = "yesterday"
+            backend._lasting["ada"] = UserInfo("ada", "Weaving", since=not_a_time)
             backend._hub.emit(Change("ada"))
             await trio.sleep(1)
             await backend.set_user("grace", "Found a moth")

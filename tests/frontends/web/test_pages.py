@@ -101,21 +101,21 @@ async def test_what_may_be_out_of_date_says_since_when() -> None:
         browser = create_app(service, Observer()).test_client()
         for path in ("/", "/moshez"):
             html, read = await page(browser, path)
-            assert "As of 1 January 2026, 12:00 UTC: what this comes from is away." in read.text
+            assert "As of 1 January 2026, 12:00 UTC: the source of this data is unavailable." in read.text
             assert '<time datetime="2026-01-01T12:00:00Z">' in html
 
 
 async def test_nobody() -> None:
     async with client() as browser:
         html, read = await page(browser, "/")
-        assert "Nobody yet" in read.text
+        assert "No users yet" in read.text
         assert "<ul>" not in html
 
 
 async def test_a_backend_without_a_list_says_how_to_find_somebody_all_the_same() -> None:
     async with client(UserInfo("moshez", "x"), lists=False) as browser:
         html, read = await page(browser, "/")
-        assert "No list of users is kept here" in read.text
+        assert "This server does not list its users" in read.text
         assert "api/users" not in html
         await page(browser, "/moshez")
 
