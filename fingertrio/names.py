@@ -1,8 +1,8 @@
-"""What may be a login name. Standard library only.
+"""Which text can be a login name. Standard library only.
 
-One rule, applied before any backend is asked, takes a whole class of attacks away from every backend at once: a name of
-this shape cannot be an option (`-l`), a path (`../x`), a pipe (`|id`), a host (`a@b`) or a line break. It still lets
-people be called what they are called: letters, marks and digits of every script are in.
+One rule, applied before any backend is called, protects every backend from a class of attacks: a valid name cannot be
+an option (`-l`), a path (`../x`), a pipe (`|id`), a host (`a@b`) or a line break. Letters, marks and digits of every
+script are valid.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Longer than any login name of a real system (useradd stops at 32), short enough for a finger query and an IRC line.
+# Characters. Longer than any login name of a real system (useradd allows 32), short enough for a finger query and an
+# IRC line.
 USER_NAME_LIMIT = 64
 
 _ASCII_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+$-]{0,63}\Z")
 _PUNCTUATION = frozenset("_.+$-")
 
-# Scripts that one word may properly mix: Japanese is written in three, Korean in two. The two odd ones are the signs
-# for a long vowel and for a repeated or abbreviated character, which Unicode names after no script or after two.
+# Scripts that one word may mix: Japanese uses three, Korean two. KATAKANA-HIRAGANA is the sign for a long vowel, and
+# IDEOGRAPHIC the sign for a repeated or abbreviated character: Unicode names these after two scripts, or none.
 _MIXES = (
     frozenset({"CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
     frozenset({"CJK", "HANGUL"}),
     frozenset({"CJK", "BOPOMOFO"}),
 )
 
-# Letters and marks that are not seen (Unicode: Default_Ignorable_Code_Point): fillers, joiners, variation selectors.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+# Invisible letters and marks (Unicode: Default_Ignorable_Code_Point): fillers, joiners, variation selectors.
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def is_user_name(text: str) -> bool:
-    """Whether a user could be called so: letters, marks and digits, `_` anywhere, `. + $ -` but not first, 64 at most.
+    """Whether `text` can be a login name: letters, marks, digits and `_`; `. + $ -` but not first; 64 at most.
 
-    Exact about what it lets through and silent about why not: this is for reading. For writing, `check_user_name`.
+    This check is for reading a status. For setting one, use `check_user_name`, which is stricter and gives a reason.
     """
     if _ASCII_NAME.match(text):
         return True
@@ -43,13 +44,13 @@ def is_user_name(text: str) -> bool:
 
 
 def check_user_name(text: str) -> str:
-    """`text`, if a status may be set under this name.
+    """`text`, if a status may be set for this name.
 
-    Stricter than reading, since what is set is what others are shown: the NFKC form only, nothing that is not seen, and
-    letters of one script, so that nobody can be impersonated by a name that looks the same.
+    Stricter than `is_user_name`, so that a name that looks the same cannot impersonate another user: only the NFKC
+    form, no invisible characters, and letters of one script.
 
     Raises:
-        ValueError: with a reason that a person can act upon.
+        ValueError: the message says what is wrong with the name.
     """
     if not text:
         raise ValueError("the user name is empty")
@@ -61,9 +62,9 @@ def check_user_name(text: str) -> str:
         return text
     if unicodedata.normalize("NFKC", text) != text:
         raise ValueError("the user name is not in its NFKC form")
-    if _UNSEEN.search(text):
-        raise ValueError("the user name has characters that are not seen")
-    # The first word of a letter's Unicode name is its script, for every script that has look-alikes of Latin letters.
+    if _INVISIBLE.search(text):
+        raise ValueError("the user name contains invisible characters")
+    # A letter's Unicode name starts with its script, for every script that has look-alikes of Latin letters.
     scripts = {unicodedata.name(char, "UNKNOWN").split()[0] for char in text if unicodedata.category(char)[0] == "L"}
     if len(scripts) > 1 and not any(scripts <= mix for mix in _MIXES):
         raise ValueError("the user name mixes letters of different scripts")

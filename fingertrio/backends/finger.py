@@ -1,12 +1,13 @@
 """Statuses from another finger server.
 
-The remote's whole answer is the status. Its shape cannot be relied upon ("designed to be read by people instead of
-programs", RFC 1288 section 2.5), so nothing is picked out of it; only two things must be told apart from a status, and
-the protocol has no mark for them: that there is no such user, and that the server failed. Both are recognized by their
-words, and only where those words are the whole answer: a plan may well speak of "no such user".
+The server's whole answer is the status. Its format is not reliable ("designed to be read by people instead of
+programs", RFC 1288 section 2.5), so nothing is extracted from it. Two answers are not a status, and the protocol has no
+code for them: an unknown user, and a failure of the server. Both are recognised by their text, and only if that text is
+the whole answer, because a plan may contain the words "no such user".
 
-What is asked is a name that `names.is_user_name` accepts, so that no `@`, switch or second name is ever sent and the
-remote is never made to forward. It emits no changes and keeps no list (a list for people is no list of names).
+Only names that `names.is_user_name` accepts are sent, so that no `@`, switch or second name is sent and the server
+never forwards. This backend emits no changes, and lists no users because the list of a finger server is not
+machine-readable.
 """
 
 from __future__ import annotations
@@ -38,26 +39,26 @@ class FingerOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(min_length=1, description="name or address of the finger server to ask")
-    port: int = Field(FINGER_PORT, ge=1, le=65535, description="where it listens")
+    host: str = Field(min_length=1, description="name or address of the finger server")
+    port: int = Field(FINGER_PORT, ge=1, le=65535, description="its port")
     timeout: float = Field(
         4.5,
         gt=0,
-        description="seconds for one answer; keep it below the service's deadline, so that the log names the host",
+        description="seconds for one answer; keep it below the service's 5, so that the log names the host",
     )
     limit: int = Field(ANSWER_LIMIT, gt=0, description="bytes of one answer; a longer one is a failure")
-    connections: int = Field(16, ge=1, description="questions under way at once; more wait their turn")
+    connections: int = Field(16, ge=1, description="connections at once; further queries wait")
     private: bool = Field(
         True,
-        description="whether `host` may lie on this machine or in a private network; false refuses such addresses",
+        description="whether `host` may be on this machine or in a private network; false rejects such addresses",
     )
     unknown: tuple[str, ...] = Field(
         UNKNOWN_PATTERNS,
-        description="regular expressions; an answer of one line that is wholly one of them means: no such user",
+        description="regular expressions; a one-line answer that matches one completely means: no such user",
     )
     failed: tuple[str, ...] = Field(
         FAILED_PATTERNS[:1],
-        description="the same, for: the server cannot tell",
+        description="the same, for: the server failed",
     )
 
     @field_validator("unknown", "failed")
@@ -67,24 +68,24 @@ class FingerOptions(BaseModel):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return patterns
 
 
 class FingerBackend:
-    """Asks `options.host`. Keeps nothing but the count of connections."""
+    """Queries `options.host`. Its only state is the number of connections."""
 
     def __init__(self, options: FingerOptions) -> None:
         self._options = options
-        self._turns = trio.CapacityLimiter(options.connections)
+        self._connections = trio.CapacityLimiter(options.connections)
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """See `Backend`. A failure's cause names the host and what went wrong; strangers are not told."""
+        """See `Backend`. The cause of a BackendError names the host and the problem; clients do not see it."""
         if not is_user_name(user):
             return None
         options = self._options
         try:
-            async with self._turns:
+            async with self._connections:
                 answer = await finger(
                     Query(user),
                     options.host,
@@ -107,5 +108,5 @@ class FingerBackend:
 
 @asynccontextmanager
 async def open_finger(options: FingerOptions) -> AsyncIterator[FingerBackend]:
-    """A backend that asks another finger server. Nothing is connected before the first question."""
+    """A backend that queries another finger server, with one connection for each query."""
     yield FingerBackend(options)

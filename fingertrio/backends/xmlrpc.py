@@ -1,8 +1,8 @@
 """Statuses from another XML-RPC service: a second fingertrio, Twisted's tutorial, or any server with such methods.
 
-The remote is asked for one string and for one list of strings. That there is no such user it says in band, as the
-tutorial's server does, in words that can be configured; a status that consists of these very words cannot be told from
-it. It emits no changes: each question goes out, and the service's cache decides how often there is one.
+One method returns a string, the status; another returns a list of strings, the users. As in the tutorial, the server
+reports an unknown user in band, by a configurable text; a status with exactly this text cannot be distinguished from
+it. This backend emits no changes: every read is a call, and the service's cache limits how many there are.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ class XMLRPCOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: HttpUrl = Field(description="the service to ask, for example https://finger.example.net/RPC2")
+    url: HttpUrl = Field(description="URL of the service, for example https://finger.example.net/RPC2")
     get_user: str = Field(
-        "getUser", pattern=_METHOD_NAME, description="its method that takes a user's name and returns the status"
+        "getUser", pattern=_METHOD_NAME, description="method that takes a user name and returns the status"
     )
     get_users: str = Field(
-        "getUsers", pattern=_METHOD_NAME, description="its method that returns the array of all users' names"
+        "getUsers", pattern=_METHOD_NAME, description="method that returns an array of all user names"
     )
-    unknown: str = Field(NO_SUCH_USER, description="what it returns as the status of a user who is not there")
+    unknown: str = Field(NO_SUCH_USER, description="the status that means that there is no such user")
     timeout: float = Field(
         4.5,
         gt=0,
-        description="seconds for one answer; keep it below the service's deadline, so that the log names the host",
+        description="seconds for one answer; keep it below the service's 5, so that the log names the host",
     )
     limit: int = Field(ANSWER_LIMIT, gt=0, description="bytes of one answer; a longer one is a failure")
-    connections: int = Field(CONNECTIONS, ge=1, description="questions under way at once; more wait their turn")
+    connections: int = Field(CONNECTIONS, ge=1, description="calls at once; further calls wait")
 
 
 class XMLRPCBackend:
-    """Asks through `client`. Lists users, in the remote's order."""
+    """Calls the server through `client`. Lists users, in the server's order."""
 
     def __init__(self, client: XMLRPCClient, options: XMLRPCOptions) -> None:
         self._client = client
         self._options = options
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """See `Backend`. A failure's cause names the host and what went wrong; strangers are not told."""
+        """See `Backend`. The cause of a BackendError names the host and the problem; clients do not see it."""
         if not is_user_name(user):
             return None
         status = await self._call(self._options.get_user, user)
         if not isinstance(status, str):
-            raise BackendError from AnswerError(f"{self._options.get_user} returned no string")
+            raise BackendError from AnswerError(f"{self._options.get_user} did not return a string")
         if status == self._options.unknown:
             return None
         return UserInfo(user, clean(status).rstrip("\n"))
@@ -73,10 +73,10 @@ class XMLRPCBackend:
         """See `ListsUsers`."""
         users = await self._call(self._options.get_users)
         if not isinstance(users, list):
-            raise BackendError from AnswerError(f"{self._options.get_users} returned no array")
+            raise BackendError from AnswerError(f"{self._options.get_users} did not return an array")
         names = [user for user in users if isinstance(user, str)]
         if len(names) < len(users):
-            raise BackendError from AnswerError(f"{self._options.get_users} returned an array not of strings alone")
+            raise BackendError from AnswerError(f"{self._options.get_users} returned values that are not strings")
         return list(dict.fromkeys(names))
 
     async def _call(self, method: str, *params: Value) -> Value:
@@ -88,7 +88,7 @@ class XMLRPCBackend:
 
 @asynccontextmanager
 async def open_xmlrpc(options: XMLRPCOptions) -> AsyncIterator[XMLRPCBackend]:
-    """A backend that asks another XML-RPC service. Nothing is connected before the first question."""
+    """A backend that calls another XML-RPC service. It connects at the first call."""
     async with open_xmlrpc_client(
         str(options.url), timeout=options.timeout, limit=options.limit, connections=options.connections
     ) as client:

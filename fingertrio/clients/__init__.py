@@ -1,1 +1,1 @@
-"""Talking to others: other finger servers, other XML-RPC services. Used by the CLI and by remote backends."""
+"""Clients of other servers: finger, setter, XML-RPC, the live feed. Used by the CLI and by remote backends."""

@@ -1,8 +1,8 @@
-"""A client of the live feed: a URL in, typed events out, until the connection ends; docs/reference/live-feed.md.
+"""A client of the live feed: takes a URL, returns typed events until the connection ends; docs/reference/live-feed.md.
 
-It makes one connection and never another: when that ends, for whatever reason, the iteration raises, and whoever asked
-decides when to come back, with the last id. What comes is believed as little as any stranger's: messages have a size
-and a form, text is clean, and a server that is silent for longer than it promised is gone.
+It never reconnects: when the connection ends, the iteration raises, and the caller decides when to connect again, with
+the last id. The server is not trusted: messages have a size limit and a form, text is cleaned, and a server that is
+silent for longer than it announced is treated as lost.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from fingertrio.clients.websocket import open_websocket, parse_url
 from fingertrio.wire import ProtocolError, live
 from fingertrio.wire.text import clean_line
 
-TIMEOUT = 10.0  # seconds until the connection is open, and then until the server has said hello
+TIMEOUT = 10.0  # seconds until the connection is open, and then until the server's hello
 
-# Bytes of one message. The longest status that can be set makes 16 KiB; a plan file, in JSON, a few times as much.
+# Bytes of one message. The longest status that can be set has 16 KiB; a plan file, as JSON, several times as much.
 MESSAGE_LIMIT = 1024 * 1024
 
-# A server that is silent for this many times its own promise is taken for gone: one sign of life may be late.
-_SILENCES = 2.5
+# A server that is silent for this many times its announced interval is treated as lost: one "alive" may be late.
+_SILENT_INTERVALS = 2.5
 
-_BROKEN = 1006  # trio-websocket's word for an end without a close frame (RFC 6455 section 7.4.1)
+_NO_CLOSE_FRAME = 1006  # the connection ended without a close frame (RFC 6455 section 7.4.1)
 
 
 class LiveError(RemoteError):
-    """The feed has ended, or what comes makes no sense."""
+    """The feed has ended, or a message is invalid."""
 
 
 class ClosedError(LiveError):
-    """The server ended the feed, and said why.
+    """The server closed the feed with a close frame.
 
     Attributes:
-        code: of the close frame: 1001 it stops, 1011 it failed, 1013 it has too many watchers, or we were too slow.
+        code: of the close frame: 1001 the server stops, 1011 it failed, 1013 too many watchers or this client is too
+            slow.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -49,17 +50,17 @@ class ClosedError(LiveError):
 
 
 class LiveFeed:
-    """One connection to the feed: an asynchronous iterator of events, which ends with an exception and not otherwise.
+    """One connection to the feed: an asynchronous iterator of events, which ends only with an exception.
 
     Attributes:
         hello: the server's first message.
-        id: where to go on after this connection has ended (`since`); None: with a snapshot.
+        id: the `since` for the next connection; None: the next connection needs a snapshot.
     """
 
     def __init__(self, socket: trio_websocket.WebSocketConnection, host: str, hello: live.Hello) -> None:
         self._socket = socket
         self._host = host
-        self._silence = hello.alive * _SILENCES
+        self._silence = hello.alive * _SILENT_INTERVALS
         self.hello = hello
         self.id = hello.id
 
@@ -70,13 +71,13 @@ class LiveFeed:
         """The next event.
 
         Raises:
-            ClosedError: the server ended the feed.
-            LiveError: the connection broke, or what came makes no sense.
+            ClosedError: the server closed the feed.
+            LiveError: the connection broke, or a message is invalid.
         """
         while True:
             match message := await _read(self._socket, self._host, self._silence):
                 case live.Hello():
-                    raise LiveError(f"{self._host}: a second hello")
+                    raise LiveError(f"{self._host}: the server sent a second hello")
                 case live.SnapshotBegins() | live.Alive(id=None):
                     self.id = None
                 case live.SnapshotEnds(id=at) | live.Changed(id=at) | live.Removed(id=at) | live.Alive(id=at):
@@ -101,20 +102,21 @@ async def open_live(
     """The live feed of the fingertrio at `url`; the connection is closed when the context ends.
 
     Args:
-        url: of its web door, as one would open it in a browser.
-        users: whom to watch; by default everybody.
-        snapshot: whether to be told first what holds now.
-        since: the last id that was told; what changed since comes first, or a snapshot, if that cannot be told.
-        timeout: seconds until the connection is open, and then until the server has said hello.
+        url: of the web door, as in a browser.
+        users: the users to watch; by default all.
+        snapshot: whether the current statuses are sent first.
+        since: the last id received; the changes since then are sent first, or a snapshot if the server no longer has
+            them.
+        timeout: seconds until the connection is open, and then until the server's hello.
         limit: bytes of one message.
-        ssl_context: whom to trust; by default, whom the system trusts.
+        ssl_context: the trusted certificates; by default the system's.
         allow: see `dial.connect`.
         resolve: see `dial.connect`.
 
     Raises:
-        ValueError: `url` is not one.
-        RefusedError: there is a server, and it does not let us watch.
-        RemoteError: there is none, or no feed that can be understood.
+        ValueError: `url` is not a valid URL.
+        RefusedError: the server rejects the request.
+        RemoteError: the server cannot be reached, or its feed is invalid.
     """
     target = parse_url(url)
     query: list[tuple[str, str]] = [("user", user) for user in users]
@@ -130,25 +132,25 @@ async def open_live(
     ) as socket:
         hello = await _read(socket, target.host, timeout)
         if not isinstance(hello, live.Hello):
-            raise LiveError(f"{target.host}: the feed does not begin with a hello")
+            raise LiveError(f"{target.host}: the feed does not start with a hello")
         yield LiveFeed(socket, target.host, hello)
 
 
 async def _read(socket: trio_websocket.WebSocketConnection, host: str, silence: float) -> live.Message | None:
-    """The next message; None: it is of a kind that is not known here."""
+    """The next message; None: its type is unknown to this version."""
     try:
         with trio.fail_after(silence):
             message = await socket.get_message()
     except trio.TooSlowError:
-        raise LiveError(f"{host}: nothing was heard for {silence:g} seconds") from None
+        raise LiveError(f"{host}: the server sent nothing for {silence:g} seconds") from None
     except trio_websocket.ConnectionClosed as error:
         reason = error.reason
-        if reason is None or reason.code == _BROKEN:
+        if reason is None or reason.code == _NO_CLOSE_FRAME:
             raise LiveError(f"{host}: the connection broke") from error
-        words = clean_line(reason.reason or "")[:200] or reason.name.lower().replace("_", " ")
-        raise ClosedError(f"{host}: closed with {reason.code}: {words}", reason.code) from error
+        text = clean_line(reason.reason or "")[:200] or reason.name.lower().replace("_", " ")
+        raise ClosedError(f"{host}: closed with {reason.code}: {text}", reason.code) from error
     if isinstance(message, bytes):
-        raise LiveError(f"{host}: a message that is not text")
+        raise LiveError(f"{host}: message is not text")
     try:
         return live.parse(message)
     except ProtocolError as error:

@@ -1,4 +1,4 @@
-"""Setting a status through another fingertrio's setter door."""
+"""A client of the setter protocol: sets a status on a fingertrio server."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import trio
 
 from fingertrio.clients.dial import connect
 from fingertrio.wire.setter import OK, encode_request
-from fingertrio.wire.text import clean_line
+from fingertrio.wire.text import clean_line, decode
 
-ANSWER_LIMIT = 4096  # one line; more is no setter
+ANSWER_LIMIT = 4096  # bytes; the answer is one line, so a server that sends more is not a setter
 
 
 class SetterError(Exception):
-    """The status was not set, or we cannot know; the message says which, in one line fit for a terminal."""
+    """The status was not set, or the result is unknown. The message says which, in one line safe for a terminal."""
 
 
 async def set_status(
     user: str, status: str, *, host: str = "", port: int = 0, path: str | os.PathLike[str] = "", timeout: float = 10.0
 ) -> None:
-    """Set `user`'s status at `host` and `port`, or at the unix socket `path`, and return when it is set.
+    """Set `user`'s status at `host` and `port`, or at the unix socket `path`. Returns when the server has set it.
 
     Raises:
         ValueError: the name or the status cannot be sent.
-        SetterError: it was refused, or no answer came within `timeout` seconds.
-        OSError: nobody listens at the unix socket.
-        RemoteError: nobody listens at the host and port; see `clients.dial.connect`.
+        SetterError: the server rejected the request, or no answer came within `timeout` seconds.
+        OSError: connecting to the unix socket failed.
+        RemoteError: connecting to the host and port failed; see `clients.dial.connect`.
     """
     request = encode_request(user, status)
     try:
@@ -37,16 +37,16 @@ async def set_status(
                 await stream.send_eof()
                 answer = await _read_answer(stream)
     except trio.TooSlowError:
-        raise SetterError("no answer in time; the status may or may not have been set") from None
+        raise SetterError(f"no answer within {timeout:g} seconds; the status may or may not have been set") from None
     except trio.BrokenResourceError:
-        raise SetterError("the connection broke; the status may or may not have been set") from None
+        raise SetterError("the connection was reset; the status may or may not have been set") from None
     if answer == OK:
         return
     if not answer.endswith(b"\n"):
-        raise SetterError("no whole answer came; the status may or may not have been set")
-    line = clean_line(answer.decode("utf-8", "replace"))
+        raise SetterError("the answer is incomplete; the status may or may not have been set")
+    line = clean_line(decode(answer))
     if not line.startswith("ERROR "):
-        raise SetterError(f"no setter answers there, but something that says: {line[:60]}")
+        raise SetterError(f"the server is not a setter; it answered: {line[:60]}")
     raise SetterError(line.removeprefix("ERROR "))
 
 

@@ -1,17 +1,20 @@
-"""A WebSocket to another server: a URL in, trio-websocket's connection out, with what that leaves open closed.
+"""Opens a WebSocket to another server: takes a URL, returns a connection of trio-websocket.
 
-The address is dialed as everywhere here (`dial`). A redirect is a refusal, certificates are verified, compression is
-not offered. An opening handshake that ends early, goes on for ever or is none fails at once, where trio-websocket would
-wait for its time to pass; and its background task cannot raise into the caller's nursery.
+The connection is made by `dial`. Redirects are rejected, certificates are verified, compression is not offered.
+
+trio-websocket is used through its public API, with two gaps closed. When the opening handshake ends early or is
+malformed, trio-websocket would wait until the deadline; `_HandshakeStream` makes it fail at once. And exceptions of its
+background task would cancel the caller's nursery; `_run_reader` contains them.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import trio
@@ -20,24 +23,26 @@ import trio_websocket
 from fingertrio.clients.dial import AddressRule, RemoteError, Resolver, connect, resolve
 from fingertrio.wire.text import clean_line
 
-_HANDSHAKE_LIMIT = 65536  # bytes of the server's part of the handshake, or of its refusal
+_HANDSHAKE_LIMIT = 65536  # bytes of the server's handshake or of its error response
 
-_FAREWELL = 1.0  # seconds for the closing handshake
+_CLOSE_TIMEOUT = 1.0  # seconds for the closing handshake
 
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,252})|[0-9a-f:.]+)\Z")
+
+_NO_WEBSOCKET = "the server does not speak WebSocket"
 
 _SCHEMES = {"http": (False, 80), "ws": (False, 80), "https": (True, 443), "wss": (True, 443)}
 
 
 class HandshakeError(RemoteError):
-    """There is a server, and no WebSocket."""
+    """The server accepted the connection, but the WebSocket handshake failed."""
 
 
 class RefusedError(HandshakeError):
-    """The server answered with something else than yes.
+    """The server rejected the handshake with an HTTP status other than 101.
 
     Attributes:
-        status: of HTTP: 403 not from here, 404 there is no such thing, 3xx it is elsewhere ...
+        status: the HTTP status, such as 403 or 404, or 3xx for a redirect.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -47,7 +52,7 @@ class RefusedError(HandshakeError):
 
 @dataclass(frozen=True, slots=True)
 class WebSocketURL:
-    """Where a WebSocket is: what a URL says. `path` is without a slash at its end."""
+    """The parsed URL of a WebSocket. `path` has no trailing slash."""
 
     host: str
     port: int
@@ -56,31 +61,31 @@ class WebSocketURL:
 
     @property
     def host_header(self) -> str:
-        """With the port, where it is not the scheme's own."""
+        """The value of the Host header; the port is included unless it is the default port of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 def parse_url(url: str) -> WebSocketURL:
-    """What `url` says; http and https are understood as ws and wss.
+    """`url`, parsed; http and https mean ws and wss.
 
     Raises:
-        ValueError: with a reason for people.
+        ValueError: the message says what is wrong with the URL.
     """
     shown = f'"{clean_line(url)}"'
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         if ":" not in host:
-            host = host.encode("idna").decode()  # also for its check of the lengths, which wsproto would stumble over
+            host = host.encode("idna").decode()  # also rejects overlong labels, on which wsproto would fail
     except ValueError:  # UnicodeError is one
         raise ValueError(f"{shown} is not a URL") from None
     if parts.scheme not in _SCHEMES or not _HOST.match(host):
         raise ValueError(f"{shown} is not a URL that starts with http:// or https:// and a host")
     if "@" in parts.netloc or parts.query or parts.fragment or port == 0:
-        raise ValueError(f"{shown}: only scheme, host, port and path mean something here")
+        raise ValueError(f"{shown}: only a scheme, host, port and path are allowed")
     if not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
-        raise ValueError(f"{shown}: its path is not one")
+        raise ValueError(f"{shown}: the path contains a character that must be percent-encoded")
     tls, standard = _SCHEMES[parts.scheme]
     return WebSocketURL(host, port or standard, tls, parts.path.removesuffix("/"))
 
@@ -99,31 +104,31 @@ async def open_websocket(
     """A WebSocket at `target`, closed when the context ends.
 
     Args:
-        target: where it is.
-        query: what follows the question mark.
-        timeout: seconds until it is open.
+        target: the server and the path.
+        query: the part after the question mark.
+        timeout: seconds until the WebSocket is open.
         limit: bytes of one message.
-        ssl_context: whom to trust; by default, whom the system trusts.
+        ssl_context: the trusted certificates; by default the system's.
         allow: see `dial.connect`.
         resolve: see `dial.connect`.
 
     Raises:
-        RefusedError: the server does not want to.
-        RemoteError: it cannot be reached, or trusted, or it speaks no WebSocket.
+        RefusedError: the server rejects the handshake.
+        RemoteError: the server cannot be reached, is not trusted, or does not speak WebSocket.
     """
     deadline = trio.current_time() + timeout
     failure: BaseException | None = None
-    with _until(deadline, target):
+    with _until(deadline, target, timeout):
         stream = await _dial(target, ssl_context, allow, resolve)
     try:
         async with trio.open_nursery() as nursery:
             try:
-                with _until(deadline, target):
-                    socket = await _shake_hands(stream, target, f"{target.path}?{query}", nursery, limit)
+                with _until(deadline, target, timeout):
+                    socket = await nursery.start(_run_reader, stream, target, f"{target.path}?{query}", limit)
                 try:
                     yield socket
                 finally:
-                    with trio.move_on_after(_FAREWELL):
+                    with trio.move_on_after(_CLOSE_TIMEOUT):
                         await socket.aclose()
             except BaseException as error:
                 failure = error
@@ -135,16 +140,16 @@ async def open_websocket(
         _, others = group.split(lambda error: error is failure or isinstance(error, trio.Cancelled))
         if failure is None or others is not None:
             raise
-        raise failure from failure.__cause__  # without the nursery's packaging, in which it was alone
+        raise failure from failure.__cause__  # the nursery's group contained nothing else
 
 
 @contextmanager
-def _until(deadline: float, target: WebSocketURL) -> Iterator[None]:
+def _until(deadline: float, target: WebSocketURL, timeout: float) -> Iterator[None]:
     try:
         with trio.fail_at(deadline):
             yield
     except trio.TooSlowError:
-        raise HandshakeError(f"{target.host}: no answer in time") from None
+        raise HandshakeError(f"{target.host}: no answer within {timeout:g} seconds") from None
 
 
 async def _dial(
@@ -161,92 +166,102 @@ async def _dial(
         await trio.aclose_forcefully(stream)
         if not isinstance(error, trio.BrokenResourceError):
             raise
-        reason = getattr(error.__cause__, "verify_message", "") or "no TLS is spoken there"
+        reason = getattr(error.__cause__, "verify_message", "") or "the server does not speak TLS"
         raise HandshakeError(f"{target.host}: {reason}") from error
     return secured
 
 
-async def _shake_hands(
-    stream: trio.abc.Stream, target: WebSocketURL, resource: str, nursery: trio.Nursery, limit: int
-) -> trio_websocket.WebSocketConnection:
-    """A WebSocket over `stream`, whose reader runs in `nursery` and raises nothing there."""
-    reader = _Reader(nursery)
-    with reader.opening:
-        return await trio_websocket.wrap_client_stream(
-            reader,  # type: ignore[arg-type]  # all that is wanted of a nursery is start_soon
-            _Line(stream),  # type: ignore[arg-type]  # any stream will do
-            target.host_header,
-            resource,
-            extra_headers=[(b"User-Agent", b"fingertrio")],
-            max_message_size=limit,
-        )
-    error = reader.failure
+async def _run_reader(
+    stream: trio.abc.Stream,
+    target: WebSocketURL,
+    resource: str,
+    limit: int,
+    *,
+    task_status: trio.TaskStatus[trio_websocket.WebSocketConnection],
+) -> None:
+    """Open a WebSocket over `stream`, report it as started, and run trio-websocket's reader until it ends.
+
+    Exceptions of the reader become a HandshakeError before the start. After it, the reader has closed the message
+    channel, so `get_message` raises ConnectionClosed and the exception itself tells nothing more.
+    """
+    opening = _HandshakeStream(stream)
+    try:
+        async with trio.open_nursery() as nursery:
+            socket = await trio_websocket.wrap_client_stream(
+                nursery,
+                cast("trio.SocketStream", opening),  # documented as "a Trio stream", typed narrower
+                target.host_header,
+                resource,
+                extra_headers=[(b"User-Agent", b"fingertrio")],
+                max_message_size=limit,
+            )
+            opening.opened = True
+            task_status.started(socket)
+    except BaseExceptionGroup as group:
+        failures, others = group.split(Exception)
+        if others is not None:
+            raise others from None
+        if not opening.opened:
+            raise _handshake_error(target, failures) from group
+
+
+def _handshake_error(target: WebSocketURL, failures: BaseExceptionGroup[Exception] | None) -> HandshakeError:
+    error = failures.exceptions[0] if failures is not None else None
     if isinstance(error, trio_websocket.ConnectionRejected):
-        raise RefusedError(f"{target.host}: HTTP status {error.status_code}", error.status_code) from error
-    raise HandshakeError(f"{target.host}: the connection was not made: {_reason(error)}") from error
+        return RefusedError(f"{target.host}: HTTP status {error.status_code}", error.status_code)
+    reason = str(error) if isinstance(error, _OpeningError) else _NO_WEBSOCKET
+    return HandshakeError(f"{target.host}: the WebSocket handshake failed: {reason}")
 
 
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, _LineError):
-        return str(error)
-    return "no WebSocket is spoken there" if error is not None else "it broke"
+class _OpeningError(Exception):
+    """The opening handshake cannot be completed."""
 
 
-class _LineError(Exception):
-    """The opening handshake cannot come to an end."""
+class _HandshakeStream(trio.abc.Stream):
+    """A stream that raises _OpeningError if it ends, or receives too much, before the WebSocket is open.
 
-
-class _Reader:
-    """Stands where trio-websocket wants a nursery, and runs its reader so that the end of it is noticed.
+    In these cases trio-websocket's reader would stop without reporting that the handshake failed.
 
     Attributes:
-        opening: cancelled when the reader ends.
-        failure: what it ended of.
+        opened: set by the caller when the handshake has succeeded.
     """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self.opening = trio.CancelScope()
-        self.failure: Exception | None = None
-
-    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
-        self._nursery.start_soon(self._run, task)
-
-    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await task()
-        except Exception as error:  # noqa: BLE001 -- wsproto's and trio-websocket's own errors, which belong to who reads
-            self.failure = error
-        self.opening.cancel()
-
-
-class _Line(trio.abc.Stream):
-    """A stream whose other end must not hang up, nor talk without end, until it has said 101."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._received = bytearray()
-        self._opened = False
+        self._received: bytearray | None = bytearray()  # None: the server has sent 101
+        self.opened = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = bytes(await self._stream.receive_some(max_bytes))
-        if self._opened:
-            return data
+        if self._received is None:
+            return bytes(await self._stream.receive_some(max_bytes))
+        with self._opening():
+            data = bytes(await self._stream.receive_some(max_bytes))
         self._received += data
         if self._received.startswith(b"HTTP/1.1 101") and b"\r\n\r\n" in self._received:
-            self._opened = True
-            self._received.clear()
+            self._received = None
         elif not data:
-            raise _LineError("the server hung up")
+            raise _OpeningError("the server closed the connection")
         elif len(self._received) > _HANDSHAKE_LIMIT:
-            raise _LineError("the answer is too long")
+            raise _OpeningError("the answer is too long")
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        with self._opening():
+            await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+        if not self.opened:  # trio-websocket closes the stream after an invalid answer
+            raise _OpeningError(_NO_WEBSOCKET)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError as error:
+            if self._received is None:
+                raise
+            raise _OpeningError("the connection was reset") from error

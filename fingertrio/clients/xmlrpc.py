@@ -1,8 +1,8 @@
-"""An XML-RPC client: a method's name and values in, a value or a typed failure out.
+"""An XML-RPC client: takes a method name and values, returns a value or raises a typed error.
 
-HTTP is httpx2's; what it answers is believed as little as any stranger's: so many bytes and no more, no redirect
-followed, no cookie kept, nothing unpacked (a compressed answer could be a bomb), certificates verified, one deadline
-over all of it, and the content read by the parser that also stands before our own server.
+HTTP is httpx2's. The server is not trusted: the answer has a size limit, redirects are not followed, cookies are not
+kept, compressed answers are not decompressed (one could be a bomb), certificates are verified, one deadline covers the
+call, and the answer goes through the same parser as the requests to our own server.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from fingertrio.wire.xmlrpc import Fault, Value, XMLRPCError, dump_call, parse_r
 
 TIMEOUT = 10.0  # seconds for one call, connecting included
 ANSWER_LIMIT = 1024 * 1024  # bytes of one answer: more than 20,000 users
-# At once; further calls wait their turn, which counts against their time. Python's SimpleXMLRPCServer, for one, queues
-# six and has the kernel reset others.
+# At once; further calls wait, and the wait counts against their timeout. Python's SimpleXMLRPCServer, for example,
+# queues six connections and resets the others.
 CONNECTIONS = 4
 
-# Seconds that an idle connection is kept. Servers drop theirs after five (Hypercorn, Apache) or more, and one that is
-# used in the moment of being dropped is a failed call.
+# Seconds that an idle connection is kept. Servers close theirs after five (Hypercorn, Apache) or more, and a call on a
+# connection that the server is just closing fails.
 _KEEP_ALIVE = 2.0
 
 _HEADERS = {"Content-Type": "text/xml", "Accept-Encoding": "identity", "User-Agent": "fingertrio"}
 
 
 class TransportError(RemoteError):
-    """There was no answer: no connection, no trust in the certificate, no time left, or no HTTP status 200."""
+    """No answer: connecting failed, the certificate is not trusted, a timeout, or an HTTP status other than 200."""
 
 
 class AnswerError(RemoteError):
-    """There was an answer, and it is too long or not XML-RPC."""
+    """The answer is too long, compressed, or not XML-RPC."""
 
 
 class FaultError(Exception):
-    """The remote answered that it cannot do it. Its words are a stranger's.
+    """The server answered with a fault.
 
     Attributes:
-        code: -32768 to -32000 are agreed upon, see `wire.xmlrpc.FaultCode`; others are the remote's own.
-        text: for people; of any length, with anything in it.
+        code: -32768 to -32000 are standardised, see `wire.xmlrpc.FaultCode`; others are the server's own.
+        text: for people. Untrusted: any length and any characters.
     """
 
     def __init__(self, fault: Fault) -> None:
@@ -55,7 +55,7 @@ class FaultError(Exception):
 
 
 class XMLRPCClient:
-    """Calls methods of one server, any number at a time. Made by `open_xmlrpc_client`."""
+    """Calls methods of one server, any number at a time. Created by `open_xmlrpc_client`."""
 
     def __init__(self, http: httpx2.AsyncClient, url: httpx2.URL, *, timeout: float, limit: int) -> None:
         self._http = http
@@ -64,12 +64,13 @@ class XMLRPCClient:
         self._limit = limit
 
     async def call(self, method: str, *params: Value) -> Value:
-        """What `method` returns. Cancelled, it may have been called or not.
+        """The result of `method`. If this is cancelled, the server may or may not have called it.
 
         Raises:
-            ValueError: XML-RPC has no words for this; nobody was asked.
-            FaultError: the remote said no.
-            TransportError, AnswerError: it said nothing, or nothing that can be read.
+            ValueError: XML-RPC cannot express `params`; nothing was sent.
+            FaultError: the server answered with a fault.
+            TransportError: there was no answer.
+            AnswerError: the answer cannot be read.
         """
         request = dump_call(method, params)
         try:
@@ -90,11 +91,11 @@ class XMLRPCClient:
     async def _post(self, request: bytes) -> bytes:
         body = bytearray()
         async with self._http.stream("POST", self._url, content=request, headers=_HEADERS) as response:
-            if response.status_code != 200:  # the spec knows no other, not even for faults
+            if response.status_code != 200:  # the spec defines no other status, not even for faults
                 raise TransportError(f"{self._url.host}: HTTP status {response.status_code}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise AnswerError(f"{self._url.host}: the answer is packed, though nobody asked for that")
-            # Not `raise` or `break`: httpx2's generators within generators are unwound from the inside only.
+                raise AnswerError(f"{self._url.host}: the answer is compressed, although the request excluded that")
+            # Cancel instead of `raise` or `break`: httpx2's nested generators close cleanly only from the inside.
             with trio.CancelScope() as reading:
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -114,17 +115,17 @@ async def open_xmlrpc_client(
     connections: int = CONNECTIONS,
     ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[XMLRPCClient]:
-    """A client for the server at `url`. Its connections are closed when the context ends; none is made before a call.
+    """A client for the server at `url`. It connects at the first call; the end of the context closes its connections.
 
     Args:
-        url: http or https; a user and a password in it are sent as HTTP's basic authentication.
-        timeout: seconds for each call, waiting for a connection, connecting and reading included.
+        url: http or https; a user name and password in it are sent as HTTP basic authentication.
+        timeout: seconds for each call, including waiting for a connection, connecting and reading.
         limit: bytes of each answer.
         connections: at once.
-        ssl_context: whom to trust; by default, whom the system trusts. Proxies that the environment names are not used.
+        ssl_context: the trusted certificates; by default the system's. Proxy settings of the environment are ignored.
 
     Raises:
-        ValueError: `url` is not one.
+        ValueError: `url` is not a valid URL.
     """
     try:
         parsed = httpx2.URL(url)
@@ -133,7 +134,7 @@ async def open_xmlrpc_client(
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("an XML-RPC server's URL starts with http:// or https:// and a host")
     if ssl_context is None:
-        # Reading the system's certificates takes some 50 ms of everybody's time; a context without any trusts nobody.
+        # Reading the system's certificates blocks for about 50 ms; http needs none.
         ssl_context = (
             ssl.create_default_context() if parsed.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
@@ -143,7 +144,7 @@ async def open_xmlrpc_client(
     async with httpx2.AsyncClient(
         verify=ssl_context,
         limits=limits,
-        timeout=None,  # ours is over everything
+        timeout=None,  # `call` has a deadline over everything
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

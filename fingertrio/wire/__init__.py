@@ -1,13 +1,13 @@
-"""What the protocols are made of, without any I/O and with the standard library only.
+"""The protocols, sans-IO: parsers and serializers without sockets, with the standard library only.
 
-A parser here is fed bytes and gives frozen dataclasses. "More is needed" is a value; bad input is ProtocolError, and
-nothing else ever is raised for input.
+A parser takes bytes and returns frozen dataclasses. "More is needed" is a value. For bad input, a parser raises
+ProtocolError and no other exception.
 """
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol. The message is for the peer: short, printable, without anything it sent."""
+    """The peer broke the protocol. The message is for the peer: short, printable, without any of the peer's bytes."""
 
 
 class TooLongError(ProtocolError):
-    """What the peer sent is over a limit of ours, whatever else might be said of it."""
+    """The peer's message is longer than our limit."""

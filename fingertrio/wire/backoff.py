@@ -1,7 +1,7 @@
 """How long to wait before the next attempt: exponential back-off with jitter.
 
-Sans-IO, like everything in `wire`: this computes pauses, the caller sleeps. Each pause is up to twice the one before.
-The random part spreads clients out that lost the same server at the same moment.
+Sans-IO, like all of `wire`: this module computes pauses, the caller sleeps. Each pause is at most twice the previous
+pause. The random part spreads out clients that lost the same server at the same moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Backoff:
     Args:
         first: seconds; the longest first pause.
         longest: seconds; no pause is longer.
-        uniform: picks a number between two others; tests pass their own.
+        uniform: returns a random number between two numbers; tests pass their own.
     """
 
     def __init__(

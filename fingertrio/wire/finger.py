@@ -1,4 +1,4 @@
-"""The finger query, RFC 1288 section 2.3, read and written. Sans-IO.
+"""Parses and encodes the finger query of RFC 1288 section 2.3. Sans-IO.
 
 The grammar as the RFC gives it:
 
@@ -7,33 +7,35 @@ The grammar as the RFC gives it:
     {H}  ::= @hostname | @hostname{H}       {S} ::= <SP> | <SP>{S}
                                             {C} ::= <CRLF>
 
-and as it is read here, blanks between words being {S}:
+and as this parser reads it, with {S} for blanks between words:
 
     query ::= *switch [ name *( "@" host ) | 1*( "@" host ) ] *switch end
     end   ::= CRLF | LF | end of input
 
-Where the two differ, and why ("be liberal in what you accept", section 2.3, is meant by *liberal*):
+The differences and their reasons (*liberal* refers to "be liberal in what you accept", section 2.3):
 
 - A name without /W cannot be derived from {Q1} as printed, although section 2.3 itself sends one ("user<CRLF>, which
   corresponds to {Q1}") and 4.2 shows it. Read as `[{W}|[{W}{S}]{U}]{C}`.
-- Liberal: LF alone, or the end of the input, ends the line (`printf moshez | nc`), and CR CR LF is CRLF written by a
-  library that translates line ends. What follows the line is not part of the query (2.1: "a one line query").
-- Liberal: blanks may lead, trail and repeat, and TAB is one (elinks sends a leading space, Debian's `finger -l @host` a
-  trailing one).
-- Liberal: /w is /W (lynx), and it may follow the name, where RFC 1196 had put it by mistake (1.4).
-- Not liberal: "/Wmoshez". Section 1.4 says that this edition made {S} explicit to end the guessing, and guesses do
-  differ: BSD's first server split the word, its later ones read it as the bare switch and answer with everybody. A
-  slash opens a switch, and any switch but /W is refused. No name can begin with one, so nobody becomes unreachable.
-- Not liberal: "a b". The grammar holds one name. Answering several makes guessing cheap (Solaris once listed its
-  accounts when asked for "a b c d e f g h"), and answering the first alone would answer another question.
+- Liberal: LF alone, or the end of the input, ends the line (`printf moshez | nc`). CR CR LF is CRLF sent by a library
+  that translates line ends. Data after the line is not part of the query (2.1: "a one line query").
+- Liberal: blanks may lead, trail and repeat, and TAB is a blank (elinks sends a leading space, Debian's
+  `finger -l @host` a trailing space).
+- Liberal: /w is /W (lynx), and /W may follow the name, where RFC 1196 put it by mistake (1.4).
+- Not liberal: "/Wmoshez". Section 1.4 says that this edition made {S} explicit to remove an ambiguity, and servers did
+  differ: BSD's first server split the word, its later servers read it as the bare switch and list all users. A slash
+  starts a switch, and every switch except /W is rejected. User names cannot start with a slash, so every user stays
+  reachable.
+- Not liberal: "a b". The grammar allows one name. Answering several makes guessing cheap (Solaris once listed its
+  accounts for the query "a b c d e f g h"), and answering only the first would answer a different query.
 - Not liberal: "user@" and "@". A hostname is not optional in {H}.
-- Stricter: a character that cannot be printed, telnet's IAC (FF) and all else that is not UTF-8 are refused. Section
-  2.2 allows ASCII and "international data", and a query goes on to logs and other hosts, where nothing of it may steer
-  a terminal. A telnet client that negotiates is told so in words; finger is TCP (2.1), and no option of telnet's.
-- Stricter: 512 bytes. {H} has "no arbitrary limit" on its number; its length needs one (3.1: "SHOULD protect itself
-  against malformed inputs"; the Morris worm used a finger server that read without one).
+- Stricter: unprintable characters, telnet's IAC (FF) and everything else that is not UTF-8 are rejected. Section 2.2
+  allows ASCII and "international data", and a query is passed on to logs and other hosts, where it must not control a
+  terminal. A telnet client that negotiates gets an error message; finger runs over TCP (2.1), without telnet options.
+- Stricter: 512 bytes. The RFC sets "no arbitrary limit" on the number of {H}; the length needs a limit (3.1: "SHOULD
+  protect itself against malformed inputs"; the Morris worm used a finger server that read without a limit).
 
-Whether `user` exists, or could, is no question of grammar: `-l`, `../x` and `|id` are read as names that nobody has.
+The grammar does not decide whether `user` exists or could exist: `-l`, `../x` and `|id` are parsed as names, and no
+user has such a name.
 """
 
 from __future__ import annotations
@@ -43,21 +45,21 @@ from dataclasses import KW_ONLY, dataclass
 
 from fingertrio.wire import ProtocolError, TooLongError
 
-# The line without its end. A login name, a dozen hosts and /W fit in it; it is also what BSD's first server had room
-# for (and did not check), so that no client was ever written that counts on more.
+# Bytes of the line without its end. A login name, a dozen hosts and /W fit. BSD's first server had a buffer of this
+# size (and did not check it), so no client relies on more.
 QUERY_LIMIT = 512
 
-# Nearly every query is one ASCII name. The long way reads what this matches no differently, in twice the time.
+# Nearly every query is one ASCII name. The general parser reads it the same, in twice the time.
 _PLAIN = re.compile(rb"([A-Za-z0-9_][A-Za-z0-9_.+$-]{0,63})(?:\r?\n)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query line. `Query()` is {C}: everybody, please.
+    """One query line. `Query()` is {C}: list all users.
 
     Attributes:
-        user: {U}, as it was written; empty where none was.
-        verbose: {W} was given.
+        user: {U}, as received; empty if there was none.
+        verbose: {W} was present.
         hosts: {H}, from left to right, without the `@`; empty for {Q1}.
     """
 
@@ -67,10 +69,10 @@ class Query:
     hosts: tuple[str, ...] = ()
 
     def forward(self) -> tuple[str, Query]:
-        """The host to ask and what to ask it: the right-most host and the query without it (section 2.4).
+        """The host to forward to and the query for it: the right-most host, and this query without it (section 2.4).
 
         Raises:
-            ValueError: this is a {Q1}; there is nobody to forward it to.
+            ValueError: this is a {Q1}, without a host to forward to.
         """
         if not self.hosts:
             raise ValueError("a query without hosts is answered, not forwarded")
@@ -78,13 +80,13 @@ class Query:
 
 
 def query_line(received: bytes, *, ended: bool = False) -> bytes | None:
-    """The query line without its end, out of all that was received so far; None: more is needed.
+    """The query line without its end; None: more is needed.
 
     Args:
-        received: everything from the first byte on. Nothing beyond `QUERY_LIMIT` + 2 bytes is looked at, so that asking
-            again after every byte stays cheap.
-        ended: the peer will send no more; what there is, is the line. A peer that sent nothing at all has thereby
-            asked {C}; whether such a one is worth an answer is for the caller to say.
+        received: everything received, from the first byte. Only the first `QUERY_LIMIT` + 2 bytes are examined, so
+            that calling this again after every byte stays cheap.
+        ended: the peer will send no more, so `received` is the line. For a peer that sent nothing, that is {C}; the
+            caller decides whether to answer.
 
     Raises:
         ProtocolError: the line is longer than `QUERY_LIMIT`, finished or not.
@@ -97,10 +99,10 @@ def query_line(received: bytes, *, ended: bool = False) -> bytes | None:
 
 
 def parse_query(line: bytes) -> Query:
-    """What `line` asks, with or without its line end.
+    """The query in `line`; the line end is optional.
 
     Raises:
-        ProtocolError: it asks nothing that the grammar knows. Its message is a whole answer, fit to be sent.
+        ProtocolError: the line does not match the grammar. The message is a complete answer for the client.
     """
     if plain := _PLAIN.fullmatch(line):
         return Query(plain[1].decode())
@@ -113,7 +115,7 @@ def parse_query(line: bytes) -> Query:
         raise ProtocolError("Query is not UTF-8 text") from None
     if not text.isprintable():
         raise ProtocolError("Query holds a character that cannot be printed")
-    words = text.split()  # only at SP: every other white space has just been refused
+    words = text.split()  # only at SP: other white space is not printable
     names = [word for word in words if word not in ("/W", "/w")]
     verbose = len(names) < len(words)
     if not names:
@@ -129,13 +131,13 @@ def parse_query(line: bytes) -> Query:
 
 
 def encode_query(query: Query) -> bytes:
-    """`query` as it is sent, exactly as the RFC writes it, with CRLF.
+    """`query` as bytes, exactly as the RFC writes it, with CRLF.
 
-    What `parse_query` returned can always be encoded. Of everything else only what the parser would read back as the
-    same query: a CR, LF, NUL, blank or `@` in a name never gets onto the wire, nor a name that looks like a switch.
+    Every result of `parse_query` can be encoded. Any other query is encoded only if the parser would return the same
+    query: a name with a CR, LF, NUL, blank or `@`, or one that looks like a switch, is never sent.
 
     Raises:
-        ValueError: the query cannot be said in this protocol.
+        ValueError: the query cannot be expressed in this protocol.
     """
     address = "@".join((query.user, *query.hosts))
     words = ["/W", address] if query.verbose else [address]
@@ -145,5 +147,5 @@ def encode_query(query: Query) -> bytes:
     except (UnicodeEncodeError, ProtocolError) as error:
         raise ValueError(f"not a finger query: {error}") from error
     if not same:
-        raise ValueError("not a finger query: a name holds a blank, an @ or a line end")
+        raise ValueError("not a finger query: a name contains a blank, an @ or a line end")
     return line + b"\r\n"

@@ -1,7 +1,7 @@
-"""Lines out of a stream of bytes.
+"""Splits a stream of bytes into lines.
 
-Three cases, told apart by value: a whole line (bytes without its end), None (more is needed), or TooLongError (a line
-is longer than the limit, finished or not). CRLF and a lone LF both end a line; a lone CR does not.
+There are three results: a whole line (bytes without its end), None (more is needed), or TooLongError (a line is longer
+than the limit, finished or not). CRLF and a lone LF both end a line; a lone CR does not.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from fingertrio.wire import TooLongError
 
 
 class LineBuffer:
-    """Feed it what arrives, take lines out until it answers None.
+    """Call `feed` with received data, then `take` until it returns None.
 
     Args:
-        limit: the most bytes of one line, its end not counted. A peer that sends more without a line end is stopped
-            there and then; nothing beyond `limit` + 2 bytes is ever searched twice.
+        limit: maximum bytes of one line, without its end. A longer line raises at once, before its end arrives. No
+            byte is searched twice.
     """
 
     __slots__ = ("_buffer", "_limit", "_searched")
@@ -25,7 +25,7 @@ class LineBuffer:
         self._searched = 0
 
     def feed(self, data: bytes) -> None:
-        """Add what arrived."""
+        """Add received data."""
         self._buffer += data
 
     def take(self) -> bytes | None:
@@ -36,7 +36,7 @@ class LineBuffer:
         """
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
-            if len(self._buffer) - self._buffer.endswith(b"\r") > self._limit:  # the LF of that CR may be on its way
+            if len(self._buffer) - self._buffer.endswith(b"\r") > self._limit:  # an LF may follow that CR
                 raise TooLongError("line too long")
             self._searched = len(self._buffer)
             return None
@@ -48,5 +48,5 @@ class LineBuffer:
         return line
 
     def rest(self) -> bytes:
-        """What came after the last whole line."""
+        """The data after the last whole line."""
         return bytes(self._buffer)

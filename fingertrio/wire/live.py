@@ -1,7 +1,7 @@
-"""The live feed's messages, from both sides: how the server writes them and how a client reads them. No I/O.
+"""The messages of the live feed: the server's serializers and the client's parser. Sans-IO.
 
-One message is one JSON object in a WebSocket text message, `type` first. docs/reference/live-feed.md explains them
-together. Their shapes:
+One message is one JSON object in a WebSocket text message, `type` first. docs/reference/live-feed.md explains the
+protocol. The messages:
 
     {"type": "hello", "protocol": 1, "epoch": E, "id": ID | null, "resumed": BOOL, "complete": BOOL, "alive": SECONDS,
      "stale_since": TIME | null}
@@ -9,12 +9,12 @@ together. Their shapes:
     {"type": "change", "id": ID, USER}
     {"type": "alive", "id": ID | null, "stale_since": TIME | null}
 
-USER is the object of /api/users/NAME, its members in place; or `"user": NAME, "removed": true` (in a change), or
-`"user": NAME, "unavailable": true` (in a snapshot). An ID is opaque to clients. Types and members that a client does
-not know are none of its business: that is how the protocol can grow.
+USER is the members of the /api/users/NAME object; or `"user": NAME, "removed": true` (in a change), or
+`"user": NAME, "unavailable": true` (in a snapshot). An ID is opaque to clients. Clients ignore unknown types and
+members, so that the protocol can grow.
 
-The part about the user is rendered apart from what stands before it, so that one rendering serves the snapshots and the
-changes of everybody who watches.
+The user part is rendered separately from the part before it, so that one rendering serves the snapshots and changes of
+all watchers.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from fingertrio.wire.times import in_utc
 PATH = "/api/watch"
 PROTOCOL = 1
 
-# What a client may believe of "alive": less is a flood, more is no sign of life.
-_ALIVE_RANGE = (0.01, 3600.0)
+# Accepted values of "alive": a shorter interval would be a flood, a longer one would detect no lost server.
+_ALIVE_RANGE = (0.01, 3600.0)  # seconds
 
 _ID = re.compile(r"[!-~]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveUser:
-    """One user and the status that holds, as everybody may read it; the attributes are those of `backend.UserInfo`."""
+    """One user and the current public status; the attributes are those of `backend.UserInfo`."""
 
     user: str
     status: str
@@ -57,12 +57,12 @@ class Hello:
     """The first message.
 
     Attributes:
-        epoch: of the server; ids of another one mean nothing to it.
-        id: from where the changes are told; None: a snapshot comes first.
-        resumed: the changes go on where the client left off.
-        complete: every change is told. Otherwise only those that are made through this server.
-        alive: seconds after which a silent server says that it is alive.
-        stale_since: since when what it tells may be out of date, its source being away; None: it is true.
+        epoch: identifies the server's run; ids of another epoch are invalid.
+        id: changes after this id follow; None: a snapshot follows first.
+        resumed: the changes continue at the client's `since`.
+        complete: every change is sent. Otherwise only changes made through this server are sent.
+        alive: seconds of inactivity after which the server sends "alive".
+        stale_since: since when the statuses may be outdated, because their source is unavailable; None: up to date.
     """
 
     epoch: str
@@ -75,7 +75,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotBegins:
-    """What was told before counts no more, once this snapshot has ended."""
+    """Replaces everything sent so far once the snapshot ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +87,21 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """One user of the snapshot, whose status cannot be told now; a change will come when it can."""
+    """One user of the snapshot whose status cannot be read now; a change follows when it can."""
 
     user: str
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotEnds:
-    """Those who were named are all there are. Everything up to `id` has been told."""
+    """The snapshot is complete: there are no other users. Everything up to `id` has been sent."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What holds of a user from now on. Everything up to `id` has been told."""
+    """A user's new state. Everything up to `id` has been sent."""
 
     id: str
     info: LiveUser
@@ -109,7 +109,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """There is no such user any more. Everything up to `id` has been told."""
+    """The user no longer exists. Everything up to `id` has been sent."""
 
     id: str
     user: str
@@ -117,9 +117,9 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The server is there. Everything up to `id` has been told; None: a snapshot is still to come.
+    """The server is alive. Everything up to `id` has been sent; None: a snapshot is not complete yet.
 
-    `stale_since` is that of `Hello`.
+    `stale_since` is as in `Hello`.
     """
 
     id: str | None
@@ -147,17 +147,17 @@ def render_hello(
 
 
 def render_user(members: Mapping[str, object]) -> bytes:
-    """The part of a message that tells of one user, from "user" to the closing brace."""
+    """The user part of a message, from "user" to the closing brace."""
     return _render(**members)[1:]
 
 
 def render_removed(user: str) -> bytes:
-    """The same, of a user who is no more."""
+    """The user part for a user who no longer exists."""
     return _render(user=user, removed=True)[1:]
 
 
 def render_unavailable(user: str) -> bytes:
-    """The same, of a user whose status cannot be told."""
+    """The user part for a user whose status cannot be read."""
     return _render(user=user, unavailable=True)[1:]
 
 
@@ -165,12 +165,12 @@ SNAPSHOT = b'{"type":"snapshot"}'
 
 
 def present(part: bytes) -> bytes:
-    """A snapshot's message about one user."""
+    """One user of a snapshot; `part` is a user part."""
     return b'{"type":"user",' + part
 
 
 def change(at: str, part: bytes) -> bytes:
-    """A change; `at` is its id."""
+    """A change; `at` is its id, `part` a user part."""
     return b'{"type":"change","id":"' + at.encode() + b'",' + part
 
 
@@ -180,12 +180,12 @@ def render_end(at: str) -> bytes:
 
 
 def render_alive(at: str | None, stale_since: datetime | None = None) -> bytes:
-    """A sign of life; `at` is its id."""
+    """An "alive" message; `at` is its id."""
     return _render(type="alive", id=at, stale_since=timestamp(stale_since))
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """A time as messages have it (RFC 3339, in UTC); null for none."""
+    """`moment` as a message contains it: RFC 3339 in UTC, or None for null."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -194,27 +194,27 @@ def _render(**members: object) -> bytes:
 
 
 def parse(text: str) -> Message | None:
-    """A message; None: one of a kind that is not known here. All text in it is clean (`wire.text`).
+    """The message in `text`, with all strings cleaned (`wire.text`); None: a type that this version does not know.
 
     Raises:
-        ProtocolError: it is none, or says what it must not.
+        ProtocolError: not a message, or a message with an invalid member.
     """
     try:
         members = json.loads(text)
     except (ValueError, RecursionError):
-        raise ProtocolError("a message that is not JSON") from None
+        raise ProtocolError("message is not JSON") from None
     if not isinstance(members, dict) or not isinstance(members.get("type"), str):
-        raise ProtocolError("a message without a type")
+        raise ProtocolError("message has no type")
     reader = _READERS.get(members["type"])
     return None if reader is None else reader(members)
 
 
 def _read_hello(members: Mapping[str, Any]) -> Hello:
     if members.get("protocol") != PROTOCOL:
-        raise ProtocolError("the server speaks another version of the protocol")
+        raise ProtocolError("server uses another version of the protocol")
     alive = members.get("alive")
     if not isinstance(alive, int | float) or not _ALIVE_RANGE[0] <= alive <= _ALIVE_RANGE[1]:
-        raise ProtocolError("a hello without a time of silence")
+        raise ProtocolError('"alive" of the hello is missing or out of range')
     return Hello(
         _id(members, "epoch"),
         _id_or_none(members),
@@ -248,7 +248,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
 def _id(members: Mapping[str, Any], key: str = "id") -> str:
     value = members.get(key)
     if not isinstance(value, str) or not _ID.match(value):
-        raise ProtocolError(f"a message whose {key} is none")
+        raise ProtocolError(f'message has an invalid "{key}"')
     return value
 
 
@@ -259,16 +259,16 @@ def _id_or_none(members: Mapping[str, Any]) -> str | None:
 def _user(members: Mapping[str, Any]) -> str:
     value = members.get("user")
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ProtocolError("a message that names no user")
+        raise ProtocolError("message has no valid user name")
     return value
 
 
 def _live_user(members: Mapping[str, Any]) -> LiveUser:
     status, name, details = members.get("status"), members.get("name"), members.get("details", {})
     if not isinstance(status, str) or not isinstance(name, str | None) or not isinstance(details, dict):
-        raise ProtocolError("a message with a status that is none")
+        raise ProtocolError('message has an invalid "status", "name" or "details"')
     if not all(isinstance(value, str) for value in details.values()):
-        raise ProtocolError("a message with details that are not text")
+        raise ProtocolError('message has "details" that are not strings')
     return LiveUser(
         _user(members),
         clean(status).rstrip("\n"),
@@ -286,4 +286,4 @@ def _moment(members: Mapping[str, Any], key: str) -> datetime | None:
     try:
         return in_utc(datetime.fromisoformat(value))
     except (TypeError, ValueError):
-        raise ProtocolError(f"a message whose {key} is no time with a zone") from None
+        raise ProtocolError(f'"{key}" of a message is not a time with a time zone') from None

@@ -1,8 +1,8 @@
-"""What may reach a terminal, a log or an IRC line, wherever it came from (RFC 1288 section 3.3).
+"""Filters text before it reaches a terminal, a log or an IRC line (RFC 1288 section 3.3), and decodes bytes.
 
-A terminal obeys some characters instead of showing them: C0 controls with ESC first among them, DEL, the C1 controls
-(also when they arrive encoded as UTF-8), and the Unicode characters that turn the direction of what follows, which can
-make a text read as another. TAB and the line end stay. Everything else is people's language and stays too.
+Terminals obey some characters instead of showing them: C0 controls (above all ESC), DEL, C1 controls (also encoded as
+UTF-8), and the Unicode characters that change the writing direction, which can make a text read as another. TAB and the
+line end stay, and so does all other text in any language.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _WINDOWS_1252 = {
     byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
 
-_STEERING = re.compile(
+_CONTROLS = re.compile(
     "["
-    "\x00-\x08\x0b-\x1f"  # C0 without TAB and LF; CR is gone by then
+    "\x00-\x08\x0b-\x1f"  # C0 without TAB and LF; CR is replaced before
     "\x7f-\x9f"  # DEL and C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, embeddings, overrides, isolates
-    "\u2028\u2029"  # separators that some terminals and every JavaScript take for line ends
+    "\u2028\u2029"  # separators that some terminals and JavaScript treat as line ends
     "\ufeff\ufff9-\ufffb"  # byte order mark, interlinear annotation
-    "\ud800-\udfff"  # lone surrogates: not text at all
+    "\ud800-\udfff"  # lone surrogates: not text
     "\U000e0000-\U000e007f"  # tags: invisible text
     "]"
 )
@@ -51,19 +51,19 @@ def decode(data: bytes, *, cut: bool = False) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` with LF for every line end and without what steers a terminal."""
-    if text.isprintable():  # the usual case, decided in C; nothing printable is in the sets above
+    """`text` with LF for every line end and without characters that control a terminal."""
+    if text.isprintable():  # the usual case, decided in C; no printable character is in the sets above
         return text
-    return _STEERING.sub("", _LINE_END.sub("\n", text))
+    return _CONTROLS.sub("", _LINE_END.sub("\n", text))
 
 
 def clean_line(text: str) -> str:
-    """`text` as one clean line: line ends and TABs become one space each, none at the ends."""
+    """`text` as one clean line: each line end and TAB becomes a space, without spaces at the ends."""
     return clean(text).strip("\n").replace("\n", " ").replace("\t", " ").strip()
 
 
 def first_line(text: str) -> str:
-    """The first line of `text` that says something, clean; empty where there is none."""
+    """The first line of `text` that is not blank, clean; empty if there is none."""
     for line in clean(text).split("\n"):
         if stripped := line.strip():
             return stripped.replace("\t", " ")
@@ -71,15 +71,15 @@ def first_line(text: str) -> str:
 
 
 def to_wire(text: str) -> bytes:
-    """`text` as finger sends it: clean, UTF-8, every line ended by CRLF, the last one too (RFC 1288 section 2.2)."""
+    """`text` as finger sends it: clean, UTF-8, with CRLF after every line, also the last (RFC 1288 section 2.2)."""
     return (clean(text).removesuffix("\n").replace("\n", "\r\n") + "\r\n").encode()
 
 
 def escape(data: bytes | str, limit: int = 200) -> str:
-    r"""`data` for a log: printable ASCII, all else as \xNN, \uNNNN or \UNNNNNNNN; at most `limit` characters are kept.
+    r"""`data` for a log: printable ASCII, all else as \xNN, \uNNNN or \UNNNNNNNN; cut after `limit` characters.
 
-    Backslash and double quote are escaped too, so that what was escaped and what was typed cannot be confused. Bytes
-    that are not UTF-8 show as \xNN.
+    Backslash and double quote are escaped too, so that an escape sequence in the data cannot be confused with one made
+    here. Bytes that are not UTF-8 become \xNN.
     """
     text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
     cut = text[:limit]
@@ -92,7 +92,7 @@ def _escape_one(found: re.Match[str]) -> str:
     if char in '"\\':
         return f"\\{char}"
     code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as surrogateescape keeps it
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as surrogateescape represents it
         code -= 0xDC00
     if code < 0x100:
         return f"\\x{code:02x}"

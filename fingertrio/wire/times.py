@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Python's calendar begins with year 1 and ends with 9999. No zone is further from UTC than a day.
+# Python's calendar begins with year 1 and ends with year 9999. No zone differs from UTC by a day or more.
 _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ def in_utc(when: datetime) -> datetime:
     if when.utcoffset() is None:
         raise ValueError(f"{when} has no time zone")
     if not _EARLIEST <= when < _LATEST:
-        raise ValueError(f"{when} is too near to the end of the calendar")
+        raise ValueError(f"{when} is too close to year 1 or year 9999")
     return when.astimezone(UTC)
 
 

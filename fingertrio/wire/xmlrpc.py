@@ -1,17 +1,16 @@
-"""XML-RPC messages: bytes in, values out, and back. The spec is https://xmlrpc.com/spec.md.
+"""Parses and serializes XML-RPC messages. Sans-IO. The spec is https://xmlrpc.com/spec.md.
 
-The standard library converts the values (`xmlrpc.client`); its unmarshaller believes whatever it is told, so a parser
-stands in front of it that does not. That parser refuses every DOCTYPE, and with it every entity; takes a document's
-word for its encoding only where expat itself knows it; and holds each element against the grammar below before the
-unmarshaller hears of it. Bounded are the bytes, the elements, how many of them are open, and the digits of a number:
-one pass over the bytes is all that any input costs, and what cannot be parsed raises XMLRPCError, whose code is the
-fault to answer with.
+The standard library converts the values (`xmlrpc.client`), but its unmarshaller trusts its input, so a strict parser
+stands in front of it. The parser rejects every DOCTYPE, and so every entity; accepts only the encodings that expat
+itself implements; and checks each element against the grammar below before the unmarshaller sees it. The number of
+bytes, elements, open elements and digits is limited. Any input costs one pass over its bytes. Input that cannot be
+parsed raises XMLRPCError, whose code is the fault to answer with.
 
 Accepted beyond the spec: i8 and nil (bare, or with the prefix `ex:`), doubles with an exponent, space around numbers
-and names, attributes, text where only elements belong (ignored). Sent: the spec and nothing else, except that a very
-large or very small double has an exponent.
+and names, attributes, text where only elements belong (ignored). Sent: only the spec, except that a very large or very
+small double has an exponent.
 
-XML decides what text survives: CR LF is read as LF, and most control characters cannot be written at all.
+XML limits which text survives: CR LF is read as LF, and most control characters cannot be written.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from xml.parsers import expat
 
 from fingertrio.wire import ProtocolError
 
-# The longest honest call is a multicall of fifty; this is twenty times that.
+# The longest legitimate call is a multicall of fifty; this is twenty times that.
 BODY_LIMIT = 256 * 1024  # bytes
 
-# What bounds the time: an element costs about a microsecond, a byte of text next to nothing. A body of BODY_LIMIT holds
-# no more than 33,000; a longer response may list more than 20,000 users, at two elements each.
+# Bounds the time: an element costs about a microsecond, a byte of text almost nothing. A body of BODY_LIMIT holds at
+# most 33,000 elements; a longer response may list more than 20,000 users, with two elements each.
 ELEMENT_LIMIT = 50_000
 
-# Arrays and structs within each other. A multicall needs three; each adds three elements (value, array, data) to the
-# five that stand around them (the document, methodCall, params, param, value).
+# Arrays and structs inside each other. A multicall needs three levels; each level adds three elements (value, array,
+# data) to the five around them (the document, methodCall, params, param, value).
 NESTING_LIMIT = 32
 OPEN_LIMIT = 5 + 3 * NESTING_LIMIT
 
-# 1.8e308 written out in full, as C's printf("%f") does it, is 316 characters.
+# 1.8e308 written in full, as by C's printf("%f"), has 316 characters.
 DOUBLE_LIMIT = 400
 
 METHOD_NAME_LIMIT = 255
@@ -49,9 +48,9 @@ Value: TypeAlias = "bool | int | float | str | bytes | datetime | Sequence[Value
 
 
 class FaultCode(IntEnum):
-    """The codes that servers agreed upon, http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php."""
+    """The codes of "Specification for Fault Code Interoperability", xmlrpc-epi.sourceforge.net."""
 
-    NOT_WELL_FORMED = -32700  # and what we do not let XML do: DOCTYPE, foreign encodings
+    NOT_WELL_FORMED = -32700  # also for XML features that are not allowed here: DOCTYPE, other encodings
     NOT_XMLRPC = -32600
     NO_SUCH_METHOD = -32601
     BAD_PARAMS = -32602
@@ -60,7 +59,7 @@ class FaultCode(IntEnum):
 
 
 class XMLRPCError(ProtocolError):
-    """The message cannot be taken. `code` is what a server answers it with; the text repeats nothing of the message."""
+    """The message is invalid. `code` is the fault code for the answer; the text repeats nothing of the message."""
 
     def __init__(self, code: FaultCode, text: str) -> None:
         super().__init__(text)
@@ -69,7 +68,7 @@ class XMLRPCError(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class MethodCall:
-    """What was called. A string among `params` has LF for line ends and may hold any character that XML can carry."""
+    """A call. Strings in `params` have LF for line ends and may contain any character that XML allows."""
 
     method: str
     params: tuple[Value, ...]
@@ -77,14 +76,14 @@ class MethodCall:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The answer that is an error: a number for programs and a text for people, neither of them checked further."""
+    """An error answer: a code for programs and a text for people, both unchecked."""
 
     code: int
     text: str
 
 
-# The grammar: in this state, that element may come, and leads to this state. An element begins in the state that bears
-# its name; it may end only in a state of _COMPLETE. "call" and "response" stand for what surrounds the root.
+# The grammar: state -> allowed element -> next state. An element starts in the state of its own name and may end only
+# in a state of _COMPLETE. "call" and "response" are the states around the root element.
 _SCALARS = ("int", "i4", "i8", "ex:i8", "boolean", "string", "double", "dateTime.iso8601", "base64", "nil", "ex:nil")
 _GRAMMAR: Mapping[str, Mapping[str, str]] = {
     "call": {"methodCall": "full"},
@@ -105,21 +104,21 @@ _GRAMMAR: Mapping[str, Mapping[str, str]] = {
 _NOTHING: Mapping[str, str] = {}
 _COMPLETE = frozenset({*_SCALARS, "full", "named call", "methodName", "name", "params", "value", "data", "struct"})
 
-# The encodings that expat reads by itself. For any other it would import the Python codec of that name.
+# The encodings that expat implements. For any other it would import the Python codec of that name.
 _ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "utf-16", "utf-16le", "utf-16be"})
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _DOUBLE = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
 _METHOD_NAME = re.compile(r"[A-Za-z0-9_.:/]{1,255}\Z")
-_UNSENDABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, production 2; CR is gone by then
+_UNSENDABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, production 2; CR is replaced first
 _LINE_END = re.compile("\r\n?")
 
 
 def parse_call(body: bytes) -> MethodCall:
-    """The call in `body`, a whole <methodCall> document.
+    """The call in `body`, a complete <methodCall> document.
 
     Raises:
-        XMLRPCError: NOT_WELL_FORMED or NOT_XMLRPC.
+        XMLRPCError: with NOT_WELL_FORMED or NOT_XMLRPC.
     """
     reader = _read(body, "call", BODY_LIMIT)
     method = reader.method().strip()
@@ -129,34 +128,34 @@ def parse_call(body: bytes) -> MethodCall:
 
 
 def parse_response(body: bytes, *, limit: int = BODY_LIMIT) -> Value | Fault:
-    """What `body`, a whole <methodResponse> document of at most `limit` bytes, answers: a value or a fault.
+    """The value or fault in `body`, a complete <methodResponse> document of at most `limit` bytes.
 
     Raises:
-        XMLRPCError: it is neither.
+        XMLRPCError: the body contains neither.
     """
     reader = _read(body, "response", limit)
     try:
         values = reader.values()
     except xmlrpc.client.Fault as fault:
         if type(fault.faultCode) is not int or type(fault.faultString) is not str:
-            raise XMLRPCError(FaultCode.NOT_XMLRPC, "a fault holds an int and a string") from None
+            raise XMLRPCError(FaultCode.NOT_XMLRPC, "a fault has an int and a string") from None
         return Fault(fault.faultCode, fault.faultString)
-    except TypeError as error:  # the fault's value is no struct, or has other members
-        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a fault holds an int and a string") from error
+    except TypeError as error:  # the fault's value is not a struct, or has other members
+        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a fault has an int and a string") from error
     if len(values) != 1:
-        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a response holds one value")
+        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a response has exactly one value")
     return values[0]
 
 
 def dump_call(method: str, params: Sequence[Value]) -> bytes:
     """A <methodCall> document.
 
-    What is lost on the way: CR, control characters other than TAB and LF, microseconds; an aware datetime goes out in
-    UTC, since the format has no time zone.
+    Lost: CR, control characters other than TAB and LF, microseconds. An aware datetime is sent in UTC, because the
+    format has no time zone.
 
     Raises:
-        ValueError: no method is called so, or XML-RPC has no words for one of `params`: None, integers of more than 32
-            bits, infinity, deep nesting, objects.
+        ValueError: the method name is invalid, or XML-RPC cannot express one of `params`: None, integers of more than
+            32 bits, infinity, deep nesting, objects.
     """
     if not _METHOD_NAME.match(method):
         raise ValueError("a method name is made of letters, digits and _ . : /")
@@ -164,12 +163,12 @@ def dump_call(method: str, params: Sequence[Value]) -> bytes:
 
 
 def dump_response(value: Value) -> bytes:
-    """A <methodResponse> document that answers `value`; losses and errors as for `dump_call`."""
+    """A <methodResponse> document with `value`; losses and errors as for `dump_call`."""
     return _document("methodResponse", _write((value,)))
 
 
 def dump_fault(code: int, text: str) -> bytes:
-    """A <methodResponse> document that answers a fault."""
+    """A <methodResponse> document with a fault."""
     fault = xmlrpc.client.Fault(int(code), _sendable(text, 0))
     return _document("methodResponse", xmlrpc.client.Marshaller().dumps(fault))
 
@@ -183,13 +182,13 @@ def _read(body: bytes, root: str, limit: int) -> _Reader:
         raise XMLRPCError(FaultCode.NOT_XMLRPC, f"more than {limit} bytes")
     reader = _Reader(root)
     parser = expat.ParserCreate()
-    parser.buffer_text = True  # one call for a text instead of one for each of its lines
+    parser.buffer_text = True  # one call for a text instead of one for each line
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.data
     parser.XmlDeclHandler = _check_encoding
     parser.StartDoctypeDeclHandler = _refuse_doctype
-    # Cannot be reached without a DOCTYPE: a second lock on the door through which the bombs come.
+    # Unreachable without a DOCTYPE; a second check against entity bombs.
     parser.EntityDeclHandler = _refuse_doctype
     parser.ExternalEntityRefHandler = _refuse_doctype
     try:
@@ -197,8 +196,8 @@ def _read(body: bytes, root: str, limit: int) -> _Reader:
     except expat.ExpatError as error:
         where = f"line {error.lineno}, column {error.offset}"
         raise XMLRPCError(FaultCode.NOT_WELL_FORMED, f"{expat.ErrorString(error.code)}: {where}") from error
-    except (ValueError, TypeError, IndexError) as error:  # how the unmarshaller says no
-        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a value that is none of its type") from error
+    except (ValueError, TypeError, IndexError) as error:  # raised by the unmarshaller
+        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a value does not match its type") from error
     return reader
 
 
@@ -212,11 +211,11 @@ def _refuse_doctype(*_declaration: object) -> int:
 
 
 class _Reader:
-    """What expat reports goes through here to the standard unmarshaller, if grammar and limits let it pass."""
+    """Passes expat's events to the standard unmarshaller after checking grammar and limits."""
 
     def __init__(self, root: str) -> None:
         self._target = xmlrpc.client.Unmarshaller(use_builtin_types=True)
-        self._target.xml(None, None)  # type: ignore[arg-type]  # None: expat decodes the text, as in ExpatParser
+        self._target.xml("", None)  # no encoding: expat has decoded the text already
         self._open = [root]
         self._elements = 0
         self._text: list[str] = []
@@ -224,7 +223,7 @@ class _Reader:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         after = _GRAMMAR.get(self._open[-1], _NOTHING).get(tag)
         if after is None:
-            raise XMLRPCError(FaultCode.NOT_XMLRPC, "an element where XML-RPC has none of this name")
+            raise XMLRPCError(FaultCode.NOT_XMLRPC, "unexpected element")
         self._elements += 1
         if self._elements > ELEMENT_LIMIT:
             raise XMLRPCError(FaultCode.NOT_XMLRPC, f"more than {ELEMENT_LIMIT} elements")
@@ -240,7 +239,7 @@ class _Reader:
 
     def end(self, tag: str) -> None:
         if self._open.pop() not in _COMPLETE:
-            raise XMLRPCError(FaultCode.NOT_XMLRPC, "an element that lacks a part")
+            raise XMLRPCError(FaultCode.NOT_XMLRPC, "incomplete element")
         text = "".join(self._text)
         if (check := _CHECKS.get(tag)) is not None:
             text = check(text)
@@ -248,20 +247,20 @@ class _Reader:
 
     def values(self) -> tuple[Value, ...]:
         """The parameters of a call, or the value of a response. Raises xmlrpc.client.Fault, TypeError for a fault."""
-        return cast("tuple[Value, ...]", self._target.close())  # built-in types only, as asked for above
+        return cast("tuple[Value, ...]", self._target.close())  # built-in types only (use_builtin_types)
 
     def method(self) -> str:
         return self._target.getmethodname() or ""
 
 
 def _integer(bits: int) -> Callable[[str], str]:
-    """A check for integers of that size. It counts the digits before anything converts them."""
+    """A check for integers of that size. It limits the digits before they are converted."""
     bound = 1 << (bits - 1)
 
     def check(text: str) -> str:
         text = text.strip()
         if not _INTEGER.match(text) or not -bound <= int(text) < bound:
-            raise XMLRPCError(FaultCode.NOT_XMLRPC, f"an integer that is none, or does not fit in {bits} bits")
+            raise XMLRPCError(FaultCode.NOT_XMLRPC, f"not a valid integer, or out of range for {bits} bits")
         return text
 
     return check
@@ -270,11 +269,11 @@ def _integer(bits: int) -> Callable[[str], str]:
 def _double(text: str) -> str:
     text = text.strip()
     if len(text) > DOUBLE_LIMIT or not _DOUBLE.match(text) or math.isinf(float(text)):
-        raise XMLRPCError(FaultCode.NOT_XMLRPC, "a double that is none, or too large")
+        raise XMLRPCError(FaultCode.NOT_XMLRPC, "not a valid double, or out of range")
     return text
 
 
-# What the standard unmarshaller would take too much of: it reads "1_000", "nan" and integers of any length.
+# Checks for types where the standard unmarshaller accepts too much: "1_000", "nan" and integers of any length.
 _CHECKS: Mapping[str, Callable[[str], str]] = {
     "int": _integer(32),
     "i4": _integer(32),
@@ -288,26 +287,26 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
 def _write(values: Sequence[Value]) -> str:
     try:
         return xmlrpc.client.Marshaller().dumps([_sendable(value, NESTING_LIMIT) for value in values])
-    except (TypeError, OverflowError) as error:  # how the marshaller says no
-        raise ValueError(f"XML-RPC has no words for this value: {error}") from error
+    except (TypeError, OverflowError) as error:  # raised by the marshaller
+        raise ValueError(f"XML-RPC cannot express this value: {error}") from error
 
 
 def _sendable(value: Value, depth: int) -> Any:
-    """`value` in the types that the standard marshaller knows, without what it would write and no parser read."""
+    """`value` in types for the standard marshaller, without characters that would make the XML invalid."""
     match value:
         case str():
             return _UNSENDABLE.sub("", _LINE_END.sub("\n", value))
         case float() if not math.isfinite(value):
-            raise ValueError("XML-RPC has neither infinity nor NaN")
+            raise ValueError("XML-RPC cannot express infinity or NaN")
         case datetime(tzinfo=zone) if zone is not None:
             return value.astimezone(UTC)
-        case Mapping() | list() | tuple() if depth == 0:  # ends cycles, too
-            raise ValueError(f"XML-RPC values are nested {NESTING_LIMIT} deep at most here")
+        case Mapping() | list() | tuple() if depth == 0:  # also stops cycles
+            raise ValueError(f"XML-RPC values may be nested at most {NESTING_LIMIT} deep")
         case Mapping():
             return {_sendable(name, 0): _sendable(member, depth - 1) for name, member in value.items()}
         case list() | tuple():
             return [_sendable(item, depth - 1) for item in value]
         case bool() | int() | float() | bytes() | datetime():
             return value
-        case _:  # the marshaller would send any object, with all its attributes
-            raise ValueError(f"XML-RPC has no words for {type(value).__name__}")
+        case _:  # the marshaller would send all attributes of any object
+            raise ValueError(f"XML-RPC cannot express {type(value).__name__}")

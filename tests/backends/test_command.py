@@ -153,8 +153,13 @@ class TestWhatTheProgramSays:
     async def test_crlf_becomes_lf_and_escapes_are_lost(self, script: Script) -> None:
         assert await ask(CommandOptions(argv=script(r"printf 'one\r\n\033[31mtwo\r\n'"))) == "one\n[31mtwo"
 
-    async def test_bytes_that_are_not_utf_8_are_replaced(self, script: Script) -> None:
-        assert await ask(CommandOptions(argv=script(r"printf 'caf\351 \303\251'"))) == "caf\ufffd é"
+    async def test_output_that_is_not_utf_8_is_windows_1252(self, script: Script) -> None:
+        assert await ask(CommandOptions(argv=script(r"printf 'caf\351 \200'"))) == "café €"
+
+    async def test_the_message_for_an_unknown_user_need_not_be_utf_8(self, script: Script) -> None:
+        argv = script(r"printf 'finger: no such user: %s (gel\366scht)\n' \"$2\" >&2; exit 1".replace('\\"', '"'))
+        options = CommandOptions(argv=argv, unknown_pattern=r"finger: no such user: .* \(gelöscht\)")
+        assert await ask(options) is None
 
     async def test_standard_error_is_nobodys_business(self, script: Script, caplog: pytest.LogCaptureFixture) -> None:
         assert await ask(CommandOptions(argv=script("echo oh >&2; echo fine"))) == "fine"
@@ -235,7 +240,7 @@ class TestFailure:
         ours, theirs = os.pipe()
         kept = bytearray()
         async with trio.lowlevel.FdStream(ours) as stderr, trio.open_nursery() as nursery:
-            nursery.start_soon(command._keep_beginning, stderr, kept)
+            nursery.start_soon(command._read_stderr, stderr, kept)
             async with trio.lowlevel.FdStream(theirs) as complaining:
                 for length in (1000, 300_000, 1):
                     await complaining.send_all(b"x" * length)
@@ -356,10 +361,10 @@ class TestEnding:
             raise PermissionError
 
         monkeypatch.setattr(os, "killpg", refuse)
-        monkeypatch.setattr(command, "_REAP_PATIENCE", 0)
+        monkeypatch.setattr(command, "_REAP_TIMEOUT", 0)
         argv = script('for i in $(seq 2000); do [ -e "$DIR/go" ] && break; sleep 0.01; done; echo hi')
         async with open_command(CommandOptions(argv=argv, limit=1, timeout=0.1)) as backend:
-            for why in ("while it ran", "waiting for a place, 1 of 1 running"):
+            for why in ("the program was running", "waiting for another program to end, 1 of 1 running"):
                 with pytest.raises(BackendError) as failure:
                     await backend.get_user("moshez")
                 assert str(failure.value.__cause__).endswith(why)

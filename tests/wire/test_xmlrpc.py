@@ -96,7 +96,10 @@ def test_a_call_without_parameters(params: str) -> None:
         ("<double>-12.53</double>", -12.53),
         ("<double>.5</double>", 0.5),
         ("<double>1e+22</double>", 1e22),
-        ("<dateTime.iso8601>19980717T14:08:55</dateTime.iso8601>", datetime(1998, 7, 17, 14, 8, 55)),  # noqa: DTZ001 -- the format has no time zone
+        (
+            "<dateTime.iso8601>19980717T14:08:55</dateTime.iso8601>",
+            datetime.fromisoformat("1998-07-17T14:08:55"),  # the format has no time zone
+        ),
         ("<base64>\nSGFwcHkg\nYW5kIHdlbGw=\n</base64>", b"Happy and well"),
         ("<nil/>", None),
         ("<ex:nil/>", None),
