@@ -1,1 +1,1 @@
-"""Trio I/O that front ends share: binding, accept loops and the express lane, line reading, limits."""
+"""Trio I/O for all front ends: addresses, listening, the accept loop with its express lane, closing, limits."""

@@ -39,12 +39,17 @@ class ConnectionCaps:
         self._open = 0
         self._by_key: Counter[str] = Counter()
 
-    def admit(self, peer: str) -> str | None:
-        """Count a connection of `peer` and return None, or return the limit that refuses it, as a metrics label."""
-        if self._open >= self.total:
+    def admit(self, peer: str, *, beyond: bool = False) -> str | None:
+        """Count a connection of `peer` and return None, or return the limit that refuses it, as a metrics label.
+
+        Args:
+            peer: the address.
+            beyond: admit it beyond the limits, in place of a connection that is about to be released.
+        """
+        if self._open >= self.total and not beyond:
             return "connections"
         key = limit_key(peer)
-        if key and self._by_key[key] >= self.per_address:
+        if key and self._by_key[key] >= self.per_address and not beyond:
             return "connections_per_address"
         self._open += 1
         self._by_key[key] += 1

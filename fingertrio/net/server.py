@@ -1,12 +1,13 @@
-"""The accept loop that every TCP door stands behind, and its express lane.
+"""The accept loop of every TCP door, with its express lane.
 
-What makes a small answer expensive under Trio is neither the socket nor the protocol but the spawning: a task, a
-nursery's bookkeeping and two wake-ups for something that is in memory already. So the loop waits once for readability,
-accepts a bounded burst, and tries a non-blocking receive on each connection. What the door's *lane*, a plain function,
-can answer is answered there and then. All the rest (a partial query, an answer that must be fetched, a full send
-buffer) becomes an ordinary task with the bytes already read. After each burst the loop goes back to Trio.
+Under Trio, most of the cost of a small answer is the task: a nursery's bookkeeping and two wake-ups, for an answer that
+is in memory. So the loop waits once for readability, accepts a bounded burst of connections, and tries a non-blocking
+receive on each. The door's *lane*, a plain function, may answer at once. Everything else (a partial query, an answer
+that must be fetched, a full send buffer) becomes an ordinary task with the bytes already read. After each burst the
+loop returns to Trio.
 
-A connection's failure ends that connection. Running out of descriptors pauses accepting and says so once a second.
+A failing connection ends only itself. When `accept` fails, the loop pauses and logs a warning, at most one a second. If
+it fails for 10 s for another reason than a lack of descriptors or memory, the door fails and its supervisor takes over.
 """
 
 from __future__ import annotations
@@ -27,27 +28,45 @@ from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.linger import LingerPool
 from fingertrio.net.listen import address_of
 
-# Connections taken in one turn. Large enough to share one wake-up among all that arrived meanwhile, small enough that
-# no other task waits for more than about two milliseconds.
+# Connections accepted in one round: enough to share one wake-up, and few enough that other tasks wait at most 2 ms.
 BURST = 64
 
-# Bytes tried at first sight: a whole query with room to see that something follows it.
+# Bytes of the first receive: a whole query, with room to see that more follows.
 FIRST_READ = 1024
 
-# Seconds that a peer may take to read an answer that did not fit into the kernel's send buffer.
+# Seconds in which a peer must read an answer that did not fit into the kernel's send buffer.
 SEND_DEADLINE = 30.0
 
 _DONT_WAIT = socket.MSG_DONTWAIT
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_RESOURCE_PAUSE = 0.1  # seconds until accepting is tried again; recovery must take less than one second
 
-# When it was last said that accepting fails, by who was told. It is the process that has run out, not one door, and the
-# doors that share a log have one line a second together.
-_complained: WeakKeyDictionary[Reports, float] = WeakKeyDictionary()
+# Errors of one connection that ended before it was accepted (accept(2)). The next call can succeed.
+_ABORTED = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+
+_PAUSE = 0.1  # seconds before `accept` is tried again; after a lack of descriptors, recovery must take less than 1 s
+_FAILS_AFTER = 10.0  # seconds of failing `accept` after which the door fails
+
+# When a failing `accept` was last logged, for each log. A lack of descriptors concerns the process, so all doors that
+# share a log write one line a second together.
+_last_warning: WeakKeyDictionary[Reports, float] = WeakKeyDictionary()
 
 
 class Reports(Protocol):
-    """What the loop tells, and to whom: the observer, or a test."""
+    """Where the loop reports events: the observer, or a test."""
 
     def refused(self, door: str, reason: str) -> None: ...
     def connected(self, door: str, change: int) -> None: ...
@@ -57,13 +76,13 @@ class Reports(Protocol):
 
 
 class Connection:
-    """An accepted connection as a task gets it. The server closes it, properly, when the handler returns.
+    """An accepted connection. The server closes it when the handler returns (`net.linger`).
 
     Attributes:
-        socket: the descriptor's owner; a bare one until `stream` was asked for.
+        socket: the owner of the descriptor; replaced when `stream` is first used.
         peer: the address as text; empty for a unix socket.
-        data: what was received already.
-        accepted: trio's time at which the connection was seen.
+        data: bytes already received.
+        accepted: Trio's time at which the connection was accepted.
     """
 
     __slots__ = ("_stream", "accepted", "data", "peer", "socket")
@@ -77,7 +96,7 @@ class Connection:
 
     @property
     def stream(self) -> trio.SocketStream:
-        """To read from and to write to. Made when it is first asked for: many an answer can do without."""
+        """The connection as a Trio stream, created at first use: many answers do not need it."""
         if self._stream is None:
             bare = self.socket
             self.socket = sock = socket.socket(bare.family, bare.type, bare.proto, fileno=bare.detach())
@@ -85,12 +104,12 @@ class Connection:
         return self._stream
 
     async def send(self, data: bytes, deadline: float) -> bool:
-        """Send `data` within `deadline` seconds; False: the peer does not read, and the connection is closed.
+        """Send `data` within `deadline` seconds; False: the peer does not read, and the connection was reset.
 
-        Where the kernel has room for all of it, there is no checkpoint.
+        There is no checkpoint if the kernel takes everything at once.
 
         Raises:
-            trio.BrokenResourceError: the peer has gone.
+            trio.BrokenResourceError: the peer is gone.
         """
         try:
             data = data[self.socket.send(data, _DONT_WAIT) :]
@@ -102,13 +121,13 @@ class Connection:
             with trio.move_on_after(deadline) as scope:
                 await self.stream.send_all(data)
             if scope.cancelled_caught:
-                _break_off(self.socket)
+                abort(self.socket)
                 return False
         return True
 
 
-def _break_off(sock: socket.SocketType) -> None:
-    """Close amid an answer, with a reset: an end would make what arrived look whole, and the kernel keep the rest."""
+def abort(sock: socket.SocketType) -> None:
+    """Abort with RST: a truncated answer must not look complete, and the kernel must not keep the rest."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
@@ -116,22 +135,34 @@ def _break_off(sock: socket.SocketType) -> None:
 
 Handler = Callable[[Connection], Awaitable[None]]
 
-# Given the bytes received so far and the peer, the whole answer, or None: let a task do it. Synchronous and quick.
+# From the bytes received so far and the peer, the whole answer, or None for a task. Must be quick.
 Lane = Callable[[bytes, str], bytes | None]
 
 
+def raw_accept(listener: socket.socket) -> Callable[[], tuple[int, tuple[str, int]]]:
+    """A function that accepts a connection and returns its descriptor and address.
+
+    This is private to the standard library's `socket` module. The public `accept` wraps each connection in a Python
+    object, which takes a twentieth of the whole time of a query.
+    """
+    accept: Callable[[], tuple[int, tuple[str, int]]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
+    return accept
+
+
 class Server:
-    """Serves listening sockets with a handler, until it is told to stop.
+    """Serves the connections of listening sockets with a handler.
 
     Args:
-        door: the name under which it reports.
-        listeners: bound, listening, non-blocking; they are not closed here, so that a restart finds them.
-        handler: called with each connection the lane did not serve, in a task of its own.
+        door: the name of the front end in reports.
+        listeners: bound, listening, non-blocking. They stay open, so that a restarted front end can use them.
+        handler: called in a task of its own with each connection that the lane did not serve.
         lane: the express lane, if the protocol has one.
-        caps: how many connections may be open at once.
-        rate: how often one address may connect, in both lanes.
-        refusal: bytes for whom a limit keeps out; the protocol's own words. Empty: closed without a word.
-        reports: told of everything that happens.
+        caps: limits of open connections.
+        rate: the limit of connections per address and second, in both lanes.
+        refusal: what a refused client is sent, in the terms of the protocol. Empty: the connection is just closed.
+        reclaim: called when a limit of `caps` is reached, with the peer, or with None if the limit is the total. Closes
+            a connection that is idle, of that peer if one is given, and returns whether there was one.
+        reports: receives every event.
     """
 
     def __init__(
@@ -145,12 +176,14 @@ class Server:
         lane: Lane | None = None,
         rate: RateLimiter | None = None,
         refusal: bytes = b"",
+        reclaim: Callable[[str | None], bool] | None = None,
     ) -> None:
         self._door = door
         self._listeners = listeners
         self._handler = handler
         self._lane = lane
         self._refusal = refusal
+        self._reclaim = reclaim
         self._caps = caps
         self._rate = rate
         self._reports = reports
@@ -159,10 +192,13 @@ class Server:
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Accept and answer until `stopping` is set, then return when what is in flight has ended.
+        """Accept and answer until `stopping` is set, then return when all connections have ended.
 
-        `task_status.started` is called with the addresses once connections are being accepted. Cancellation ends every
-        connection at once.
+        `task_status.started` gets the addresses once connections are accepted. A cancellation ends every connection at
+        once.
+
+        Raises:
+            OSError: accepting connections has failed for 10 s, in a group.
         """
         async with trio.open_nursery() as lingering:
             await lingering.start(self._linger.run)
@@ -173,14 +209,15 @@ class Server:
                     task_status.started([address_of(listener) for listener in self._listeners])
                     await stopping.wait()
                     acceptors.cancel_scope.cancel()
-            await self._linger.wait_empty()
+            await self._linger.finish()
             lingering.cancel_scope.cancel()
 
     async def _accept(self, listener: socket.socket, handlers: trio.Nursery) -> None:
         family, kind, protocol = int(listener.family), int(listener.type), listener.proto
         named = family != socket.AF_UNIX
-        # socket.accept makes a Python object around this one, and that takes a twentieth of a query's whole time.
-        accept: Callable[[], tuple[int, tuple[str, int]]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
+        accept = raw_accept(listener)
+        failures = 0  # of single connections, without a success between them
+        failing_since = inf
         while True:
             await trio.lowlevel.wait_readable(listener)
             now = trio.current_time()
@@ -190,16 +227,19 @@ class Server:
                 except BlockingIOError:
                     break
                 except OSError as error:
-                    if error.errno in _RESOURCES:
-                        await self._out_of_resources(error)
-                        break
-                    continue  # the peer was gone before we came (ECONNABORTED and what accept(2) passes on)
+                    failures += 1
+                    if error.errno in _ABORTED and failures < BURST:
+                        continue
+                    failing_since = min(failing_since, now) if error.errno not in _RESOURCES else inf
+                    await self._pause_accepting(error, failed_for=now - failing_since)
+                    break
+                failures, failing_since = 0, inf
                 sock = socket.SocketType(family, kind, protocol, descriptor)
                 self._greet(sock, address[0] if named else "", now, handlers)
             self._reports.flush()
 
     def _greet(self, sock: socket.SocketType, peer: str, now: float, handlers: trio.Nursery) -> None:
-        """Serve a new connection in the lane, or start its task."""
+        """Answer a new connection from the lane, or start its task."""
         if self._rate is not None and not self._rate.allow(peer, now):
             self._refuse(sock, "rate")
             return
@@ -219,15 +259,15 @@ class Server:
         self._admit(Connection(sock, peer, data, now), self._handler, handlers)
 
     def _ask_lane(self, lane: Lane, data: bytes, peer: str) -> bytes | None:
-        """The lane's answer. A lane that fails must not end the loop: its connection takes the ordinary way."""
+        """The lane's answer. After a failure of the lane, a task serves the connection: the loop must go on."""
         try:
             return lane(data, peer)
-        except Exception as error:  # noqa: BLE001 -- this is the guard
+        except Exception as error:  # noqa: BLE001 -- a bug must not end the loop
             self._reports.error("lane_failed", door=self._door, peer=peer, exc=error)
             return None
 
     def _express(self, sock: socket.SocketType, peer: str, answer: bytes, handlers: trio.Nursery) -> None:
-        """Send an answer without waiting; what the kernel does not take at once becomes a task's work."""
+        """Send an answer without waiting. A task sends what the kernel does not take at once."""
         try:
             sent = sock.send(answer, _DONT_WAIT)
         except BlockingIOError:
@@ -241,7 +281,7 @@ class Server:
             self._admit(Connection(sock, peer, answer[sent:], 0.0), self._send_rest, handlers)
 
     def _refuse(self, sock: socket.SocketType, reason: str) -> None:
-        """Say no in the protocol's own words, without waiting."""
+        """Send the refusal, without waiting, and close."""
         self._reports.refused(self._door, reason)
         try:
             sock.send(self._refusal, _DONT_WAIT)
@@ -251,27 +291,30 @@ class Server:
             self._linger.add(sock)
 
     def _admit(self, connection: Connection, handler: Handler, handlers: trio.Nursery) -> None:
-        """Start a task for a connection, or turn it away where a cap says so."""
+        """Start a task for a connection, or refuse the connection if a limit is reached."""
         reason = self._caps.admit(connection.peer)
+        if reason is not None and self._has_reclaimed(None if reason == "connections" else connection.peer):
+            # The reclaimed connection counts until its task has ended, in the next round of the loop.
+            reason = self._caps.admit(connection.peer, beyond=True)
         if reason is None:
             handlers.start_soon(self._guarded, connection, handler)
-        elif handler == self._send_rest:  # words amid an answer would be part of it
+        elif handler == self._send_rest:  # a refusal here would become part of the answer
             self._reports.refused(self._door, reason)
-            _break_off(connection.socket)
+            abort(connection.socket)
         else:
             self._refuse(connection.socket, reason)
 
+    def _has_reclaimed(self, peer: str | None) -> bool:
+        return self._reclaim is not None and self._reclaim(peer)
+
     async def _guarded(self, connection: Connection, handler: Handler) -> None:
-        """Run a connection's task; its failure stays its own. Close as `net.linger` explains."""
+        """Run a connection's task. A failure ends that connection only. Close as `net.linger` explains."""
         self._reports.connected(self._door, 1)
         finished = False
         try:
-            await handler(connection)
-            finished = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer went away; whether that matters is the protocol's business, and the handler's
-        except Exception as error:  # noqa: BLE001 -- this is the guard
-            self._reports.error("connection_failed", door=self._door, peer=connection.peer, exc=error)
+            with _Guard(self._reports, self._door, connection.peer):
+                await handler(connection)
+                finished = True
         finally:
             self._reports.connected(self._door, -1)
             self._caps.release(connection.peer)
@@ -286,11 +329,37 @@ class Server:
         if not await connection.send(connection.data, SEND_DEADLINE):
             self._reports.refused(self._door, "slow_reader")
 
-    async def _out_of_resources(self, error: OSError) -> None:
-        """Let those who hold descriptors finish, and say so at most once a second."""
+    async def _pause_accepting(self, error: OSError, *, failed_for: float) -> None:
+        """Log a failing `accept`, at most once a second, and wait. Raises `error` if it fails for too long.
+
+        After a lack of descriptors or memory (`failed_for` is then negative), existing connections will end and free
+        some. Other errors may never end.
+        """
+        if failed_for >= _FAILS_AFTER:
+            raise error
         now = trio.current_time()
-        if now - _complained.get(self._reports, -inf) >= 1.0:
-            _complained[self._reports] = now
+        if now - _last_warning.get(self._reports, -inf) >= 1.0:
+            _last_warning[self._reports] = now
             self._reports.warning("cannot_accept", door=self._door, reason=os.strerror(error.errno or 0))
-        self._reports.refused(self._door, "resources")
-        await trio.sleep(_RESOURCE_PAUSE)
+        self._has_reclaimed(None)
+        self._reports.refused(self._door, "resources" if error.errno in _RESOURCES else "accept")
+        await trio.sleep(_PAUSE)
+
+
+class _Guard:
+    """Ends a connection's failure in that connection: a peer that is gone needs no report, a bug does."""
+
+    def __init__(self, reports: Reports, door: str, peer: str) -> None:
+        self._reports = reports
+        self._door = door
+        self._peer = peer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if not isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
+            self._reports.error("connection_failed", door=self._door, peer=self._peer, exc=error)
+        return True

@@ -51,7 +51,7 @@ async def test_the_server_closes_first_where_http_says_so(request_: bytes) -> No
 
 
 async def test_a_connection_serves_many_requests_and_is_closed_when_idle_for_too_long(
-    autojump_clock: MockClock,
+    patient_clock: MockClock,
 ) -> None:
     async with serving(keep_alive=5) as site, await site.connect() as client:
         for _ in range(3):
@@ -65,7 +65,7 @@ async def test_a_connection_serves_many_requests_and_is_closed_when_idle_for_too
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /moshez HTTP/1.1\r\nHos", b"PRI * HTTP/2.0"])
-async def test_who_does_not_finish_asking_is_cut_off(sent: bytes, autojump_clock: MockClock) -> None:
+async def test_who_does_not_finish_asking_is_cut_off(sent: bytes, patient_clock: MockClock) -> None:
     async with serving(keep_alive=5) as site, await site.connect() as client:
         begun = trio.current_time()
         if sent:
@@ -95,7 +95,7 @@ async def test_who_ends_its_input_still_gets_its_answer() -> None:
         await site.empty()
 
 
-async def test_who_ends_its_input_is_not_waited_for_without_end(autojump_clock: MockClock) -> None:
+async def test_who_ends_its_input_is_not_waited_for_without_end(patient_clock: MockClock) -> None:
     backend = FakeBackend(USERS)
     async with serving(backend, backend_deadline=60) as site, await site.connect() as client:
         backend.hold()
@@ -125,7 +125,7 @@ def reset_on_close(client: Client) -> None:
     client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
 
-async def test_an_answer_is_not_destroyed_by_what_the_client_goes_on_sending(autojump_clock: MockClock) -> None:
+async def test_an_answer_is_not_destroyed_by_what_the_client_goes_on_sending(patient_clock: MockClock) -> None:
     """A POST that is refused before its body has come; stock Hypercorn resets the connection."""
     async with serving() as site, await site.connect() as client:
         await client.send(b"POST /moshez HTTP/1.1\r\nHost: test\r\nContent-Length: 300000\r\n\r\n")
@@ -136,7 +136,7 @@ async def test_an_answer_is_not_destroyed_by_what_the_client_goes_on_sending(aut
         assert (await client.rest()).endswith(b"</html>")
 
 
-async def test_a_client_that_does_not_read_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_client_that_does_not_read_is_given_up(patient_clock: MockClock) -> None:
     async with serving(BIG) as site:
         async with await deaf(site) as client:
             await site.empty(60)
@@ -152,7 +152,7 @@ async def deaf(site: Site, request: bytes = b"GET /big HTTP/1.1\r\nHost: test\r\
     return client
 
 
-async def test_a_slow_reader_gets_all_of_it(autojump_clock: MockClock) -> None:
+async def test_a_slow_reader_gets_all_of_it(patient_clock: MockClock) -> None:
     async with serving(BIG) as site, await deaf(site) as client:
         head = await client.until(b"\r\n\r\n")
         length = int(head.partition(b"content-length: ")[2].split()[0])
@@ -163,7 +163,7 @@ async def test_a_slow_reader_gets_all_of_it(autojump_clock: MockClock) -> None:
         assert trio.current_time() > 10
 
 
-async def test_idle_clients_do_not_delay_the_stop(autojump_clock: MockClock) -> None:
+async def test_idle_clients_do_not_delay_the_stop(patient_clock: MockClock) -> None:
     async with serving() as site:
         async with await site.connect() as idle, await site.connect() as silent, await site.connect() as browser:
             await idle.send(GET)
@@ -246,7 +246,7 @@ async def test_an_http2_answer_that_nobody_takes_ends_with_its_connection(path: 
         await site.empty()
 
 
-async def test_an_http2_answer_that_is_never_done_is_reset_in_the_end(autojump_clock: MockClock) -> None:
+async def test_an_http2_answer_that_is_never_done_is_reset_in_the_end(patient_clock: MockClock) -> None:
     """It is read fast enough for its connection, but not for Quart."""
     async with serving(BIG, keep_alive=40) as site, await site.connect() as client:
         browser = Http2Client(client)
@@ -270,7 +270,7 @@ async def test_an_http2_answer_that_is_never_done_is_reset_in_the_end(autojump_c
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_cancelling_ends_at_once(autojump_clock: MockClock, *, busy: bool) -> None:
+async def test_cancelling_ends_at_once(patient_clock: MockClock, *, busy: bool) -> None:
     backend = FakeBackend(USERS)
     ended = trio.Event()
 
@@ -295,7 +295,7 @@ async def test_cancelling_ends_at_once(autojump_clock: MockClock, *, busy: bool)
 
 
 async def test_a_client_that_does_not_read_holds_a_cancelled_door_for_a_fifth_of_a_second(
-    autojump_clock: MockClock,
+    patient_clock: MockClock,
 ) -> None:
     ended = trio.Event()
 

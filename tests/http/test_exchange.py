@@ -57,7 +57,7 @@ async def test_a_client_that_leaves_is_heard_before_the_answer_is_finished() -> 
     assert sent == ["http.response.start", "http.response.body", None]
 
 
-async def test_nothing_is_heard_once_the_answer_is_on_its_way(autojump_clock: MockClock) -> None:
+async def test_nothing_is_heard_once_the_answer_is_on_its_way(patient_clock: MockClock) -> None:
     heard = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -75,7 +75,7 @@ async def test_nothing_is_heard_once_the_answer_is_on_its_way(autojump_clock: Mo
 
 @pytest.mark.parametrize("answers", [True, False])
 async def test_who_waits_for_an_application_that_does_not_read_is_let_go_by_its_end(
-    *, answers: bool, autojump_clock: MockClock
+    *, answers: bool, patient_clock: MockClock
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await trio.sleep(1)
@@ -91,7 +91,7 @@ async def test_who_waits_for_an_application_that_does_not_read_is_let_go_by_its_
             await put(DISCONNECT)
 
 
-async def test_an_application_that_never_reads_stands_behind_a_whole_door(autojump_clock: MockClock) -> None:
+async def test_an_application_that_never_reads_stands_behind_a_whole_door(patient_clock: MockClock) -> None:
     """The body comes in more messages than the queue holds; the connection ends all the same."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

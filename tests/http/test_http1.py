@@ -87,7 +87,7 @@ ENDED_STOCK_HYPERCORN = {
 
 
 @pytest.mark.parametrize("name", ENDED_STOCK_HYPERCORN)
-async def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_for(name: str, autojump_clock: MockClock) -> None:
+async def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_for(name: str, patient_clock: MockClock) -> None:
     async with serving() as site:
         answer = await site.ask(ENDED_STOCK_HYPERCORN[name])
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -110,7 +110,7 @@ async def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_for(name: str,
     ],
 )
 async def test_a_refusal_has_a_status_and_ends_the_connection(
-    sent: bytes, status: bytes, autojump_clock: MockClock
+    sent: bytes, status: bytes, patient_clock: MockClock
 ) -> None:
     async with serving() as site:
         answer = await site.ask(sent)

@@ -115,19 +115,19 @@ async def test_a_protocol_error_ends_the_http2_connection_with_one_goaway() -> N
         await assert_unharmed(site)
 
 
-async def test_an_idle_http2_connection_is_closed_with_a_goaway(autojump_clock: MockClock) -> None:
+async def test_an_idle_http2_connection_is_closed_with_a_goaway(patient_clock: MockClock) -> None:
     async with serving(keep_alive=5) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
         await client.send(browser.request(1))
         await browser.answer(1)
-        begun = autojump_clock.current_time()
+        begun = patient_clock.current_time()
         frame = await browser.wait_for(GoAwayFrame, 0)
         assert frame.error_code == 0
-        assert autojump_clock.current_time() - begun == pytest.approx(5)
+        assert patient_clock.current_time() - begun == pytest.approx(5)
 
 
-async def test_a_connection_is_idle_again_when_its_last_request_was_taken_back(autojump_clock: MockClock) -> None:
+async def test_a_connection_is_idle_again_when_its_last_request_was_taken_back(patient_clock: MockClock) -> None:
     """Stock Hypercorn waits for ever; and what is refused may have been taken back in the same breath."""
     async with serving(keep_alive=5) as site, await site.connect() as client:
         browser = Http2Client(client)
@@ -311,7 +311,7 @@ async def test_of_an_answer_no_more_is_taken_from_the_application_than_the_clien
 
 
 @pytest.mark.parametrize("increment", [0, 1])
-async def test_who_opens_no_window_worth_the_name_is_given_up(increment: int, autojump_clock: MockClock) -> None:
+async def test_who_opens_no_window_worth_the_name_is_given_up(increment: int, patient_clock: MockClock) -> None:
     async with serving(backend_deadline=60) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start(INITIAL_WINDOW_SIZE=0)
@@ -330,7 +330,7 @@ async def test_who_opens_no_window_worth_the_name_is_given_up(increment: int, au
             nursery.cancel_scope.cancel()
 
 
-async def test_who_takes_back_what_it_has_no_room_for_is_no_slow_reader(autojump_clock: MockClock) -> None:
+async def test_who_takes_back_what_it_has_no_room_for_is_no_slow_reader(patient_clock: MockClock) -> None:
     async with serving(keep_alive=40) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start(INITIAL_WINDOW_SIZE=10)
@@ -343,7 +343,7 @@ async def test_who_takes_back_what_it_has_no_room_for_is_no_slow_reader(autojump
 
 
 async def test_who_has_taken_everything_may_be_silent_for_as_long_as_its_next_answer_takes(
-    autojump_clock: MockClock,
+    patient_clock: MockClock,
 ) -> None:
     backend = FakeBackend(USERS)
     async with serving(backend, backend_deadline=25) as site, await site.connect() as client:

@@ -126,7 +126,7 @@ async def test_who_is_one_too_many_is_told_to_come_back() -> None:
         assert b"Happy and well" in await site.get()
 
 
-async def test_noise_harms_nobody(autojump_clock: MockClock) -> None:
+async def test_noise_harms_nobody(patient_clock: MockClock) -> None:
     """Random bytes, bare and where a protocol goes on; two hundred frames that are nearly right."""
     noise = random.Random(20261122)
     frames = [
@@ -194,7 +194,7 @@ async def test_tls_says_that_it_closes(certfile: Path, trusting: ssl.SSLContext)
 
 
 @pytest.mark.parametrize("hello", [GET, b"\x16\x03\x01garbage", b""])
-async def test_what_is_no_tls_ends_itself_only(hello: bytes, certfile: Path, autojump_clock: MockClock) -> None:
+async def test_what_is_no_tls_ends_itself_only(hello: bytes, certfile: Path, patient_clock: MockClock) -> None:
     async with serving(certfile=certfile) as site:
         async with await site.connect() as client:
             if hello:
@@ -208,7 +208,7 @@ async def test_what_is_no_tls_ends_itself_only(hello: bytes, certfile: Path, aut
 
 
 async def test_a_client_in_the_middle_of_its_handshake_does_not_delay_the_stop(
-    certfile: Path, autojump_clock: MockClock
+    certfile: Path, patient_clock: MockClock
 ) -> None:
     async with serving(certfile=certfile) as site, await site.connect() as client:
         await client.send(b"\x16\x03\x01")

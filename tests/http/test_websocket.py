@@ -162,7 +162,7 @@ async def test_what_came_with_the_handshake_is_read(received: int):
         assert await pair.other.closed() == 1007
 
 
-async def test_a_few_messages_are_ignored_and_ever_again(autojump_clock: MockClock):
+async def test_a_few_messages_are_ignored_and_ever_again(patient_clock: MockClock):
     async with running(greet) as pair:
         for _ in range(100):
             await pair.other.stream.send_all(frame(b"subscribe to everybody", opcode=1) + frame(b"", opcode=2))
@@ -180,7 +180,7 @@ async def test_a_client_that_leaves_without_a_word_is_noticed():
         assert pair.said is False
 
 
-async def test_a_slow_reader_is_told_so_behind_the_frame_that_it_was_reading(autojump_clock: MockClock):
+async def test_a_slow_reader_is_told_so_behind_the_frame_that_it_was_reading(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await trio.sleep(30.5)
         assert not pair.ended.is_set()
@@ -189,14 +189,14 @@ async def test_a_slow_reader_is_told_so_behind_the_frame_that_it_was_reading(aut
         assert pair.said is True
 
 
-async def test_who_never_reads_is_dropped_without_words(autojump_clock: MockClock):
+async def test_who_never_reads_is_dropped_without_words(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await pair.ended.wait()
         assert trio.current_time() == pytest.approx(31)
         assert (pair.said, pair.socket.ending) == (False, Code.TRY_AGAIN_LATER)
 
 
-async def test_a_reader_that_is_slow_but_steady_stays(autojump_clock: MockClock):
+async def test_a_reader_that_is_slow_but_steady_stays(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         for _ in range(30):
             await trio.sleep(20)
@@ -211,14 +211,14 @@ async def beat(socket: WebSocket) -> None:
         await trio.sleep(15)
 
 
-async def test_who_answers_pings_stays(autojump_clock: MockClock):
+async def test_who_answers_pings_stays(patient_clock: MockClock):
     async with running(beat) as pair:
         for _ in range(100):
             assert await pair.other.next() == TextMessage("hello")
         assert pair.other.pings == pytest.approx(100, abs=1)
 
 
-async def test_who_does_not_answer_pings_does_not_read(autojump_clock: MockClock):
+async def test_who_does_not_answer_pings_does_not_read(patient_clock: MockClock):
     async with running(beat) as pair:
         pair.other.answers_pings = False
         assert await pair.other.closed() == Code.TRY_AGAIN_LATER
@@ -243,7 +243,7 @@ async def test_it_can_be_ended_before_it_begins():
 
 
 @pytest.mark.parametrize("way", ["ended", "cancelled"])
-async def test_who_does_not_read_does_not_hold_up_the_end(way: str, autojump_clock: MockClock):
+async def test_who_does_not_read_does_not_hold_up_the_end(way: str, patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await trio.sleep(5)
         pair.socket.end(Code.GOING_AWAY) if way == "ended" else pair.scope.cancel()
@@ -252,7 +252,7 @@ async def test_who_does_not_read_does_not_hold_up_the_end(way: str, autojump_clo
         assert not pair.said
 
 
-async def test_nor_does_who_is_sent_something_in_the_last_moment(autojump_clock: MockClock):
+async def test_nor_does_who_is_sent_something_in_the_last_moment(patient_clock: MockClock):
     async def talk(socket: WebSocket) -> None:
         socket.end(Code.GOING_AWAY)
         with trio.CancelScope(shield=True):
@@ -264,7 +264,7 @@ async def test_nor_does_who_is_sent_something_in_the_last_moment(autojump_clock:
         assert trio.current_time() == pytest.approx(6)
 
 
-async def test_the_frame_that_is_on_its_way_gets_whole_before_the_close(autojump_clock: MockClock):
+async def test_the_frame_that_is_on_its_way_gets_whole_before_the_close(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await trio.sleep(5)
         pair.socket.end(Code.GOING_AWAY)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from fingertrio.net import server as server_module
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import address_of, bind, close_all
-from fingertrio.net.server import BURST, Connection, Server
+from fingertrio.net.server import BURST, Connection, Server, raw_accept
 from tests.helpers import Told, loopback_listener, open_descriptors, reset
 
 REFUSAL = b"Too many connections\r\n"
@@ -112,7 +114,7 @@ class Door:
 
 async def read_all(stream: trio.SocketStream) -> bytes:
     data = bytearray()
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while chunk := await stream.receive_some(65536):
             data += chunk
     return bytes(data)
@@ -274,8 +276,8 @@ class TestLargeAnswers:
         async with serving(echo=Echo(padding=self.PADDING)) as door:
             async with await door.connect(b"hot x\n") as stream:
                 with trio.fail_after(10):
-                    while not door.told.refusals:  # noqa: ASYNC110 -- counting is no event
-                        await trio.sleep(0.01)
+                    while not door.told.refusals:
+                        await wait_all_tasks_blocked(0.01)
                 assert door.told.refusals == {"slow_reader": 1}
                 assert door.told.open == 0
                 with pytest.raises(trio.BrokenResourceError):  # not an orderly end: this was not all
@@ -320,12 +322,11 @@ class TestClosing:
                     assert await read_all(stream) == expected
 
     async def test_nor_junk_for_a_handler_that_never_reads(self):
-        async def handler(connection: Connection) -> None:
-            await connection.stream.send_all(b"busy\r\n")
+        class Busy(Echo):
+            async def handler(self, connection: Connection) -> None:
+                await connection.stream.send_all(b"busy\r\n")
 
-        echo = Echo()
-        echo.handler = handler  # type: ignore[method-assign]
-        async with serving(echo=echo, lane=False) as door:
+        async with serving(echo=Busy(), lane=False) as door:
             for _ in range(20):
                 async with await door.connect(self.JUNK) as stream:
                     assert await read_all(stream) == b"busy\r\n"
@@ -345,7 +346,8 @@ class TestPeersThatVanish:
                 await wait_all_tasks_blocked()
                 if read:
                     await stream.receive_some(read)
-                reset(stream.socket._sock)  # type: ignore[attr-defined]  # Trio's own has no way to do this
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                await trio.aclose_forcefully(stream)
 
             for _ in range(5):
                 await vanish(b"")
@@ -424,7 +426,7 @@ class TestLimits:
                 assert await door.ask(b"cold x\n") == b"<cold x>\r\n"
             assert door.told.most_open == 2
 
-    async def test_one_who_asks_too_often_is_refused_in_both_lanes(self, autojump_clock: MockClock):
+    async def test_one_who_asks_too_often_is_refused_in_both_lanes(self, patient_clock: MockClock):
         async with serving(rate=RateLimiter(rate=1, burst=2)) as door:
             for query in (b"hot x\n", b"cold x\n"):
                 assert await door.ask(query) == b"<" + query.strip() + b">\r\n"
@@ -446,35 +448,33 @@ class TestLimits:
                 stopping.set()
 
 
-class Faulty(socket.socket):
-    """A listening socket whose `accept` fails as often as told, before it does what it should."""
-
-    def __init__(self, listener: socket.socket, faults: Sequence[int]) -> None:
-        super().__init__(fileno=listener.detach())
-        self.setblocking(False)
-        self.faults = list(faults)
-
-    def _accept(self) -> tuple[int, object]:
-        if self.faults:
-            number = self.faults.pop(0)
-            raise OSError(number, os.strerror(number))
-        return super()._accept()  # type: ignore[misc,no-any-return]  # what the server calls, for speed
-
-
 @contextmanager
-def faulty_listener(*faults: int) -> Iterator[Faulty]:
-    (listener,) = bind(Address("127.0.0.1", 0))
-    faulty = Faulty(listener, faults)
-    try:
-        yield faulty
-    finally:
-        faulty.close()
+def faulty_listener(faults: Iterable[int]) -> Iterator[socket.socket]:
+    """A listener whose `accept` fails with each of `faults`, and then works."""
+    with loopback_listener() as listener, pytest.MonkeyPatch.context() as patch:
+        number, real, inner = iter(faults), server_module.raw_accept, raw_accept(listener)
+
+        def accept() -> tuple[int, tuple[str, int]]:
+            for error in number:
+                raise OSError(error, os.strerror(error))
+            return inner()
+
+        patch.setattr(server_module, "raw_accept", lambda sock: accept if sock is listener else real(sock))
+        yield listener
+
+
+def test_the_socket_module_still_has_the_raw_accept():
+    """If this fails after an upgrade of Python, let `raw_accept` in fingertrio/net/server.py wrap `socket.accept`."""
+    with loopback_listener() as listener, socket.create_connection(listener.getsockname()) as peer:
+        descriptor, address = raw_accept(listener)()
+        os.close(descriptor)
+        assert address == peer.getsockname()
 
 
 class TestRunningOut:
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-    async def test_it_pauses_says_so_at_most_once_a_second_and_recovers(self, number: int, autojump_clock: MockClock):
-        with faulty_listener(*[number] * 25) as listener:
+    async def test_it_pauses_says_so_at_most_once_a_second_and_recovers(self, number: int, patient_clock: MockClock):
+        with faulty_listener([number] * 25) as listener:
             async with serving(listener) as door:
                 begun = trio.current_time()
                 assert await door.ask(b"hot x\n") == b"<hot x>\r\n"
@@ -485,11 +485,11 @@ class TestRunningOut:
                 assert door.told.reports[0].fields == {"door": "echo", "reason": os.strerror(number)}
                 assert await door.ask(b"hot y\n") == b"<hot y>\r\n"
 
-    async def test_doors_that_share_a_log_share_that_line(self, autojump_clock: MockClock):
+    async def test_doors_that_share_a_log_share_that_line(self, patient_clock: MockClock):
         """It is the process that has run out."""
         told, stopping, echo = Told(), trio.Event(), Echo()
         caps = ConnectionCaps(total=9, per_address=9)
-        with faulty_listener(*[errno.EMFILE] * 5) as one, faulty_listener(*[errno.EMFILE] * 5) as other:
+        with faulty_listener([errno.EMFILE] * 5) as one, faulty_listener([errno.EMFILE] * 5) as other:
             async with trio.open_nursery() as nursery:
                 for listener in (one, other):
                     server = Server("x", [listener], echo.handler, reports=told, caps=caps)
@@ -501,14 +501,48 @@ class TestRunningOut:
 
     @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EINTR])
     async def test_a_connection_that_failed_before_it_was_accepted_delays_nobody(
-        self, number: int, autojump_clock: MockClock
+        self, number: int, patient_clock: MockClock
     ):
-        with faulty_listener(*[number] * 5) as listener:
+        with faulty_listener([number] * 5) as listener:
             async with serving(listener) as door:
                 begun = trio.current_time()
                 assert await door.ask(b"hot x\n") == b"<hot x>\r\n"
                 assert trio.current_time() - begun < 0.1
                 assert door.told.events() == []
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.EPERM, errno.ECONNABORTED])
+    async def test_an_accept_that_keeps_failing_is_tried_ten_times_a_second_and_logged(
+        self, number: int, patient_clock: MockClock
+    ):
+        """Also errors of single connections, if they follow one another without end."""
+        tried = 0
+
+        def faults() -> Iterator[int]:
+            nonlocal tried
+            while trio.current_time() < 3:
+                tried += 1
+                yield number
+
+        with faulty_listener(faults()) as listener:
+            async with serving(listener) as door:
+                assert await door.ask(b"hot x\n") == b"<hot x>\r\n"
+                assert trio.current_time() == pytest.approx(3, abs=0.2)
+                assert tried < 30 + BURST
+                assert door.told.events("warning") == ["cannot_accept"] * 3
+                assert door.told.reports[0].fields == {"door": "echo", "reason": os.strerror(number)}
+
+    async def test_an_accept_that_fails_for_ten_seconds_fails_the_door(self, patient_clock: MockClock):
+        with faulty_listener(itertools.repeat(errno.EINVAL)) as listener, pytest.raises(ExceptionGroup) as caught:
+            async with serving(listener) as door:
+                await door.ask(b"hot x\n")
+        assert trio.current_time() == pytest.approx(10, abs=0.2)
+        assert caught.group_contains(OSError, match="Invalid argument")
+
+    async def test_a_lack_of_descriptors_never_fails_the_door(self, patient_clock: MockClock):
+        with faulty_listener([errno.EMFILE] * 120) as listener:
+            async with serving(listener) as door:
+                assert await door.ask(b"hot x\n") == b"<hot x>\r\n"
+                assert trio.current_time() == pytest.approx(12, abs=0.5)
 
     def test_descriptors_that_really_run_out(self):
         """A process with few descriptors, more connections than it may have, and one who asks when they are gone."""
@@ -582,14 +616,13 @@ class TestEnding:
                 assert await read_all(stream) == b"<cold x>\r\n"
                 assert await read_all(partial) == b"<cold y>\r\n"
 
-    async def test_a_stop_waits_for_the_answers_that_are_on_their_way(self, autojump_clock: MockClock):
-        """A peer that keeps its side open is waited for, a little."""
+    async def test_a_stop_waits_three_tenths_of_a_second_for_peers_that_do_not_close(self, patient_clock: MockClock):
         async with serving() as door:
             stream = await door.connect(b"hot x\n")
             await wait_all_tasks_blocked()
             assert len(door.server._linger) == 1
             begun = trio.current_time()
-        assert 2 < trio.current_time() - begun < 2.3
+        assert 0.2 < trio.current_time() - begun <= 0.31
         assert await read_all(stream) == b"<hot x>\r\n"
         await stream.aclose()
 
