@@ -1,20 +1,20 @@
-"""Statuses that any number of nodes share, in Redis or Valkey: one server, sentinels, or a cluster.
+"""Statuses shared by any number of nodes, in Redis or Valkey: a single server, sentinels, or a cluster.
 
-    target.py     which Redis a URL means
-    options.py    what a configuration may say
-    keys.py       where things are, and what shares a hash slot
-    records.py    what is stored of a user, and what is answered from it
-    scripts.py    what has to happen all at once
-    connect.py    connected clients of coredis
-    pool.py       what coredis's pool for clusters forgets when a caller is cancelled
-    store.py      each question to Redis
-    link.py       the connection: left at its first failure, and made anew
-    follow.py     the changes, without a gap or knowing of it
-    expiry.py     ending statuses when their time has come
-    copies.py     what was last known, for when Redis is away
-    backend.py    the contract, over all of these
+    target.py     parses the URL
+    options.py    the configuration options
+    keys.py       key names, and which keys share a hash slot
+    records.py    what is stored for a user, and the answer made from it
+    scripts.py    Lua scripts: the steps that must be atomic
+    connect.py    makes connected coredis clients
+    internals.py  everything that relies on private parts of coredis
+    store.py      one method for each request to Redis
+    link.py       the connection: dropped at its first failure, then reconnected
+    follow.py     follows the change streams and detects gaps
+    expiry.py     ends statuses at their `until`
+    copies.py     last known answers, for use while Redis is unavailable
+    backend.py    the backend contract, on top of all of these
 
-It needs coredis: `pip install "fingertrio[redis]"`. docs/guide/scaling.md is the operator's page.
+Requires coredis: `pip install "fingertrio[redis]"`. The page for operators is docs/guide/scaling.md.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["RedisBackend", "RedisOptions", "open_redis"]
 
 @asynccontextmanager
 async def open_redis(options: RedisOptions) -> AsyncIterator[RedisBackend]:
-    """Statuses in Redis or Valkey, shared by any number of nodes. It opens, with a warning, while Redis is away, too.
+    """Statuses in Redis or Valkey, shared by any number of nodes. Opens with a warning if Redis is unavailable.
 
     Raises:
-        ValueError: Redis is there and refuses us, or what it holds is of a later version.
-        OSError: a certificate or a key cannot be read.
+        ValueError: Redis answered but rejected us, or its keys have a layout that this version does not know.
+        OSError: a certificate or key file cannot be read.
     """
     backend = RedisBackend(options, tls_context(options))
     async with trio.open_nursery() as nursery:

@@ -1,22 +1,20 @@
-"""From a target to connected clients of coredis, for as long as all goes well.
+"""Makes connected coredis clients for a target.
 
-Nothing is mended here: after the first failure of any connection everything is left and made anew (link.py). That is
-on purpose, for what coredis 6.9 does by itself cannot be relied upon: a pool loses a place for each connection that
-breaks while a blocking command holds it, or that is being made while its maker is cancelled, and hangs when none is
-left; a subscription comes back once; a retried write may have been carried out before. So there are no retries, and no
-pool outlives a failure. A cancelled call is no failure: where it could cost a place, in a cluster, pool.py mends that.
+Clients are never repaired. After the first failure of any connection all of them are closed and made again (link.py),
+because the recovery inside coredis 6.9 is not reliable: a pool loses a place for each connection that breaks during a
+blocking command, or whose opening is cancelled, and hangs when no place is left; a subscription is renewed once only; a
+retried write may have been carried out before. So retries are off, and no pool outlives a failure. A cancelled call is
+not a failure; where it could cost a place, in a cluster, internals.py repairs that.
 
-There are two clients. One asks: whoever calls shares its connection, where replies come in the order of the questions.
-The other follows the changes, and its connections are blocked nearly all the time.
+There are two clients. Requests share the connection of the first, where replies arrive in the order of the requests.
+The second follows the changes: its connections are blocked nearly all the time.
 """
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
 from typing import Any
 
 from coredis import Redis, RedisCluster, Sentinel
@@ -24,29 +22,25 @@ from coredis.client import Client
 from coredis.connection import TCPLocation
 from coredis.retry import NoRetryPolicy
 
+from fingertrio.backends.redis.internals import ClusterPool, preload, silence_logger
 from fingertrio.backends.redis.options import RedisOptions
-from fingertrio.backends.redis.pool import ClusterPool
-from fingertrio.backends.redis.target import Target
+from fingertrio.backends.redis.target import RedisTarget
 
-# What coredis and anyio import when they are first used, by when privileges are dropped and it may be out of reach.
-for _late in ("anyio._backends._trio", "coredis.patterns.pipeline"):
-    import_module(_late)
+preload()
+silence_logger()
 
-# It logs what it also raises, even a cancelled handshake as an error with its traceback. What it raises is told once.
-logging.getLogger("coredis").setLevel(logging.CRITICAL)
+# Connections for requests. One is enough once it is open; the others serve requests that arrive while it is opened.
+_REQUEST_CONNECTIONS = 8
 
-# Connections for questions. One is enough, as long as it is there; the others are for those who come while it is made.
-_ASKING = 8
-
-# In a cluster each shard is followed on a connection of its own, and one node may have them all (options.py: 1024).
-_FOLLOWING = {"server": 1, "sentinel": 1, "cluster": 1024}
+# In a cluster each shard is followed on its own connection, and one node may hold them all (options.py: 1024).
+_FOLLOWING_CONNECTIONS = {"server": 1, "sentinel": 1, "cluster": 1024}
 
 
 def tls_context(options: RedisOptions) -> ssl.SSLContext | None:
-    """What a connection is secured with, if it is: verified always, the host's name included.
+    """The TLS settings, or None for a plain connection. The certificate and the host name are always verified.
 
     Raises:
-        OSError: a file cannot be read, or holds no certificate.
+        OSError: a file cannot be read, or contains no certificate.
     """
     if not options.target.tls:
         return None
@@ -58,18 +52,20 @@ def tls_context(options: RedisOptions) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def connect(
-    target: Target, *, timeout: float, tls: ssl.SSLContext | None
+    target: RedisTarget, *, timeout: float, tls: ssl.SSLContext | None
 ) -> AsyncIterator[tuple[Client[bytes], Client[bytes]]]:
-    """A client that asks and one that follows. A server is connected to when it is first asked, a cluster at once.
+    """A client for requests and one for following changes.
+
+    A single server is connected to at the first request, a cluster at once.
 
     Args:
-        target: where.
-        timeout: seconds for each connection to be made.
-        tls: how it is secured.
+        target: the server, sentinels or cluster.
+        timeout: seconds for each connection to open.
+        tls: from `tls_context`.
     """
     async with AsyncExitStack() as stack:
-        made = []
-        for connections in (_ASKING, _FOLLOWING[target.kind]):
+        clients = []
+        for connections in (_REQUEST_CONNECTIONS, _FOLLOWING_CONNECTIONS[target.kind]):
             parameters: dict[str, Any] = {
                 "connect_timeout": timeout,
                 "max_connections": connections,
@@ -77,11 +73,13 @@ async def connect(
                 "username": target.username,
                 "password": target.password,
             }
-            made.append(await _enter(stack, target, timeout, parameters))
-        yield made[0], made[1]
+            clients.append(await _enter(stack, target, timeout, parameters))
+        yield clients[0], clients[1]
 
 
-async def _enter(stack: AsyncExitStack, target: Target, timeout: float, parameters: dict[str, Any]) -> Client[bytes]:
+async def _enter(
+    stack: AsyncExitStack, target: RedisTarget, timeout: float, parameters: dict[str, Any]
+) -> Client[bytes]:
     locations = [TCPLocation(host, port) for host, port in target.hosts]
     retry = NoRetryPolicy()
     if target.kind == "cluster":

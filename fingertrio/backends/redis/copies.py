@@ -1,12 +1,12 @@
-"""What was last known of users, for when Redis is away. Bounded, synchronous; knows neither Redis nor trio.
+"""Last known answers, for use while Redis is unavailable. Bounded and synchronous; uses neither Redis nor trio.
 
-A copy is what was read and not heard to have changed since. So it says what was true when Redis was last heard, at
-worst; but only while Redis is away, since otherwise Redis itself is asked.
+A copy is an answer for which no later change has been received. So at worst it is what was true when Redis was last
+heard. Copies are served only while Redis is unavailable; otherwise Redis itself is asked.
 
-An answer can be overtaken: a change is heard while the reply to a question that was carried out before it is still on
-another connection. And a change can be late: the answer that is here already knows of it. The `since` of the status
-that was set tells one from the other, for it grows along a user's statuses. Whoever asks says so first, so that what is
-heard meanwhile counts, too.
+Changes and replies arrive on different connections, so either can overtake the other. A change can arrive while the
+reply to an earlier read is still on its way; that reply must not be kept. Or a change can arrive late, when the copy
+already includes it; that copy must not be dropped. The `since` of the status tells the two cases apart, because it
+grows with each status of a user. Each read is announced before it starts, so that changes received meanwhile count.
 """
 
 from __future__ import annotations
@@ -15,70 +15,76 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 
-from fingertrio.backends.redis.records import Record, Roster
+from fingertrio.backends.redis.records import Roster, UserRecord
 
 
-class Asking:
-    """One question under way. To be kept, its answer has to know of what was set at `knows`: any will do, or none."""
+class PendingRead:
+    """A read under way. Its answer may be kept only if it includes a status set at `min_since` or later."""
 
-    __slots__ = ("knows",)
+    __slots__ = ("min_since",)
 
     def __init__(self) -> None:
-        self.knows = -inf
+        self.min_since = -inf
 
 
 class Copies:
-    """The records of at most `size` users, those asked for most recently, and the list of users."""
+    """The records of at most `size` users, those requested most recently, and the list of users."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, UserRecord] = {}
         self._roster: Roster | None = None
-        self._asking: dict[str | None, set[Asking]] = {}  # None: for the list
+        self._pending: dict[str | None, set[PendingRead]] = {}  # None: reads of the list
 
-    def record(self, user: str) -> Record | None:
-        """What was last known of `user`, if it is still here."""
+    def record(self, user: str) -> UserRecord | None:
+        """The copy of `user`, if there is one."""
         return self._records.get(user)
 
     @property
     def roster(self) -> Roster | None:
-        """The list of users that was last known, if it is still here."""
+        """The copy of the list of users, if there is one."""
         return self._roster
 
     @contextmanager
-    def asking(self, user: str | None) -> Iterator[Asking]:
-        """While a question for `user`, or for the list, is under way; then the answer may be kept."""
-        asking = Asking()
-        others = self._asking.setdefault(user, set())
-        others.add(asking)
+    def reading(self, user: str | None) -> Iterator[PendingRead]:
+        """Announce a read of `user` or, with None, of the list. The result goes to `keep` or `keep_roster`."""
+        pending = PendingRead()
+        others = self._pending.setdefault(user, set())
+        others.add(pending)
         try:
-            yield asking
+            yield pending
         finally:
-            others.discard(asking)
+            others.discard(pending)
             if not others:
-                self._asking.pop(user, None)
+                self._pending.pop(user, None)
 
-    def keep(self, record: Record, asking: Asking) -> None:
-        """Keep a record that has a status. Unknown names are not kept: a flood of them would push out real ones."""
-        self._records.pop(record.user, None)  # so that it counts as the youngest
-        if record.latest < asking.knows or self._size == 0 or (record.lasting is None and record.passing is None):
+    def keep(self, record: UserRecord, pending: PendingRead) -> None:
+        """Keep a record that has a status. Unknown names are not kept: a flood of them would evict real users."""
+        self._records.pop(record.user, None)  # so that it becomes the youngest
+        if record.latest < pending.min_since or self._size == 0 or (record.lasting is None and record.passing is None):
             return
         if len(self._records) >= self._size:
             del self._records[next(iter(self._records))]
         self._records[record.user] = record
 
-    def keep_roster(self, roster: Roster, asking: Asking) -> None:
+    def keep_roster(self, roster: Roster, pending: PendingRead) -> None:
         """Keep the list of users."""
-        if asking.knows == -inf and self._size > 0:
+        if pending.min_since == -inf and self._size > 0:
             self._roster = roster
 
     def forget(self, user: str, since: int | None, *, listed: bool) -> None:
-        """A change was heard: a status set at `since`, or something else; `listed`: it may concern the list, too."""
-        knows = inf if since is None else since
+        """A change was received.
+
+        Args:
+            user: the user concerned.
+            since: the `since` of the new status; None: something else changed.
+            listed: whether the list of users may differ.
+        """
+        min_since = inf if since is None else since
         record = self._records.get(user)
-        if record is not None and record.latest < knows:
+        if record is not None and record.latest < min_since:
             del self._records[user]
-        self._overtake(user, knows)
+        self._overtake(user, min_since)
         if listed:
             self._roster = None
             self._overtake(None, inf)
@@ -87,9 +93,9 @@ class Copies:
         """Changes were missed."""
         self._records.clear()
         self._roster = None
-        for user in list(self._asking):
+        for user in list(self._pending):
             self._overtake(user, inf)
 
-    def _overtake(self, user: str | None, knows: float) -> None:
-        for asking in self._asking.get(user, ()):
-            asking.knows = max(asking.knows, knows)
+    def _overtake(self, user: str | None, min_since: float) -> None:
+        for pending in self._pending.get(user, ()):
+            pending.min_since = max(pending.min_since, min_since)

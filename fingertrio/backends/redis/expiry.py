@@ -1,79 +1,80 @@
-"""Ending statuses when their time has come. Every node does it; whichever is first does it for all.
+"""Ends statuses at their `until`. Every node does this; the first one does it for all.
 
-When that is, Redis's clock decides: it is asked how many seconds are left, and these are slept on ours. So nodes whose
-calendars differ end a status at the same moment, and hear of it as of any change. Nobody is answered what has ended
-meanwhile, for the answers look at the calendar themselves; this is for those who have to be told.
+Redis's clock decides: it is asked how many seconds are left, and that time is slept on the local clock. So nodes whose
+clocks differ end a status at the same moment, and the end reaches them as any other change. An ended status is never
+served meanwhile, because answers check the clock themselves. This module is for those who wait for changes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import Any
 
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.backends.redis.store import Store
+from fingertrio.backends.redis.store import RedisStore
 
-# Seconds. Redis's clock may be set while we sleep: look again.
+# Seconds. Redis's clock may be adjusted during the sleep: look again.
 _LONGEST_SLEEP = 60.0
-_AFTER_REFUSAL = 1.0  # seconds until it is tried again, where Redis takes no writes
+_AFTER_REFUSAL = 1.0  # seconds until the next attempt when Redis accepts no writes
 
 _log = logging.getLogger(__name__)
 
-Ask = Callable[[Callable[[Store], Awaitable[Any]]], Awaitable[Any]]
+Ask = Callable[[Callable[[RedisStore], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Expiry:
-    """When to look at each shard next, by trio's clock."""
+    """When to look at each shard next, on trio's clock."""
 
     def __init__(self) -> None:
-        self._looks: list[float] = []
+        self._next_looks: list[float] = []
         self._sooner = trio.Event()
         self._refused = False
 
     def expect(self, shard: int, seconds: float) -> None:
-        """A status of `shard` ends in so many seconds."""
+        """A status of `shard` ends in `seconds`."""
         look = trio.current_time() + seconds
-        if shard < len(self._looks) and look < self._looks[shard]:
-            self._looks[shard] = look
+        if shard < len(self._next_looks) and look < self._next_looks[shard]:
+            self._next_looks[shard] = look
             self._sooner.set()
 
     def look_at_all(self) -> None:
-        """What ends when is not known any more."""
-        self._looks = [-inf] * len(self._looks)
+        """Forget what is expected: changes were missed."""
+        self._next_looks = [-inf] * len(self._next_looks)
         self._sooner.set()
 
     async def run(self, ask: Ask, shards: int) -> None:
-        """End what is due, now and whenever something is; never returns.
+        """End what is due, now and later; never returns.
 
         Args:
-            ask: asks the store. What it raises goes through, but for BackendError, by which Redis refuses.
+            ask: sends a request to the store. BackendError means that Redis refused it; other exceptions go through.
             shards: how many there are.
         """
-        self._looks = [-inf] * shards
+        self._next_looks = [-inf] * shards
         while True:
             self._sooner = trio.Event()
-            for shard, look in enumerate(self._looks):
+            for shard, look in enumerate(self._next_looks):
                 if look <= trio.current_time():
                     await self._look(ask, shard)
-            with trio.move_on_at(min(self._looks)):
+            with trio.move_on_at(min(self._next_looks)):
                 await self._sooner.wait()
 
     async def _look(self, ask: Ask, shard: int) -> None:
-        self._looks[shard] = inf  # what is expected from now on counts again
+        self._next_looks[shard] = inf  # so that `expect` counts from now on
         try:
             due, ahead = await ask(lambda store: store.due(shard))
             for user in due:
-                await ask(lambda store, user=user: store.end(user))  # type: ignore[misc]
+                await ask(partial(RedisStore.end, user=user))
         except BackendError as error:
             if not self._refused:
-                _log.warning("the end of statuses cannot be told: %s", error.__cause__ or error)
+                _log.warning("Redis refuses to end statuses that are due: %s", error.__cause__ or error)
             self._refused, pause = True, _AFTER_REFUSAL
         else:
-            # Some were due: there may be more of them.
+            # If some were due, there may be more.
             pause = 0.0 if due else min(_LONGEST_SLEEP if ahead is None else ahead, _LONGEST_SLEEP)
             self._refused = self._refused and not due
-        self._looks[shard] = min(self._looks[shard], trio.current_time() + pause)
+        self._next_looks[shard] = min(self._next_looks[shard], trio.current_time() + pause)

@@ -1,18 +1,19 @@
-"""Following the changes, without a gap or knowing of it.
+"""Follows the change streams and detects every gap.
 
-Redis numbers the changes of each shard. Whoever has heard number 7 and then hears 8 has missed none; whatever else he
-hears, changes were lost to him: they were trimmed while he was away or slow, or Redis came back with an older state.
-Then nothing that was kept is known to be true. This holds within one connection and from one to the next, so where we
-are is remembered beyond connections, and after a break we read on from there.
+Redis numbers the changes of each shard. A node that has read number 7 and then reads 8 has missed nothing. Any other
+number means that changes were lost: they were trimmed while the node was away or slow, or Redis came back with an older
+state. Then nothing that was kept is known to be true. The same holds across connections, so the position outlives
+them: after a break the node reads on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import trio
 
-from fingertrio.backends.redis.store import Position, Store, Told
+from fingertrio.backends.redis.store import Position, StoredChange
 
 
 class SilenceError(Exception):
@@ -20,25 +21,37 @@ class SilenceError(Exception):
 
 
 class RewoundError(Exception):
-    """Redis has fewer changes than we heard of: it was emptied, or set back to an older state."""
+    """Redis has fewer changes than it has sent: it was emptied, or went back to an older state."""
 
 
-class Follower:
-    """Where we are in the changes of every shard.
+class ChangeSource(Protocol):
+    """The part of `RedisStore` that is used here."""
+
+    async def counts(self) -> Sequence[int]: ...
+
+    async def last_changes(self) -> Sequence[Position]: ...
+
+    async def next_changes(
+        self, positions: Mapping[int, Position], wait: float
+    ) -> Mapping[int, Sequence[StoredChange]]: ...
+
+
+class ChangeFollower:
+    """The position in the changes of every shard.
 
     Args:
-        heard: called with the shard and each change of it.
-        lost: called when changes were missed: everything may differ.
+        on_change: called with the shard and each change of it.
+        on_gap: called when changes were missed: everything may differ.
     """
 
-    def __init__(self, heard: Callable[[int, Told], None], lost: Callable[[], None]) -> None:
-        self._heard = heard
-        self._lost = lost
+    def __init__(self, on_change: Callable[[int, StoredChange], None], on_gap: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._on_gap = on_gap
         self._positions: list[Position] = []
         self._moved = trio.Event()
 
-    async def resume(self, store: Store) -> None:
-        """Find the place to read on from: where we were, if all that followed is still there; otherwise the end."""
+    async def resume(self, store: ChangeSource) -> None:
+        """Find the position to read on from: the old one if all later changes are still there, otherwise the end."""
         ends = await store.last_changes()
         if len(self._positions) != len(ends):  # the first time, or another store
             self._positions, complete = list(ends), False
@@ -48,19 +61,19 @@ class Follower:
                 if ours != end and ours.number >= end.number:
                     self._positions[shard], complete = end, False
         if not complete:
-            self._lost()
+            self._on_gap()
 
-    async def read(self, store: Store, shards: Iterable[int], *, wait: float, patience: float) -> None:
-        """Hear the changes of `shards`; never returns.
+    async def read(self, store: ChangeSource, shards: Iterable[int], *, wait: float, patience: float) -> None:
+        """Read the changes of `shards`; never returns.
 
         Args:
             store: where.
             shards: those of one connection.
-            wait: seconds after which Redis says that there was no change.
-            patience: seconds for it to say so.
+            wait: seconds after which Redis reports that there was no change.
+            patience: seconds that this report may be late.
 
         Raises:
-            SilenceError: it did not.
+            SilenceError: Redis sent nothing.
         """
         shards = list(shards)
         while True:
@@ -68,42 +81,42 @@ class Follower:
             with trio.move_on_after(wait + patience) as silence:
                 found = await store.next_changes(positions, wait)
             if silence.cancelled_caught:
-                raise SilenceError(f"no sign of life within {wait + patience:g} seconds")
+                raise SilenceError(f"nothing received for {wait + patience:g} seconds")
             for shard, changes in found.items():
-                for told in changes:
-                    self._hear(shard, told)
+                for change in changes:
+                    self._take(shard, change)
             if found:
                 self._moved.set()
                 self._moved = trio.Event()
 
-    async def catch_up(self, store: Store) -> None:
-        """Wait until everything was heard that had happened when this was called."""
+    async def catch_up(self, store: ChangeSource) -> None:
+        """Wait until every change made before this call has been read."""
         counts = await store.counts()
         while any(position.number < count for position, count in zip(self._positions, counts, strict=True)):
             await self._moved.wait()
 
-    async def beat(self, store: Store, *, wait: float, patience: float) -> None:
-        """Make sure every `wait` seconds that Redis answers questions, and that it is the one we follow; never returns.
+    async def beat(self, store: ChangeSource, *, wait: float, patience: float) -> None:
+        """Check every `wait` seconds that Redis answers, and that it still has the changes it sent; never returns.
 
-        The connection that questions take needs this: were it cut in silence, each would wait until its own deadline.
+        The connection for requests needs this: if it were cut silently, each request would wait for its own deadline.
 
         Raises:
-            SilenceError: it does not.
-            RewoundError: it is not.
+            SilenceError: Redis does not answer.
+            RewoundError: it has lost changes.
         """
         while True:
-            heard = [position.number for position in self._positions]
+            read = [position.number for position in self._positions]
             with trio.move_on_after(patience) as silence:
                 counts = await store.counts()
             if silence.cancelled_caught:
                 raise SilenceError(f"no answer within {patience:g} seconds")
-            if any(count < number for count, number in zip(counts, heard, strict=True)):
-                raise RewoundError("it has forgotten changes that it told of")
+            if any(count < number for count, number in zip(counts, read, strict=True)):
+                raise RewoundError("Redis has lost changes that it had sent")
             await trio.sleep(wait)
 
-    def _hear(self, shard: int, told: Told) -> None:
+    def _take(self, shard: int, change: StoredChange) -> None:
         expected = self._positions[shard].number + 1
-        self._positions[shard] = told.position
-        if told.position.number != expected:
-            self._lost()
-        self._heard(shard, told)
+        self._positions[shard] = change.position
+        if change.position.number != expected:
+            self._on_gap()
+        self._on_change(shard, change)

@@ -1,17 +1,17 @@
-"""Where things are in Redis: the names of the keys, and which of them share a hash slot. Pure.
+"""Key names in Redis, and which keys share a hash slot. Pure.
 
 Users are divided into shards by a hash of their names. All keys of a shard have the same hash tag, `{prefix:shard}`,
-so they are in one slot of a cluster, and one script can set a status, list its user and tell of the change:
+so a cluster keeps them in one slot, and one script can set a status, update the list and publish the change:
 
     {fingertrio:7}:user:moshez      hash    lasting, passing: the statuses; last: the latest `since`; name; details
-    {fingertrio:7}:history:moshez   list    every status, newest first
-    {fingertrio:7}:users            set     who has a status that lasts
-    {fingertrio:7}:passing          zset    who has one that passes, by its `until`
-    {fingertrio:7}:count            string  how many changes there were
-    {fingertrio:7}:changes          stream  the latest of them, numbered by that count
-    {fingertrio:0}:layout           hash    version, and shards: how many there are, as decided by who came first
+    {fingertrio:7}:history:moshez   list    all statuses, newest first
+    {fingertrio:7}:users            set     users with a status without end
+    {fingertrio:7}:passing          zset    users with a temporary status, by its `until`
+    {fingertrio:7}:count            string  the number of changes so far
+    {fingertrio:7}:changes          stream  the latest changes, numbered by that count
+    {fingertrio:0}:layout           hash    version, and shards: how many, as the first node decided
 
-A single server is laid out like a cluster, so that it can become one.
+A single server has the same layout as a cluster, so that it can become one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAYOUT_VERSION = 1
 
 
 def layout_key(prefix: str) -> bytes:
-    """The one key whose place depends on nothing that has to be read first."""
+    """The only key whose name does not depend on the layout."""
     return f"{{{prefix}:0}}:layout".encode()
 
 
@@ -35,17 +35,17 @@ class Keys:
     shards: int
 
     def shard(self, user: str) -> int:
-        """Where `user` belongs: the same on every machine, which Python's own hash is not."""
+        """The shard of `user`, equal on every machine; Python's own hash differs for each process."""
         return crc32(user.encode()) % self.shards
 
     def user(self, user: str) -> bytes:
-        """The hash with the statuses that hold."""
+        """The hash with the user's current statuses."""
         return self.of_shard(self.shard(user), f"user:{user}")
 
     def history(self, user: str) -> bytes:
-        """The list with all statuses."""
+        """The list of the user's statuses."""
         return self.of_shard(self.shard(user), f"history:{user}")
 
     def of_shard(self, shard: int, what: str) -> bytes:
-        """One of the keys that a shard has once: "users", "passing", "count" or "changes"."""
+        """A key that exists once for each shard: "users", "passing", "count" or "changes"."""
         return f"{{{self.prefix}:{shard}}}:{what}".encode()

@@ -1,8 +1,9 @@
-"""The connection to Redis: made, watched, left at its first failure, and made anew until it holds.
+"""The connection to Redis: opened, checked, dropped at its first failure, and reopened until it holds.
 
-Between two failures there is one `Session`. Whatever fails in it, a question, the following of changes, the proof of
-life, ends it as a whole, at once, and for everybody: calls under way are cut off, feeds end, and until the next
-session everything says `Away`. So nobody ever acts on half a connection: Redis is here and followed, or it is away.
+The time between two failures is a `RedisSession`. Any failure in it (of a request, of following the changes, of the
+heartbeat) ends the session as a whole, at once, for all callers: requests under way are cut off, feeds end, and until
+the next session every request raises `UnavailableError`. So no caller ever works with half a connection: Redis is
+available and followed, or it is unavailable.
 """
 
 from __future__ import annotations
@@ -28,49 +29,49 @@ from coredis.exceptions import (
 
 from fingertrio.backend import BackendError
 from fingertrio.backends.redis.follow import RewoundError, SilenceError
-from fingertrio.backends.redis.store import LayoutError, Store
+from fingertrio.backends.redis.store import LayoutError, RedisStore
 from fingertrio.wire.backoff import Backoff
 
-# Seconds between two attempts: first and longest. Redis is missed within seconds, and an attempt costs it next to
-# nothing; half as much again is jitter, so that nodes do not all come at once.
+# Seconds between two attempts, first and longest. An outage is noticed within seconds and an attempt costs Redis next
+# to nothing, so these are short. The jitter keeps the nodes from arriving all at once.
 _BACKOFF = (0.1, 1.0)
 
-# What coredis raises when a connection fails, or is used that did. The RuntimeErrors are its task groups' which have
-# ended; the groups come from our own nurseries and from its.
+# Raised by coredis when a connection fails, or has failed before. RuntimeError comes from its task groups after their
+# end; ExceptionGroup from our nurseries and from its task groups.
 _LOST = (RedisError, OSError, RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError, ExceptionGroup)
 
-# Answers of a server that others have taken the place of: a new connection may lead to these.
+# Replies of a server that is no longer the primary: a new connection may reach its successor.
 _MOVED_ON = (ReadOnlyError, UnblockedError, RedisClusterError)
 
-# Redis is there and will have none of us: at the start that is the operator's to mend.
-_REFUSED = (AuthenticationError, AuthorizationError, LayoutError)
+# Redis answered but rejected us. At the start this is an error that the operator must correct.
+_REJECTED = (AuthenticationError, AuthorizationError, LayoutError)
 
-_FORESEEN = (*_LOST, *_REFUSED, SilenceError, RewoundError)
+_EXPECTED = (*_LOST, *_REJECTED, SilenceError, RewoundError)
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-class Away(Exception):  # noqa: N818 -- it says what is so
-    """Redis cannot be asked; why is chained."""
+class UnavailableError(Exception):
+    """Redis cannot be asked; the reason is chained."""
 
 
-class CutOff(Away):
-    """It went away while it was asked: whether it did what it was asked to is not known."""
+class ConnectionLostError(UnavailableError):
+    """The connection failed during the request. Whether Redis carried it out is not known."""
 
 
-class Session:
-    """Redis from the moment it is connected to until the first failure."""
+class RedisSession:
+    """One connection to Redis, from its opening to its first failure."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RedisStore) -> None:
         self.store = store
         self.scope = trio.CancelScope()
         self.failure: BaseException | None = None
         self._calls: set[trio.CancelScope] = set()
 
     def end(self, failure: BaseException) -> None:
-        """Cut off everybody. Synchronous: afterwards nothing comes from this session any more."""
+        """Cut off all callers. Synchronous: afterwards this session returns nothing more."""
         if self.failure is None:
             self.failure = failure
             self.scope.cancel()
@@ -79,7 +80,7 @@ class Session:
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """What is awaited inside is cut off when the session ends. Raises CutOff then."""
+        """Cut off what is awaited inside when the session ends. Raises ConnectionLostError then."""
         with trio.CancelScope() as scope:
             if self.failure is not None:
                 scope.cancel()
@@ -89,26 +90,26 @@ class Session:
             finally:
                 self._calls.discard(scope)
         if scope.cancelled_caught:
-            raise CutOff from self.failure
+            raise ConnectionLostError from self.failure
 
 
 class Link:
-    """Keeps a session, as far as there can be one.
+    """Keeps a session open whenever possible.
 
     Args:
-        name: what log messages call it.
-        connect: gives a store over fresh connections.
-        prepare: what comes before a session can be used.
-        tasks: what goes on in each session until it ends; none of them returns.
-        timeout: seconds for a session to come about.
+        name: for log messages.
+        connect: opens a store over new connections.
+        prepare: runs before a session can be used.
+        tasks: run in each session until it ends; none of them returns.
+        timeout: seconds for a session to open.
     """
 
     def __init__(
         self,
         name: str,
-        connect: Callable[[], AbstractAsyncContextManager[Store]],
-        prepare: Callable[[Store], Awaitable[None]],
-        tasks: Callable[[Session], Iterable[Callable[[], Awaitable[None]]]],
+        connect: Callable[[], AbstractAsyncContextManager[RedisStore]],
+        prepare: Callable[[RedisStore], Awaitable[None]],
+        tasks: Callable[[RedisSession], Iterable[Callable[[], Awaitable[None]]]],
         timeout: float,
     ) -> None:
         self._name = name
@@ -116,83 +117,87 @@ class Link:
         self._prepare = prepare
         self._tasks = tasks
         self._timeout = timeout
-        self._session: Session | None = None
+        self._session: RedisSession | None = None
         self._failure: BaseException | None = None
-        self._came = trio.Event()
-        self._said = ""
-        self._away_was_told = False
-        self.away_since: datetime | None = None
+        self._opened = trio.Event()
+        self._logged = ""
+        self._absence_reported = False
+        self.unavailable_since: datetime | None = None
 
-    async def call(self, ask: Callable[[Store], Awaitable[T]]) -> T:
-        """What the store answers.
+    async def call(self, ask: Callable[[RedisStore], Awaitable[T]]) -> T:
+        """Send a request and return its reply.
 
         Raises:
-            Away: it cannot be asked. CutOff: it was, and did not answer.
-            BackendError: it refused.
+            UnavailableError: there is no session.
+            ConnectionLostError: the session ended before the reply.
+            BackendError: Redis refused the request.
         """
         if (session := self._session) is None:
             await trio.lowlevel.checkpoint()
-            raise Away from self._failure
+            raise UnavailableError from self._failure
         return await self.call_in(session, ask)
 
-    async def call_in(self, session: Session, ask: Callable[[Store], Awaitable[T]]) -> T:
-        """The same, of one session."""
+    async def call_in(self, session: RedisSession, ask: Callable[[RedisStore], Awaitable[T]]) -> T:
+        """The same, in a given session."""
         try:
             with session.bound():
                 return await ask(session.store)
         except _LOST as error:
-            await trio.lowlevel.checkpoint_if_cancelled()  # what is cancelled comes out of coredis as a lost connection
+            await trio.lowlevel.checkpoint_if_cancelled()  # coredis reports a cancelled request as a lost connection
             reason = first_leaf(error)
             if isinstance(reason, ResponseError) and not isinstance(reason, _MOVED_ON):
                 raise BackendError from error
             if not isinstance(reason, _LOST):
                 raise
             self._end(session, reason)
-            raise CutOff from error
+            raise ConnectionLostError from error
         raise AssertionError("bound() raises where it cuts off")
 
-    async def session(self) -> Session:
+    async def session(self) -> RedisSession:
         """A session, as soon as there is one.
 
-        Where there was none from the start, that is said once instead of waiting: whoever opens us wants to go on.
+        If Redis is unavailable at the start, the first call raises instead of waiting, so that the program can start.
 
         Raises:
-            Away: so it is said.
+            UnavailableError: see above.
         """
         while (session := self._session) is None:
-            if not self._away_was_told:
-                self._away_was_told = True
+            if not self._absence_reported:
+                self._absence_reported = True
                 await trio.lowlevel.checkpoint()
-                raise Away from self._failure
-            await self._came.wait()
+                raise UnavailableError from self._failure
+            await self._opened.wait()
         return session
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Have a session whenever that is possible; started after the first attempt, whatever came of it.
+        """Keep a session open whenever possible. Started after the first attempt, successful or not.
 
         Raises:
-            ValueError: at the first attempt, Redis refused us: the operator has to mend something.
+            ValueError: at the first attempt Redis rejected us: the operator must correct something.
         """
         backoff = Backoff(*_BACKOFF)
         pause = 0.0
         starting = True
         while True:
-            held, failure = await self._have_session(task_status if starting else trio.TASK_STATUS_IGNORED)
+            held, failure = await self._hold_session(task_status if starting else trio.TASK_STATUS_IGNORED)
             if held is None:
-                if starting and isinstance(failure, _REFUSED):
+                if starting and isinstance(failure, _REJECTED):
                     raise ValueError(f"{self._name}: {failure}") from failure
-                self._tell_failure(failure)
+                self._log_failure(failure)
                 if starting:
                     task_status.started()
-            elif held > pause:  # one that falls down sooner than it was waited for is waited for longer
+            elif held > pause:  # a session shorter than the pause before it does not shorten the next pause
                 backoff.reset()
             starting = False
             pause = backoff.pause()
             await trio.sleep(pause)
 
-    async def _have_session(self, task_status: trio.TaskStatus[None]) -> tuple[float | None, BaseException]:
-        """Connect, and go on until something fails. Gives for how many seconds there was a session, and what failed."""
-        session: Session | None = None
+    async def _hold_session(self, task_status: trio.TaskStatus[None]) -> tuple[float | None, BaseException]:
+        """Connect, and stay connected until something fails.
+
+        Returns the seconds that there was a session, None if there was none, and what failed.
+        """
+        session: RedisSession | None = None
         began = 0.0
         failure: BaseException = TimeoutError(f"no answer within {self._timeout:g} seconds")
         try:
@@ -200,7 +205,7 @@ class Link:
                 async with self._connect() as store:
                     await self._prepare(store)
                     connecting.deadline = inf
-                    session = Session(store)
+                    session = RedisSession(store)
                     began = trio.current_time()
                     self._begin(session)
                     task_status.started()
@@ -208,64 +213,66 @@ class Link:
                         async with trio.open_nursery() as nursery:
                             for task in self._tasks(session):
                                 nursery.start_soon(self._keep, session, task)
-        except Exception as error:  # noqa: BLE001 -- whatever it fails of, it is tried again
+        except Exception as error:  # noqa: BLE001 -- any failure leads to another attempt
             failure = first_leaf(error)
+            if session is not None:
+                self._end(session, failure)
         finally:
-            if session is not None and self._session is session:  # we are cancelled: nobody is told, only cut off
+            if session is not None and self._session is session:  # cancelled: callers are cut off, nothing is logged
                 self._session = None
                 session.end(failure)
         return (None if session is None else trio.current_time() - began), failure
 
-    async def _keep(self, session: Session, task: Callable[[], Awaitable[None]]) -> None:
+    async def _keep(self, session: RedisSession, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the session is not whole any more
+        except _EXPECTED as error:  # anything else goes through, and ends the session in `_hold_session`
             await trio.lowlevel.checkpoint_if_cancelled()  # as in `call_in`
             self._end(session, first_leaf(error))
 
-    def _begin(self, session: Session) -> None:
+    def _begin(self, session: RedisSession) -> None:
         self._session = session
-        self._away_was_told = True
-        if self.away_since is not None:
-            seconds = (datetime.now(UTC) - self.away_since).total_seconds()
-            _log.info("%s is there, after %.1f seconds; nothing stale is served any more", self._name, seconds)
-        self.away_since = None
+        self._absence_reported = True
+        if self.unavailable_since is not None:
+            seconds = (datetime.now(UTC) - self.unavailable_since).total_seconds()
+            _log.info("%s is available again after %.1f seconds; no more stale answers", self._name, seconds)
+        self.unavailable_since = None
         self._failure = None
-        self._said = ""
-        self._came.set()
+        self._logged = ""
+        self._opened.set()
 
-    def _end(self, session: Session, failure: BaseException) -> None:
-        """Synchronous, so that nobody sees half of it."""
+    def _end(self, session: RedisSession, failure: BaseException) -> None:
+        """Synchronous, so that no caller sees an intermediate state."""
         session.end(failure)
         if self._session is session:
             self._session = None
-            self._came = trio.Event()
-            self._tell_failure(failure)
+            self._opened = trio.Event()
+            self._log_failure(failure)
 
-    def _tell_failure(self, failure: BaseException) -> None:
-        """Say once for each outage that Redis is away; and again where it is back and refuses us."""
+    def _log_failure(self, failure: BaseException) -> None:
+        """Log each outage once, and again if Redis returns and rejects us."""
         self._failure = failure
-        if self.away_since is None:
-            self.away_since = datetime.now(UTC)
-        said = describe(failure)
-        if not isinstance(failure, _FORESEEN):
-            _log.error("%s cannot be used: %s", self._name, said, exc_info=failure)
-        elif not self._said or (isinstance(failure, _REFUSED) and said != self._said):
+        if self.unavailable_since is None:
+            self.unavailable_since = datetime.now(UTC)
+        reason = error_chain(failure)
+        if not isinstance(failure, _EXPECTED):
+            _log.error("%s cannot be used: %s", self._name, reason, exc_info=failure)
+        elif not self._logged or (isinstance(failure, _REJECTED) and reason != self._logged):
             _log.warning(
-                "%s is away (%s); what was last known is served, stale, and nothing can be set", self._name, said
+                "%s is unavailable (%s); known answers are served stale, and no status can be set", self._name, reason
             )
-        self._said = said
+        self._logged = reason
 
 
 def first_leaf(error: BaseException) -> BaseException:
-    """What a nursery wrapped into groups."""
+    """The first exception inside nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-def describe(error: BaseException) -> str:
-    """An error and what it was caused by, in one line."""
+def error_chain(error: BaseException) -> str:
+    """An error and its causes, in one line."""
     parts: list[str] = []
     link: BaseException | None = error
     while link is not None and len(parts) < 3:

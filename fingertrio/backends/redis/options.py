@@ -1,4 +1,4 @@
-"""What a configuration may say of the redis backend."""
+"""The configuration options of the redis backend."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fingertrio.backends.redis.target import Target, parse_target
+from fingertrio.backends.redis.target import RedisTarget, parse_target
 
 
 class RedisOptions(BaseModel):
-    """Options of the `redis` backend. What is not said otherwise is each node's own."""
+    """Options of the `redis` backend. Nodes may differ in all of them, except where the description says otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -22,42 +22,39 @@ class RedisOptions(BaseModel):
     prefix: str = Field(
         "fingertrio",
         pattern="^[A-Za-z0-9._:-]{1,64}$",
-        description="what all keys start with; the same for all nodes that share their statuses",
+        description="start of all key names; must be the same on all nodes that share statuses",
     )
     history: int = Field(
-        1000, ge=1, description="how many statuses of each user are kept, the present one included; of whoever sets"
+        1000, ge=1, description="statuses kept of each user, the current one included; applied at each set"
     )
     history_days: float | None = Field(
-        None, gt=0, le=36_500, description="for how many days after it was set a past status is kept; none: for ever"
+        None, gt=0, le=36_500, description="days for which a past status is kept after it was set; unset: for ever"
     )
     stale: int = Field(
         10_000,
         ge=0,
-        description="of how many users the answer last known is kept, to be served, stale, while Redis is away",
+        description="users whose last known answer is kept, to be served as stale while Redis is unavailable",
     )
     timeout: float = Field(
-        2.0, gt=0, le=60, description="seconds of silence after which Redis is away, also when connecting"
+        2.0, gt=0, le=60, description="seconds without an answer after which Redis counts as unavailable"
     )
-    heartbeat: float = Field(
-        1.0, ge=0.1, le=60, description="seconds between two proofs that Redis is there, while nothing else is heard"
-    )
+    heartbeat: float = Field(1.0, ge=0.1, le=60, description="seconds between two checks that Redis still answers")
     ca_file: Path | None = Field(
-        None, description="certificates (PEM) that Redis's own is verified by; none: those of the system"
+        None, description="CA certificates (PEM) that verify Redis's certificate; unset: those of the system"
     )
-    cert_file: Path | None = Field(None, description="our certificate (PEM), where Redis asks for one")
-    key_file: Path | None = Field(None, description="its key (PEM); none: it is in `cert_file`")
+    cert_file: Path | None = Field(None, description="client certificate (PEM), if Redis requires one")
+    key_file: Path | None = Field(None, description="its private key (PEM); unset: the key is in `cert_file`")
     shards: int = Field(
         16,
         ge=1,
         le=1024,
-        description="into how many parts users are divided, each a hash slot of a cluster; counts when the store is "
-        "new, and is read from it ever after",
+        description="number of parts into which users are divided, each one hash slot of a cluster; used only when the "
+        "store is new, and read from it afterwards",
     )
     backlog: int = Field(
         1000,
         ge=1,
-        description="changes that Redis keeps of each part, for nodes that lost their connection; past that number "
-        "they forget everything",
+        description="changes that Redis keeps for each shard; a node that missed more than that forgets all it kept",
     )
 
     @field_validator("url")
@@ -67,6 +64,6 @@ class RedisOptions(BaseModel):
         return url
 
     @property
-    def target(self) -> Target:
-        """Where to connect to."""
+    def target(self) -> RedisTarget:
+        """The parsed `url`."""
         return parse_target(self.url)

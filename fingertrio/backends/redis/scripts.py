@@ -1,11 +1,11 @@
-"""What has to happen all at once, in the language that Redis runs it in (Lua 5.1).
+"""Lua 5.1 scripts that Redis runs: the steps that must be atomic.
 
-A script runs alone: no other command is carried out between its first and its last. All its keys are handed to it and
-share a hash slot. Redis does not take back what a script did before it failed, so whatever can be refused is refused
-before anything is written.
+A script runs alone: Redis carries out no other command between its first and its last. All keys of a script are passed
+to it and share a hash slot. Redis does not undo the writes of a script that fails later, so a script refuses what it
+must refuse before its first write.
 
-Time is Redis's own: one clock for all nodes, so that `since` orders what they say. Along one user it grows strictly,
-whatever happens to that clock. 2^53 microseconds are the year 2255: until then Lua's numbers are exact.
+Times are Redis's: one clock for all nodes, so that `since` orders the statuses of all of them. For each user it grows
+strictly, even if that clock is set back. Lua's numbers are exact up to 2^53 microseconds, the year 2255.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ local function clock()
 end
 """
 
-# n: the number of this change in its shard, by which a reader sees that it missed none. u: whose. l: whether the list
-# of users may differ. s, t: `since` and `until` of a new status, or -.
-_TELL = """
-local function tell(count, changes, backlog, user, listed, since, ends)
+# n: the number of this change in its shard, by which a reader detects gaps. u: the user. l: whether the list of users
+# may differ. s, t: `since` and `until` of a new status, or -.
+_PUBLISH = """
+local function publish(count, changes, backlog, user, listed, since, ends)
   local number = redis.call('INCR', count)
   redis.call('XADD', changes, 'MAXLEN', '~', backlog, '*',
     'n', number, 'u', user, 'l', listed, 's', since, 't', ends)
@@ -29,22 +29,22 @@ end
 
 SET = (
     _CLOCK
-    + _TELL
+    + _PUBLISH
     + """
 -- KEYS: user, history, users, passing, count, changes
 -- ARGV: user, text, until or -, how many statuses to keep, for how many microseconds (0: for ever), backlog
--- Gives what is stored of the user from now on; nil: that `until` has passed, and nothing was done.
+-- Returns what is stored for the user now; nil: `until` has passed, and nothing was done.
 local user, text, ends, keep, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
 if ends ~= '-' and tonumber(ends) <= now then return false end
 local held = redis.call('HMGET', KEYS[1], 'lasting', 'last')
 local since = string.format('%.0f', math.max(now, (tonumber(held[2]) or 0) + 1))
-local said = since .. ' ' .. ends .. ' ' .. text
+local status = since .. ' ' .. ends .. ' ' .. text
 
-redis.call('LPUSH', KEYS[2], said)
+redis.call('LPUSH', KEYS[2], status)
 redis.call('LTRIM', KEYS[2], 0, keep - 1)
 if age > 0 then
-  -- What a user who is silent ever after has said goes by itself, with the newest of it.
+  -- If the user sets no further status, Redis deletes the history when the newest status is too old.
   redis.call('PEXPIRE', KEYS[2], math.ceil(age / 1000))
   local oldest = redis.call('LINDEX', KEYS[2], -1)
   while tonumber(string.match(oldest, '^%d+')) < now - age do
@@ -56,15 +56,15 @@ else
 end
 
 if ends == '-' then
-  redis.call('HSET', KEYS[1], 'lasting', said, 'last', since)
+  redis.call('HSET', KEYS[1], 'lasting', status, 'last', since)
   redis.call('HDEL', KEYS[1], 'passing')
   redis.call('SADD', KEYS[3], user)
   redis.call('ZREM', KEYS[4], user)
 else
-  redis.call('HSET', KEYS[1], 'passing', said, 'last', since)
+  redis.call('HSET', KEYS[1], 'passing', status, 'last', since)
   redis.call('ZADD', KEYS[4], ends, user)
 end
-tell(KEYS[5], KEYS[6], ARGV[6], user, held[1] and '0' or '1', since, ends)
+publish(KEYS[5], KEYS[6], ARGV[6], user, held[1] and '0' or '1', since, ends)
 return redis.call('HMGET', KEYS[1], 'lasting', 'passing', 'name', 'details')
 """
 )
@@ -73,7 +73,7 @@ DUE = (
     _CLOCK
     + """
 -- KEYS: passing
--- Gives some whose status has ended; and in how many microseconds the next one does, or nil.
+-- Returns some users whose status has ended, and the microseconds until the next one ends, or nil.
 local now = string.format('%.0f', clock())
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
 local after = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
@@ -83,18 +83,18 @@ return {due, after[2] and string.format('%.0f', after[2] - now) or false}
 
 END = (
     _CLOCK
-    + _TELL
+    + _PUBLISH
     + """
 -- KEYS: user, passing, count, changes
 -- ARGV: user, backlog
--- Ends a status whose time has come. Every node does so at that time: the first does it, the others find it done.
+-- Ends a status that is due. Every node runs this at the same time: the first one ends it, the others find it ended.
 local held = redis.call('HMGET', KEYS[1], 'lasting', 'passing')
 local ends = held[2] and tonumber(string.match(held[2], '^%d+ (%d+) '))
 if ends and ends > clock() then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 if not ends then return 0 end
 redis.call('HDEL', KEYS[1], 'passing')
-tell(KEYS[3], KEYS[4], ARGV[2], ARGV[1], held[1] and '0' or '1', '-', '-')
+publish(KEYS[3], KEYS[4], ARGV[2], ARGV[1], held[1] and '0' or '1', '-', '-')
 return 1
 """
 )
@@ -104,16 +104,16 @@ HISTORY = (
     + """
 -- KEYS: user, history
 -- ARGV: before, limit, for how many microseconds statuses are kept (0: for ever)
--- Gives {since, when it ended or -, text}, newest first. A status that lasts ended when the next such one was set; one
--- that passes at its `until`, or as soon as any other was set. What lasts now is told even where the history, being
--- short, has lost it.
+-- Returns {since, when it ended or -, text}, newest first. A lasting status ended when the next lasting one was set; a
+-- temporary one at its `until`, or when any other status was set. The present lasting status is included even if the
+-- history is too short to contain it.
 local before, limit, age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local cutoff = age > 0 and clock() - age or 0
 local lasting = redis.call('HGET', KEYS[1], 'lasting')
 local found, position, newer, replaced = {}, 0, false, false
 
-local function pass(said)
-  local since, ends, text = string.match(said, '^(%d+) (%S+) (.*)$')
+local function add(status)
+  local since, ends, text = string.match(status, '^(%d+) (%S+) (.*)$')
   local ended = ends == '-' and (replaced or '-') or ends
   if ends ~= '-' and newer and tonumber(newer) < tonumber(ends) then ended = newer end
   if tonumber(since) < before and #found < limit then found[#found + 1] = {since, ended, text} end
@@ -124,29 +124,29 @@ end
 while #found < limit do
   local some = redis.call('LRANGE', KEYS[2], position, position + 99)
   if #some == 0 then break end
-  for _, said in ipairs(some) do
-    local new = position == 0 or tonumber(string.match(said, '^%d+')) >= cutoff
-    if new or said == lasting then
-      pass(said)
-      if said == lasting then lasting = false end
+  for _, status in ipairs(some) do
+    local recent = position == 0 or tonumber(string.match(status, '^%d+')) >= cutoff
+    if recent or status == lasting then
+      add(status)
+      if status == lasting then lasting = false end
     end
     position = position + 1
   end
 end
-if lasting then pass(lasting) end
+if lasting then add(lasting) end
 return found
 """
 )
 
-DESCRIBE = (
-    _TELL
+SET_PROFILE = (
+    _PUBLISH
     + """
 -- KEYS: user, count, changes
 -- ARGV: user, full name or empty, details or empty, backlog
 for field, value in pairs({name = ARGV[2], details = ARGV[3]}) do
   if value == '' then redis.call('HDEL', KEYS[1], field) else redis.call('HSET', KEYS[1], field, value) end
 end
-tell(KEYS[2], KEYS[3], ARGV[4], ARGV[1], '0', '-', '-')
+publish(KEYS[2], KEYS[3], ARGV[4], ARGV[1], '0', '-', '-')
 return 1
 """
 )
@@ -154,7 +154,7 @@ return 1
 LAYOUT = """
 -- KEYS: layout
 -- ARGV: version, shards
--- Gives the version and the shards that hold for all: those of who comes first.
+-- Returns the version and the number of shards that all nodes use: those of the first node.
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], 'version', ARGV[1], 'shards', ARGV[2]) end
 return redis.call('HMGET', KEYS[1], 'version', 'shards')
 """

@@ -19,6 +19,7 @@ from fingertrio.backends.redis.keys import Keys
 from fingertrio.service import FingerService
 from fingertrio.testing import CLAUSES, Clause, check_backend
 from fingertrio.testing.redis_server import RedisServer
+from tests.backends.redis.kit import until
 
 SOON = timedelta(milliseconds=200)
 
@@ -109,14 +110,14 @@ async def test_two_nodes_that_set_at_once_leave_one_latest_and_both_in_history(o
             answers = {await status_of(backend, "moshez") for backend in backends}
             assert len(answers) == 1
         history = await backends[0].get_history("moshez", 2 * rounds + 1)
-    said = [info.status for info in history]
-    assert said[0] in answers
-    assert Counter(said) == Counter(f"{name}{number}" for name in "ab" for number in range(rounds))
+    statuses = [info.status for info in history]
+    assert statuses[0] in answers
+    assert Counter(statuses) == Counter(f"{name}{number}" for name in "ab" for number in range(rounds))
     times = [info.since for info in history]
     assert all(newer > older for newer, older in pairwise(times) if newer and older)
 
 
-async def test_an_expiry_is_told_once_at_every_node_and_leaves_what_lasted(options: RedisOptions) -> None:
+async def test_an_expiry_is_a_change_at_every_node_and_uncovers_the_lasting_status(options: RedisOptions) -> None:
     async with nodes(options, 3) as backends, AsyncExitStack() as stack:
         await backends[0].set_user("moshez", "Happy and well")
         await backends[0].set_user("moshez", "Back soon", until=datetime.now(UTC) + SOON)
@@ -131,7 +132,7 @@ async def test_an_expiry_is_told_once_at_every_node_and_leaves_what_lasted(optio
         assert [await next_change(feed) for feed in feeds] == ["zoe"] * 3
 
 
-async def test_what_ended_while_no_node_was_there_is_ended_by_the_next_one(
+async def test_a_status_that_ended_while_no_node_ran_is_ended_by_the_next_node(
     options: RedisOptions, shared: RedisServer
 ) -> None:
     async with open_redis(options) as backend:
@@ -140,9 +141,7 @@ async def test_what_ended_while_no_node_was_there_is_ended_by_the_next_one(
     async with open_redis(options) as backend:
         assert await status_of(backend, "bob") is None
         assert await backend.get_users() == []
-        with trio.fail_after(5):
-            while shared.command("ZCARD", key(options, "bob", "passing")) != b":0":  # noqa: ASYNC110 -- Redis has no event
-                await trio.sleep(0.01)
+        await until(lambda: shared.command("ZCARD", key(options, "bob", "passing")) == b":0")
 
 
 def key(options: RedisOptions, user: str, what: str) -> str:
@@ -151,10 +150,10 @@ def key(options: RedisOptions, user: str, what: str) -> str:
     return keys.of_shard(keys.shard(user), what).decode()
 
 
-# --- what a user said -------------------------------------------------------------------------------------------------
+# --- history ---------------------------------------------------------------------------------------------------------
 
 
-async def said(backend: RedisBackend, user: str, limit: int = 100, before: datetime | None = None) -> list[str]:
+async def history_of(backend: RedisBackend, user: str, limit: int = 100, before: datetime | None = None) -> list[str]:
     return [info.status for info in await backend.get_history(user, limit, before)]
 
 
@@ -186,7 +185,7 @@ async def test_an_until_that_has_passed_is_refused_and_nothing_is_stored(options
         with pytest.raises(BackendError, match="has passed"):
             await backend.set_user("moshez", "Gone", until=datetime.now(UTC) - SOON)
         assert await backend.get_users() == []
-        assert await said(backend, "moshez") == []
+        assert await history_of(backend, "moshez") == []
 
 
 async def test_history_tells_when_each_status_ended(options: RedisOptions) -> None:
@@ -217,17 +216,17 @@ async def test_history_is_as_long_as_configured_and_what_lasts_is_always_in_it(o
         await backend.set_user("moshez", "lasting")
         for number in range(5):
             await backend.set_user("moshez", f"passing {number}", until=late)
-        assert await said(backend, "moshez") == ["passing 4", "passing 3", "passing 2", "lasting"]
-        assert await said(backend, "moshez", 2) == ["passing 4", "passing 3"]
+        assert await history_of(backend, "moshez") == ["passing 4", "passing 3", "passing 2", "lasting"]
+        assert await history_of(backend, "moshez", 2) == ["passing 4", "passing 3"]
 
 
 async def test_long_histories_are_told_whole(options: RedisOptions) -> None:
     async with open_redis(options) as backend:
         for number in range(250):
             await backend.set_user("moshez", f"{number}")
-        assert await said(backend, "moshez", 1000) == [f"{number}" for number in reversed(range(250))]
+        assert await history_of(backend, "moshez", 1000) == [f"{number}" for number in reversed(range(250))]
         page = await backend.get_history("moshez", 120)
-        assert await said(backend, "moshez", 3, before=page[-1].since) == ["129", "128", "127"]
+        assert await history_of(backend, "moshez", 3, before=page[-1].since) == ["129", "128", "127"]
 
 
 async def test_what_is_older_than_some_days_is_forgotten_but_not_what_holds(options: RedisOptions) -> None:
@@ -236,10 +235,10 @@ async def test_what_is_older_than_some_days_is_forgotten_but_not_what_holds(opti
         await keeps.set_user("moshez", "old")
         await keeps.set_user("moshez", "lasting")
         await trio.sleep(0.35)
-        assert await said(forgets, "moshez") == ["lasting"]
-        assert await said(keeps, "moshez") == ["lasting", "old"]
+        assert await history_of(forgets, "moshez") == ["lasting"]
+        assert await history_of(keeps, "moshez") == ["lasting", "old"]
         await forgets.set_user("moshez", "new", until=datetime.now(UTC) + timedelta(hours=1))
-        assert await said(keeps, "moshez") == ["new", "lasting"]
+        assert await history_of(keeps, "moshez") == ["new", "lasting"]
         await trio.sleep(0.35)  # longer than anything of it is kept: Redis itself lets it go
         assert await status_of(forgets, "moshez") == "new"
 
@@ -268,7 +267,7 @@ async def test_prefixes_keep_stores_apart(options: RedisOptions) -> None:
         assert "moshez" not in await others.get_users()
 
 
-async def test_who_comes_first_decides_how_many_shards_there_are(options: RedisOptions) -> None:
+async def test_the_first_node_decides_the_number_of_shards(options: RedisOptions) -> None:
     async with open_redis(options) as first, open_redis(options.model_copy(update={"shards": 3})) as second:
         async with second.changes() as feed:
             for number in range(20):
@@ -280,11 +279,11 @@ async def test_who_comes_first_decides_how_many_shards_there_are(options: RedisO
 @pytest.mark.parametrize(
     ("layout", "reason"),
     [
-        (("HSET", "version", "2", "shards", "16"), "laid out by version 2"),
-        (("HSET", "something", "else"), "is not fingertrio's"),
+        (("HSET", "version", "2", "shards", "16"), "layout version 2"),
+        (("HSET", "something", "else"), "not written by fingertrio"),
     ],
 )
-async def test_what_another_program_has_laid_out_is_left_alone(
+async def test_an_unknown_layout_is_refused(
     options: RedisOptions, shared: RedisServer, layout: tuple[str, ...], reason: str
 ) -> None:
     command, *fields = layout
@@ -295,9 +294,7 @@ async def test_what_another_program_has_laid_out_is_left_alone(
     assert caught.group_contains(ValueError, match=reason)
 
 
-async def test_what_no_fingertrio_has_written_is_a_failure_of_that_user_only(
-    options: RedisOptions, shared: RedisServer
-) -> None:
+async def test_malformed_data_fails_for_that_user_only(options: RedisOptions, shared: RedisServer) -> None:
     async with open_redis(options) as backend:
         await backend.set_user("alice", "In the garden")
         shared.command("HSET", key(options, "bob", "user:bob"), "lasting", "nonsense")
@@ -306,9 +303,7 @@ async def test_what_no_fingertrio_has_written_is_a_failure_of_that_user_only(
         assert await status_of(backend, "alice") == "In the garden"
 
 
-async def test_scripts_that_redis_has_forgotten_are_told_to_it_again(
-    options: RedisOptions, shared: RedisServer
-) -> None:
+async def test_scripts_that_redis_has_forgotten_are_loaded_again(options: RedisOptions, shared: RedisServer) -> None:
     async with open_redis(options) as backend:
         await backend.set_user("moshez", "one")
         shared.command("SCRIPT", "FLUSH")
@@ -337,5 +332,5 @@ async def test_a_redis_that_takes_no_writes_is_still_read(
         assert await next_change(feed) == "alice"
         await backend.set_user("moshez", "In the garden")
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "the end of statuses cannot be told"
+        "Redis refuses to end statuses that are due"
     ]

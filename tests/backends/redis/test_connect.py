@@ -12,11 +12,12 @@ import trio
 import trustme
 
 from fingertrio.backend import BackendError, Change
-from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
+from fingertrio.backends.redis import RedisOptions, open_redis
 from fingertrio.testing import CLAUSES, check_backend
 from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp, running_redis
+from tests.backends.redis.kit import set_when_possible, until
 
-QUICK = {"heartbeat": 0.1, "timeout": 1.0}
+QUICK = {"heartbeat": 0.1, "timeout": 5.0}
 
 
 @pytest.fixture(autouse=True)
@@ -27,17 +28,6 @@ def _needs_redis() -> None:
 
 def options_for(url: str, **more: object) -> RedisOptions:
     return RedisOptions.model_validate({"url": url, **QUICK, **more})
-
-
-async def set_when_possible(backend: RedisBackend, user: str, status: str) -> None:
-    with trio.fail_after(10):
-        while True:
-            try:
-                await backend.set_user(user, status)
-            except BackendError:
-                await trio.sleep(0.02)
-            else:
-                return
 
 
 async def test_over_tcp_with_a_password_in_another_database() -> None:
@@ -94,7 +84,7 @@ async def test_over_tls_both_sides_show_certificates(secured: RedisServer) -> No
         ("127.0.0.1", "ca.pem", "certificate verify failed"),
     ],
 )
-async def test_a_server_that_cannot_be_verified_is_not_spoken_to(
+async def test_a_server_whose_certificate_cannot_be_verified_is_not_used(
     secured: RedisServer, host: str, ca_file: str | None, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = {"ca_file": ca_file and secured.directory / ca_file, "cert_file": secured.directory / "client.pem"}
@@ -104,7 +94,7 @@ async def test_a_server_that_cannot_be_verified_is_not_spoken_to(
     assert reason in caplog.text
 
 
-async def test_a_certificate_that_cannot_be_read_is_told_at_the_start(directory: Path) -> None:
+async def test_an_unreadable_certificate_is_an_error_at_the_start(directory: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         async with open_redis(options_for("rediss://localhost", ca_file=directory / "missing.pem")):
             raise AssertionError("it opened")
@@ -138,8 +128,7 @@ async def test_when_the_primary_dies_the_replica_takes_over(sentinel: tuple[int,
     async with open_redis(options_for(f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{port}/mymaster")) as backend:
         await set_when_possible(backend, "moshez", "Happy and well")
         assert await trio.to_thread.run_sync(primary.command, "WAIT", "1", "5000") == b":1"
-        while replica.command("EXISTS", "{fingertrio:1}:user:moshez") != b":1":  # noqa: ASYNC110 -- it has no event
-            await trio.sleep(0.01)
+        await until(lambda: replica.command("EXISTS", "{fingertrio:1}:user:moshez") == b":1")
         info = await backend.get_user("moshez")
         primary.kill()
         assert await backend.get_user("moshez") == info
@@ -148,7 +137,7 @@ async def test_when_the_primary_dies_the_replica_takes_over(sentinel: tuple[int,
         assert await backend.get_user("moshez") == info
 
 
-async def test_a_service_that_no_sentinel_knows_is_away(
+async def test_a_service_unknown_to_the_sentinels_is_unavailable(
     sentinel: tuple[int, RedisServer, RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_redis(options_for(f"redis+sentinel://127.0.0.1:{sentinel[0]}/other")) as backend:
@@ -172,15 +161,8 @@ def cluster() -> Iterator[Sequence[RedisServer]]:
         for server, slots in zip(servers, (("0", "8191"), ("8192", "16383")), strict=True):
             assert server.command("CLUSTER", "ADDSLOTSRANGE", *slots) == b"+OK"
         assert servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(servers[1].port), str(buses[1])) == b"+OK"
-        trio.run(_until_formed, servers)
+        trio.run(until, lambda: not any(server.command("GET", "x").startswith(b"-CLUSTERDOWN") for server in servers))
         yield servers
-
-
-async def _until_formed(servers: Sequence[RedisServer]) -> None:
-    with trio.fail_after(20):
-        for server in servers:
-            while server.command("GET", "x").startswith(b"-CLUSTERDOWN"):  # noqa: ASYNC110 -- Redis has no event
-                await trio.sleep(0.02)
 
 
 async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -> None:
@@ -207,9 +189,9 @@ async def test_users_are_spread_over_the_nodes_of_a_cluster_and_all_are_followed
     assert all(int(server.command("DBSIZE")[1:]) > 10 for server in cluster)
 
 
-async def test_a_cluster_that_cannot_be_reached_is_away(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreachable_cluster_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:
     async with open_redis(options_for(f"redis+cluster://127.0.0.1:{free_port()}")) as backend:
         with pytest.raises(BackendError):
             await backend.get_user("moshez")
-    assert "is away" in caplog.text
+    assert "is unavailable" in caplog.text
     assert not [record for record in caplog.records if record.exc_info]

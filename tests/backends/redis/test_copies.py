@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 from fingertrio.backends.redis.copies import Copies
-from fingertrio.backends.redis.records import Record, Roster, Said
+from fingertrio.backends.redis.records import Roster, StoredStatus, UserRecord
 
 
-def record(user: str, status: str | None = "Happy and well", since: int = 1) -> Record:
-    return Record(user, None if status is None else Said(since, None, status), None, None, {})
+def record(user: str, status: str | None = "Happy and well", since: int = 1) -> UserRecord:
+    return UserRecord(user, None if status is None else StoredStatus(since, None, status), None, None, {})
 
 
-def keep(copies: Copies, record: Record) -> None:
-    with copies.asking(record.user) as asking:
-        copies.keep(record, asking)
+def keep(copies: Copies, record: UserRecord) -> None:
+    with copies.reading(record.user) as pending:
+        copies.keep(record, pending)
 
 
 def test_what_was_read_is_there_until_its_change_is_heard() -> None:
@@ -46,7 +46,7 @@ def test_who_has_no_status_any_more_has_no_copy() -> None:
 
 def test_what_a_change_overtook_is_not_kept() -> None:
     copies = Copies(10)
-    with copies.asking("moshez") as first, copies.asking("moshez") as second, copies.asking("alice") as other:
+    with copies.reading("moshez") as first, copies.reading("moshez") as second, copies.reading("alice") as other:
         copies.forget("moshez", None, listed=False)
         copies.keep(record("moshez"), first)
         copies.keep(record("moshez"), second)
@@ -69,32 +69,32 @@ def test_a_late_change_does_not_take_away_what_already_knows_of_it() -> None:
 def test_an_answer_under_way_is_kept_if_it_knows_of_what_was_heard_meanwhile() -> None:
     copies = Copies(10)
     for since, kept in ((7, False), (8, True), (9, True)):
-        with copies.asking("moshez") as asking:
+        with copies.reading("moshez") as pending:
             copies.forget("moshez", 8, listed=False)
             copies.forget("moshez", 6, listed=False)
-            copies.keep(record("moshez", since=since), asking)
+            copies.keep(record("moshez", since=since), pending)
         assert (copies.record("moshez") is not None) == kept
 
 
 def test_the_list_goes_with_a_change_that_concerns_it_only() -> None:
     copies = Copies(10)
     roster = Roster(["moshez"], [])
-    with copies.asking(None) as asking:
+    with copies.reading(None) as pending:
         copies.forget("moshez", None, listed=False)
-        copies.keep_roster(roster, asking)
+        copies.keep_roster(roster, pending)
     assert copies.roster == roster
-    with copies.asking(None) as asking:
+    with copies.reading(None) as pending:
         copies.forget("moshez", None, listed=True)
-        copies.keep_roster(roster, asking)
+        copies.keep_roster(roster, pending)
     assert copies.roster is None
 
 
 def test_missed_changes_overtake_everything() -> None:
     copies = Copies(10)
     keep(copies, record("moshez"))
-    with copies.asking("alice") as asking, copies.asking(None) as listing:
+    with copies.reading("alice") as pending, copies.reading(None) as listing:
         copies.forget_all()
-        copies.keep(record("alice"), asking)
+        copies.keep(record("alice"), pending)
         copies.keep_roster(Roster([], []), listing)
     assert [copies.record("moshez"), copies.record("alice"), copies.roster] == [None, None, None]
 
@@ -102,7 +102,7 @@ def test_missed_changes_overtake_everything() -> None:
 def test_of_size_0_it_keeps_nothing() -> None:
     copies = Copies(0)
     keep(copies, record("moshez"))
-    with copies.asking(None) as asking:
-        copies.keep_roster(Roster([], []), asking)
+    with copies.reading(None) as pending:
+        copies.keep_roster(Roster([], []), pending)
     assert copies.record("moshez") is None
     assert copies.roster is None

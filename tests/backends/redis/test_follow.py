@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from fingertrio.backends.redis.follow import Follower, RewoundError, SilenceError
-from fingertrio.backends.redis.store import Position, Told
+from fingertrio.backends.redis.follow import ChangeFollower, ChangeSource, RewoundError, SilenceError
+from fingertrio.backends.redis.store import Position, StoredChange
 
 WAIT = 1.0
 PATIENCE = 2.0
@@ -38,7 +37,9 @@ class FakeStore:
     async def last_changes(self) -> Sequence[Position]:
         return [Position(b"%d" % len(users), len(users)) if users else Position() for users in self.users]
 
-    async def next_changes(self, positions: Mapping[int, Position], wait: float) -> Mapping[int, Sequence[Told]]:
+    async def next_changes(
+        self, positions: Mapping[int, Position], wait: float
+    ) -> Mapping[int, Sequence[StoredChange]]:
         if self.silent:
             await trio.sleep_forever()
         with trio.move_on_after(wait):
@@ -48,13 +49,13 @@ class FakeStore:
             return found
         return {}
 
-    def _after(self, positions: Mapping[int, Position]) -> dict[int, list[Told]]:
+    def _after(self, positions: Mapping[int, Position]) -> dict[int, list[StoredChange]]:
         found = {}
         for shard, position in positions.items():
             heard = int(position.id.removesuffix(b"-0"))
             first = max(heard, self.cut[shard])
             told = [
-                Told(Position(b"%d" % number, number), user, listed=False, since=None, ahead=None)
+                StoredChange(Position(b"%d" % number, number), user, listed=False, since=None, ahead=None)
                 for number, user in enumerate(self.users[shard][first:], first + 1)
             ]
             if told:
@@ -67,10 +68,10 @@ class Reader:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.follower = Follower(lambda _shard, told: self.said.append(told.user), lambda: self.said.append("*"))
+        self.follower = ChangeFollower(lambda _shard, told: self.said.append(told.user), lambda: self.said.append("*"))
 
     @asynccontextmanager
-    async def reading(self, store: Any) -> AsyncIterator[None]:
+    async def reading(self, store: ChangeSource) -> AsyncIterator[None]:
         """Resume, and read for as long as the context lasts."""
         await self.follower.resume(store)
         async with trio.open_nursery() as nursery:
@@ -172,7 +173,7 @@ async def test_another_change_in_the_place_of_ours_is_seen() -> None:
             return [Position(b"other", 1), Position()]
 
     elsewhere = Elsewhere()
-    await reader.follower.resume(elsewhere)  # type: ignore[arg-type]
+    await reader.follower.resume(elsewhere)
     assert reader.take() == ["*"]
 
 
@@ -182,17 +183,17 @@ async def test_catching_up_ends_when_all_that_had_happened_is_heard() -> None:
         reader.take()
         store.change(0, "moshez")
         store.change(1, "alice")
-        await reader.follower.catch_up(store)  # type: ignore[arg-type]
+        await reader.follower.catch_up(store)
         assert sorted(reader.take()) == ["alice", "moshez"]
-        await reader.follower.catch_up(store)  # type: ignore[arg-type]
+        await reader.follower.catch_up(store)
 
 
 async def test_a_silent_store_is_noticed_by_who_reads(autojump_clock: MockClock) -> None:
     store, reader = FakeStore(), Reader()
-    await reader.follower.resume(store)  # type: ignore[arg-type]
+    await reader.follower.resume(store)
     store.silent = True
     with pytest.raises(SilenceError):
-        await reader.follower.read(store, [0, 1], wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+        await reader.follower.read(store, [0, 1], wait=WAIT, patience=PATIENCE)
     assert trio.current_time() == pytest.approx(WAIT + PATIENCE)
 
 
@@ -207,14 +208,14 @@ async def test_a_store_in_which_nothing_happens_is_not_silent(autojump_clock: Mo
 
 async def test_a_silent_store_is_noticed_by_who_only_listens_for_its_heart(autojump_clock: MockClock) -> None:
     store, reader = FakeStore(), Reader()
-    await reader.follower.resume(store)  # type: ignore[arg-type]
+    await reader.follower.resume(store)
     with trio.move_on_after(100) as scope:
-        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)
     assert scope.cancelled_caught
     store.silent = True
     started = trio.current_time()
     with pytest.raises(SilenceError):
-        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+        await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)
     assert trio.current_time() - started == pytest.approx(PATIENCE)
 
 
@@ -226,7 +227,7 @@ async def test_a_store_that_is_emptied_under_us_is_noticed(autojump_clock: MockC
             await wait_all_tasks_blocked()
 
             async def beat() -> None:
-                await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)  # type: ignore[arg-type]
+                await reader.follower.beat(store, wait=WAIT, patience=PATIENCE)
 
             nursery.start_soon(beat)
             await wait_all_tasks_blocked()

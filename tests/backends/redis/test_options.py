@@ -4,15 +4,15 @@ import pytest
 from pydantic import ValidationError
 
 from fingertrio.backends.redis.options import RedisOptions
-from fingertrio.backends.redis.target import Target
+from fingertrio.backends.redis.target import RedisTarget
 
 
-def test_without_options_it_is_the_redis_of_this_machine() -> None:
-    assert RedisOptions().target == Target("server", (("127.0.0.1", 6379),))
+def test_the_default_is_redis_on_this_machine() -> None:
+    assert RedisOptions().target == RedisTarget("server", (("127.0.0.1", 6379),))
 
 
-def test_a_bad_url_is_an_error_that_keeps_its_password() -> None:
-    with pytest.raises(ValidationError, match="one host") as caught:
+def test_an_error_in_the_url_does_not_show_the_password() -> None:
+    with pytest.raises(ValidationError, match="expected one host") as caught:
         RedisOptions(url="redis://:secret@a,b")
     assert "secret" not in str(caught.value)
 
