@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 
-from fingertrio.config.config import Config
+from fingertrio.config.config import parse_config
 from fingertrio.observe.observer import Observer
 from fingertrio.server.app import run
 
@@ -70,7 +70,7 @@ async def program(*, human):
 
     observer = Observer(log, human=human, anonymize=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(run, Config.model_validate(table), observer, ready=ready, stopping=stopping))
+        nursery.start_soon(partial(run, parse_config(table), observer, ready=ready, stopping=stopping))
         await opened.wait()
         yield doors, log
         stopping.set()

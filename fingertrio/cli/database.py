@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fingertrio.config.config import load_config
+from fingertrio.config.config import load_backend
 from fingertrio.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Place:
             return SQLiteOptions(path=self.database)
         source = str(self.config or "the built-in configuration")
         try:
-            backend = load_config(self.config).backend
+            backend = load_backend(self.config)
             if backend.use != "sqlite":
                 raise ConfigError(  # noqa: TRY301 -- told as every mistake in a configuration is
                     f'{source}: [backend] use = "{backend.use}" keeps no database; name one with --database FILE'

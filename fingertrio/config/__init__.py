@@ -1,1 +1,1 @@
-"""TOML and environment to a frozen `Config`; plug-ins by name, their options, and mistakes with a remedy."""
+"""From TOML and the environment to a frozen `Config`; plug-ins by name; validation and error messages."""

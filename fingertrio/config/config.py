@@ -1,10 +1,9 @@
-"""From a TOML file and the environment to a frozen `Config`, or to one message that says what to change.
+"""Reads a TOML file and the environment into a frozen `Config`, or raises one error that lists every mistake.
 
-A section that is there starts that front end, ours or one that somebody else's package brought. Keys that nobody knows
-are mistakes, not decoration. Environment variables named FINGERTRIO_SECTION__KEY override the file; a mistyped one is
-an unknown key like any other. The backend's own options stay a plain table here; its own model
-(`fingertrio.config.plugins`) checks them where a server shall run, so that all mistakes are told at once, and again
-when it is opened. What can be written in each section stands in `fingertrio.config.sections`.
+A section named after a front end starts that front end, ours or one from another package: the plug-in gives the type
+of its options, and `fingertrio.config.options` validates the table against it. A key that the type lacks is an error.
+Environment variables named FINGERTRIO_SECTION__KEY override the file. The types of our own sections are in
+`fingertrio.config.sections`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any, TypeVar, cast
 
 from fingertrio.config.errors import ConfigError, mistake, report
-from fingertrio.config.options import OptionsError
+from fingertrio.config.options import OptionsError, validate
 from fingertrio.config.plugins import (
     backend_names,
     find_backend,
@@ -26,51 +24,43 @@ from fingertrio.config.plugins import (
     frontend_names,
     unknown_backend,
 )
-from fingertrio.config.sections import (
-    AdminSection,
-    BackendSection,
-    FingerSection,
-    HttpSection,
-    IrcSection,
-    LimitsSection,
-    LogSection,
-    ProcessSection,
-    Section,
-    ServiceSection,
-    SetterSection,
-)
+from fingertrio.config.sections import BackendSection, LimitsSection, LogSection, ProcessSection, ServiceSection
 
 _PREFIX = "FINGERTRIO_"
 
+# The order in which our doors open and are listed; those of other packages follow, by name.
+_DOOR_ORDER = ("finger", "setter", "http", "irc", "admin")
 
-class Config(Section):
-    """The whole configuration. Front ends that are not ours have their options in further attributes, by section."""
+T = TypeVar("T")
 
-    model_config = ConfigDict(extra="allow")
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole configuration.
+
+    Attributes:
+        backend, service, log, limits, process: the sections of these names.
+        doors: the options of each front end, by section, in the order in which the doors open.
+    """
 
     backend: BackendSection
-    service: ServiceSection = ServiceSection()
-    log: LogSection = LogSection()
-    limits: LimitsSection = LimitsSection()
-    process: ProcessSection = ProcessSection()
-    finger: FingerSection | None = None
-    setter: SetterSection | None = None
-    http: HttpSection | None = None
-    irc: IrcSection | None = None
-    admin: AdminSection | None = None
+    service: ServiceSection
+    log: LogSection
+    limits: LimitsSection
+    process: ProcessSection
+    doors: Mapping[str, Any]
 
     @property
-    def doors(self) -> dict[str, Any]:
-        """The sections that open a door, by name, in the order in which they are opened and shown."""
-        names = [*(name for name in type(self).model_fields if name not in _NO_DOORS), *(self.model_extra or ())]
-        return {name: section for name in names if (section := getattr(self, name)) is not None}
+    def sections(self) -> dict[str, Any]:
+        """Every section by its name."""
+        return {name: getattr(self, name) for name in FIXED_SECTIONS} | dict(self.doors)
 
 
-_NO_DOORS = frozenset({"backend", "service", "log", "limits", "process"})
+FIXED_SECTIONS = tuple(field.name for field in fields(Config) if field.name != "doors")
 
 # What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
 DEFAULT: Mapping[str, Any] = {
-    "backend": {"use": "sqlite"},  # its file lies under the user's state directory; the checkout's file says var/
+    "backend": {"use": "sqlite"},  # the file is in the user's state directory; in a checkout, in var/
     "process": {"run_as_root": True},  # on loopback, for a first look; a server has a user of its own
     "finger": {"listen": ["127.0.0.1:7979"]},
     "setter": {"listen": ["127.0.0.1:1079"]},
@@ -84,71 +74,126 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
     Args:
         path: the file.
         environ: the environment.
-        to_serve: whether a server shall run from it: then a door must be there, and the backend's own options are
-            checked, too. Who administers a database needs neither.
+        to_serve: for a server: require a door, and validate the backend's own options too.
 
     Raises:
-        ConfigError: with every mistake there is, not only the first.
+        ConfigError: with every mistake, not only the first.
     """
-    table = dict(DEFAULT) if path is None else _read(path)
-    from_environment = _override(table, environ)
-    doors = table.keys() - _NO_DOORS  # mistyped ones included: those are told already
-    others, mistakes = _take_others(table)
-    try:
-        config = Config.model_validate(table | others)
-    except ValidationError as error:
-        mistakes += [_explain(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors()]
+    table, source = _load_table(path, environ)
+    return parse_config(table, source, to_serve=to_serve)
+
+
+def load_backend(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> BackendSection:
+    """Read [backend] alone, for commands without a front end: none is imported, and no other section is validated.
+
+    Raises:
+        ConfigError: with every mistake in the section.
+    """
+    table, source = _load_table(path, environ)
+    parser = _Parser(table)
+    section = parser.required("backend", BackendSection)
+    parser.raise_mistakes(source)
+    return section
+
+
+def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_serve: bool = False) -> Config:
+    """Make a `Config` from a TOML table; see `load_config`. `source` names the table in messages.
+
+    Raises:
+        ConfigError: with every mistake, not only the first.
+    """
+    parser = _Parser(table)
+    config = Config(
+        backend=parser.required("backend", BackendSection),
+        service=parser.optional("service", ServiceSection),
+        log=parser.optional("log", LogSection),
+        limits=parser.optional("limits", LimitsSection),
+        process=parser.optional("process", ProcessSection),
+        doors=parser.doors(),
+    )
     if to_serve:
-        mistakes += _mistakes_in_backend(table.get("backend"))
-        if not doors:
-            sections = [f"[{name}]" for name in Config.model_fields if name not in _NO_DOORS]
-            mistakes.append(f"no section opens a door: add {', '.join(sections[:-1])} or {sections[-1]}")
-    if mistakes:
-        raise ConfigError(report(_source(path, from_environment), mistakes))
+        parser.check_serves()
+    parser.raise_mistakes(source)
     return config
 
 
-def _take_others(table: dict[str, Any]) -> tuple[dict[str, object], list[str]]:
-    """Take what is not ours out of `table`: the options of installed front ends, by section, and all mistakes in it."""
-    names = sorted(table.keys() - Config.model_fields)
-    if not names:  # as most often, and then nobody need look at what is installed
-        return {}, []
-    installed = frontend_names()
-    others: dict[str, object] = {}
-    mistakes: list[str] = []
-    for name in names:
-        section = table.pop(name)
-        if name not in installed:
-            kind = "unknown_section" if isinstance(section, dict) else "extra_forbidden"
-            mistakes.append(mistake((name,), "", kind, sorted({*Config.model_fields, *installed})))
-            continue
+class _Parser:
+    """Validates the sections of one table and collects the mistakes of all.
+
+    A section with mistakes becomes None, whatever its type: the caller ends with `raise_mistakes`.
+    """
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self._table = table
+        self._mistakes: list[str] = []
+
+    def raise_mistakes(self, source: str) -> None:
+        """Raise ConfigError if there are any."""
+        if self._mistakes:
+            raise ConfigError(report(source, self._mistakes))
+
+    def required(self, name: str, options_type: type[T]) -> T:
+        """A section that must be present."""
+        if name not in self._table:
+            self._mistakes.append(mistake((name,), "", "missing", ()))
+            return cast("T", None)
+        return self.optional(name, options_type)
+
+    def optional(self, name: str, options_type: type[T]) -> T:
+        """A section with its defaults where it is absent."""
         try:
-            others[name] = find_frontends([name], f"[{name}]")[name].validate(section, name)
+            return validate(options_type, self._table.get(name, {}), name)
         except OptionsError as error:
-            mistakes += error.mistakes
+            self._mistakes += error.mistakes
+        return cast("T", None)
+
+    def doors(self) -> dict[str, Any]:
+        """The sections of all front ends, each validated by its plug-in."""
+        names = [name for name in _DOOR_ORDER if name in self._table]
+        names += sorted(self._table.keys() - {*FIXED_SECTIONS, *names})
+        return {name: self._door(name) for name in names}
+
+    def _door(self, name: str) -> object:
+        table, installed = self._table[name], frontend_names()
+        try:
+            if installed and name not in installed:
+                kind = "unknown_section" if isinstance(table, dict) else "extra_forbidden"
+                self._mistakes.append(mistake((name,), "", kind, sorted({*FIXED_SECTIONS, *installed})))
+                return None
+            return find_frontends([name], f"[{name}]")[name].validate(table, name)
+        except OptionsError as error:
+            self._mistakes += error.mistakes
         except ConfigError as error:
-            mistakes.append(str(error))
-    return others, mistakes
+            self._mistakes.append(str(error))
+        return None
+
+    def check_serves(self) -> None:
+        """What a server needs besides: a door, and options that the backend accepts."""
+        self._check_backend(self._table.get("backend"))
+        if not self._table.keys() - set(FIXED_SECTIONS):
+            *sections, last = [f"[{name}]" for name in _DOOR_ORDER]
+            self._mistakes.append(f"no section opens a door: add {', '.join(sections)} or {last}")
+
+    def _check_backend(self, table: object) -> None:
+        if not isinstance(table, dict) or not isinstance(name := table.get("use"), str):
+            return  # reported by `required`
+        if name not in backend_names():
+            self._mistakes.append(unknown_backend(name))
+            return
+        try:
+            find_backend(name, "[backend]").validate({key: table[key] for key in table if key != "use"}, "backend")
+        except OptionsError as error:
+            self._mistakes += error.mistakes
+        except ConfigError as error:
+            self._mistakes.append(str(error))
 
 
-def _mistakes_in_backend(table: object) -> Sequence[str]:
-    """What the backend itself finds wrong with its section; whether that names a backend at all is told elsewhere."""
-    if not isinstance(table, dict) or not isinstance(name := table.get("use"), str):
-        return []
-    if name not in backend_names():
-        return [unknown_backend(name)]
-    try:
-        find_backend(name, "[backend]").validate({key: table[key] for key in table if key != "use"}, "backend")
-    except OptionsError as error:
-        return error.mistakes
-    except ConfigError as error:
-        return [str(error)]
-    return []
-
-
-def _source(path: Path | None, variables: Sequence[str]) -> str:
-    parts = [str(path) if path is not None else "the built-in configuration", *variables]
-    return " with ".join([parts[0], ", ".join(parts[1:])]) if variables else parts[0]
+def _load_table(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    """The merged table, and its name for messages: the file and the variables that were used."""
+    table = dict(DEFAULT) if path is None else _read(path)
+    variables = _override(table, environ)
+    source = str(path) if path is not None else "the built-in configuration"
+    return table, f"{source} with {', '.join(variables)}" if variables else source
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -165,18 +210,20 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
 
 
-def _override(table: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Put FINGERTRIO_SECTION__KEY variables into the table; give back their names."""
+def _override(table: dict[str, Any], environ: Mapping[str, str]) -> Sequence[str]:
+    """Put FINGERTRIO_SECTION__KEY variables into the table; return their names."""
     used = []
     for variable, text in sorted(environ.items()):
         if not variable.startswith(_PREFIX):
             continue
         section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
-        known = [*Config.model_fields, *(() if section in Config.model_fields else frontend_names())]
+        known = dict.fromkeys([*FIXED_SECTIONS, *_DOOR_ORDER])
+        if section not in known:
+            known |= dict.fromkeys(frontend_names())
         if not separator or not key or section not in known:
-            sections = ", ".join(name.upper() for name in dict.fromkeys(known))
+            sections = ", ".join(name.upper() for name in known)
             raise ConfigError(
-                f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, with a section of {sections}"
+                f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, where SECTION is one of {sections}"
             )
         target = table[section] = dict(table.get(section) or {})
         *parents, last = key.split("__")
@@ -189,17 +236,8 @@ def _override(table: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
 
 
 def _value(text: str) -> object:
-    """A variable's text as TOML reads it; what is not TOML is a string, so that nobody has to quote twice."""
+    """A variable's text as a TOML value, or as a string if it is not valid TOML, so that strings need no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _explain(place: tuple[int | str, ...], message: str, kind: str) -> str:
-    known: list[str] = []
-    section = Config.model_fields[str(place[0])].annotation
-    for candidate in (section, *getattr(section, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            known = list(candidate.model_fields)
-    return mistake(place, message, kind, known)

@@ -1,13 +1,13 @@
-"""What an operator is told of mistakes in a configuration: where each is, what was expected, and all at once."""
+"""Error messages for mistakes in a configuration: where each is and what was expected, all in one message."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-# What pydantic calls a wrong type, in the words of TOML.
+# Pydantic's error types for a wrong type, and TOML's terms for what was expected.
 _EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
@@ -31,29 +31,29 @@ _EXPECTED = {
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration, told so that the operator can mend it: file, key, what was expected."""
+    """A mistake in the configuration. The message says how to correct it: file, key, what was expected."""
 
 
 def report(source: str, mistakes: Sequence[str]) -> str:
-    """One message for all mistakes found in one place."""
+    """One message for all mistakes in `source`."""
     if len(mistakes) == 1:
         return f"{source}: {mistakes[0]}"
     return "\n".join([f"{source}: {len(mistakes)} mistakes", *(f"  {mistake}" for mistake in mistakes)])
 
 
-def explain(section: str, error: ValidationError, known: Sequence[str]) -> list[str]:
-    """The mistakes in one table that a model has checked, a line each. `known` are its keys."""
-    return [mistake((section, *entry["loc"]), entry["msg"], entry["type"], known) for entry in error.errors()]
+def explain(section: str, errors: Sequence[ErrorDetails], known: Sequence[str]) -> list[str]:
+    """Pydantic's errors about one table, one line each. `known` are the keys that the table can have."""
+    return [mistake((section, *error["loc"]), error["msg"], error["type"], known) for error in errors]
 
 
 def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence[str]) -> str:
     """One mistake in a line.
 
     Args:
-        place: the section and the keys that lead to it.
-        message: what pydantic says.
-        kind: what pydantic calls it, or "unknown_section".
-        known: what could have been meant, where a key or a section is unknown.
+        place: the section and the keys that lead to the value.
+        message: pydantic's message.
+        kind: pydantic's error type, or "unknown_section".
+        known: the valid names, if a key or a section is unknown.
     """
     section, *rest = (str(part) for part in place)
     where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
@@ -61,15 +61,15 @@ def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence
         name = rest[-1] if rest else section
         close = difflib.get_close_matches(name, known, 1)
         thing = "section" if kind == "unknown_section" else "key"
-        hint = f'did you mean "{close[0]}"?' if close else f"known are: {', '.join(sorted(known))}"
+        hint = f'did you mean "{close[0]}"?' if close else f"expected one of: {', '.join(sorted(known))}"
         return f"{where}: unknown {thing}; {hint}"
     if kind == "missing":
         return f"{where}: is missing"
-    message = _in_words(message, kind)
+    message = _expectation(message, kind)
     return f"{where}: {message[0].lower()}{message[1:]}" if not message.startswith('"') else f"{where}: {message}"
 
 
-def _in_words(message: str, kind: str) -> str:
+def _expectation(message: str, kind: str) -> str:
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}"
     if kind == "literal_error":

@@ -1,9 +1,9 @@
-"""From a table in TOML to a plug-in's options, and what can be written in that table.
+"""Validates a plug-in's TOML table, and lists the options that the table can have.
 
-The author of a plug-in gives a type, a dataclass or a pydantic model, and pydantic does the rest, with one difference:
-in TOML a number is a number. Authors write `int`, for which pydantic would take "7", true and 7.0, too; here these are
-mistakes, however deep within tables and arrays they stand. Everything else is converted, since TOML has no paths, no
-tuples and no addresses: an author who wants "7" to be a number says so by a validator of his own.
+The author of a plug-in gives a type, a dataclass or a pydantic model, and pydantic validates against it. One rule is
+stricter than pydantic's default: numbers and booleans are not converted. For a field of type `int` pydantic would also
+accept "7", true and 7.0; here these are errors, at any depth of tables and arrays. Everything else is converted, since
+TOML has no paths, tuples or addresses. A field that accepts "7" as a number needs a validator of its own.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from pydantic_core import SchemaValidator
+from pydantic_core import ErrorDetails
 
 from fingertrio.config.errors import explain
 from fingertrio.net.address import Address
 
-# The types that TOML and Python both have, as pydantic calls them. Strings are not among them: pydantic takes nothing
-# else for a string that TOML has, but much that TOML writes as one for other types.
-_SCALARS = frozenset({"int", "float", "bool"})
+T = TypeVar("T")
 
-# What stands in a schema and is none of its parts.
-_VALUES = frozenset({"default", "metadata"})
+# What pydantic calls the errors of a value that strict mode does not convert to a number or a boolean.
+_SCALAR_ERRORS = frozenset({"int_type", "int_from_float", "float_type", "bool_type"})
 
 
 class OptionsError(Exception):
-    """A plug-in's table has mistakes, told a line each."""
+    """A table has mistakes; each is one line of `mistakes`."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -44,11 +42,11 @@ class OptionsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be written in a plug-in's table."""
+    """One key of a table."""
 
     name: str
     kind: str
-    default: str | None  # None: it must be given
+    default: str | None  # None: required
     description: str
 
 
@@ -57,25 +55,46 @@ def is_options_type(found: object) -> bool:
     return isinstance(found, type) and (dataclasses.is_dataclass(found) or issubclass(found, BaseModel))
 
 
-def validate(options_type: type[Any], table: object, section: str) -> object:
-    """The options that `table` says.
+def validate(options_type: type[T], table: object, section: str) -> T:
+    """The options in `table`.
 
     Args:
         options_type: a dataclass or a pydantic model.
-        table: what is written in `section`, for the plug-in alone.
-        section: as messages name it.
+        table: the content of `section`.
+        section: its name in messages.
 
     Raises:
         OptionsError: with all mistakes.
     """
+    adapter = _adapter(options_type)
+    options: T | None = None
+    errors: list[ErrorDetails] = []
     try:
-        return _validator(options_type).validate_python(dict(table) if isinstance(table, Mapping) else table)
+        options = adapter.validate_python(dict(table) if isinstance(table, Mapping) else table)
     except ValidationError as error:
-        raise OptionsError(explain(section, error, [option.name for option in describe(options_type)])) from None
+        errors = error.errors()
+    known_places = {error["loc"] for error in errors}
+    errors += [error for error in _scalar_errors(adapter, table) if error["loc"] not in known_places]
+    if errors or options is None:
+        raise OptionsError(explain(section, errors, [option.name for option in list_options(options_type)]))
+    return options
 
 
-def describe(options_type: type[Any]) -> list[Option]:
-    """What can be written in the table of options of this type."""
+def _scalar_errors(adapter: TypeAdapter[Any], table: object) -> list[ErrorDetails]:
+    """The places where a number or a boolean would have been converted from something else.
+
+    Strict mode reaches into nested models and dataclasses only when validating JSON. Its other errors do not count:
+    strict mode also rejects the arrays and strings that TOML uses for types that it lacks.
+    """
+    try:
+        adapter.validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        return [entry for entry in error.errors() if entry["type"] in _SCALAR_ERRORS]
+    return []
+
+
+def list_options(options_type: type[Any]) -> list[Option]:
+    """The keys of a table for this type."""
     if issubclass(options_type, BaseModel):
         return [
             Option(
@@ -98,33 +117,12 @@ def describe(options_type: type[Any]) -> list[Option]:
     return found
 
 
-def _validator(options_type: type[Any]) -> SchemaValidator:
-    if not issubclass(options_type, BaseModel):
-        # A subclass of the author's dataclass that checks; what he wrote stays as he wrote it.
-        options_type = pydantic_dataclass(
-            options_type, config=ConfigDict(extra="forbid"), frozen=options_type.__dataclass_params__.frozen
-        )
-    adapter = TypeAdapter(options_type)
-    adapter.rebuild()  # whose author put it off
-    schema = _strict(adapter.core_schema)
-    try:
-        # Models within would otherwise be checked as they were built, which is not strictly.
-        return SchemaValidator(schema, _use_prebuilt=False)
-    except TypeError:  # a pydantic that does not let one say so: what stands within models is checked as it pleases
-        return SchemaValidator(schema)
-
-
-def _strict(schema: Any) -> Any:
-    """A core schema of pydantic's in which numbers and booleans are taken from nothing else."""
-    if type(schema) is dict:
-        kind = schema.get("type")
-        if not isinstance(kind, str):  # by the names of fields, of which one may be called "type"
-            return {name: _strict(part) for name, part in schema.items()}
-        parts = {key: part if key in _VALUES else _strict(part) for key, part in schema.items()}
-        return {**parts, "strict": True} if kind in _SCALARS else parts
-    if type(schema) in {list, tuple}:
-        return type(schema)(map(_strict, schema))
-    return schema
+def _adapter(options_type: type[Any]) -> TypeAdapter[Any]:
+    if issubclass(options_type, BaseModel):
+        return TypeAdapter(options_type)
+    # A validating subclass; the author's dataclass stays unchanged.
+    is_frozen = options_type.__dataclass_params__.frozen
+    return TypeAdapter(pydantic_dataclass(options_type, config=ConfigDict(extra="forbid"), frozen=is_frozen))
 
 
 _WORDS: Mapping[object, str] = {
@@ -140,7 +138,7 @@ _WORDS: Mapping[object, str] = {
 
 
 def _kind(annotation: object) -> str:
-    """A type in the words of TOML: "array of strings" rather than what Python calls it."""
+    """A type in TOML's terms, such as "array of strings"."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _kind(arguments[0])

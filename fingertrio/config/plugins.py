@@ -1,9 +1,9 @@
-"""Backends and front ends by name. Ours are found the way everybody else's are: by their entry-point group.
+"""Finds backends and front ends by name, through entry points: ours and those of other packages in the same way.
 
 An entry point names a function whose first argument, its options, is annotated with a dataclass or a pydantic model.
-The annotation is all that is needed to check a TOML table and to tell people what can be written there, which
-`fingertrio.config.options` does. A backend's function is an async context manager (`fingertrio.backend`); a front end's
-takes a second argument, its door (`fingertrio.frontend`).
+From that annotation `fingertrio.config.options` validates a TOML table and lists its options. A backend's function is
+an async context manager (`fingertrio.backend`); a front end's takes a second argument, its door
+(`fingertrio.frontend`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -20,23 +20,23 @@ from typing import Any, Generic, TypeVar
 
 from fingertrio.backend import Backend
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.options import Option, OptionsError, describe, is_options_type, validate
+from fingertrio.config.options import Option, OptionsError, is_options_type, list_options, validate
 from fingertrio.wire.text import escape
 
 BACKENDS = "fingertrio.backends"
 FRONTENDS = "fingertrio.frontends"
 
-_SHOWN = 500  # characters of anything that a package says: most causes with a path or two in them
+_SHOWN = 500  # characters of a package's own text: enough for most error messages with a path or two in them
 
 OpenBackend = Callable[[Any], AbstractAsyncContextManager[Backend]]
-OpenFrontend = Callable[[Any, Any], Any]  # options and a `frontend.Door`; gives a `frontend.Frontend`
+OpenFrontend = Callable[[Any, Any], Any]  # from options and a `frontend.Door` to a `frontend.Frontend`
 
 Open = TypeVar("Open", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin(Generic[Open]):
-    """What is installed under one name: what opens it, the type of its options, and who brought it."""
+    """A backend or front end that is installed: its opening function, the type of its options, and its package."""
 
     noun: str
     name: str
@@ -45,11 +45,11 @@ class Plugin(Generic[Open]):
     package: str
 
     def validate(self, table: object, section: str) -> object:
-        """The options as the plug-in takes them.
+        """The options in `table`, as the plug-in takes them.
 
         Args:
-            table: what is written in `section`, for the plug-in alone.
-            section: as messages name it.
+            table: the plug-in's own keys of `section`.
+            section: its name in messages.
 
         Raises:
             OptionsError: with all mistakes.
@@ -60,7 +60,7 @@ class Plugin(Generic[Open]):
         """As `validate`, with one message for all mistakes.
 
         Raises:
-            ConfigError: `source` names the file.
+            ConfigError: the message begins with `source`.
         """
         try:
             return self.validate(table, section)
@@ -68,13 +68,13 @@ class Plugin(Generic[Open]):
             raise ConfigError(f"{source}: the {self.name} {self.noun}: {error}") from None
 
     def summary(self) -> str:
-        """The first sentence of the opening function's docstring, or of its options'."""
+        """The first paragraph of the opening function's docstring, or of its options'."""
         text = inspect.getdoc(self.open) or inspect.getdoc(self.options_type) or ""
         return " ".join(text.split("\n\n")[0].split())
 
     def options(self) -> list[Option]:
-        """What can be written in its table."""
-        return describe(self.options_type)
+        """The keys that its table can have."""
+        return list_options(self.options_type)
 
 
 BackendPlugin = Plugin[OpenBackend]
@@ -83,7 +83,7 @@ FrontendPlugin = Plugin[OpenFrontend]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the two kinds of plug-ins: what messages call it, and what its entry points must name."""
+    """A kind of plug-in: its name in messages, and what its entry points must name."""
 
     noun: str
     arguments: int
@@ -92,26 +92,26 @@ class _Kind:
 
 _KINDS = {
     BACKENDS: _Kind("backend", 1, "an async context manager function with one annotated argument, its options"),
-    FRONTENDS: _Kind("front end", 2, "a function of two arguments, its options, which are annotated, and its door"),
+    FRONTENDS: _Kind("front end", 2, "a function of two arguments, its annotated options and its door"),
 }
 
 
 def backend_names() -> list[str]:
-    """The names of all backends that are installed, sorted; none of them is imported."""
+    """The names of all installed backends, sorted. Imports none of them."""
     return _names(BACKENDS)
 
 
 def frontend_names() -> list[str]:
-    """The names of all front ends that are installed, sorted; none of them is imported."""
+    """The names of all installed front ends, sorted. Imports none of them."""
     return _names(FRONTENDS)
 
 
 def find_backend(name: str, source: str = "configuration", section: str = "backend") -> BackendPlugin:
-    """Import the backend of this name, which is written in `section` of `source`.
+    """Import the backend that `section` of `source` names.
 
     Raises:
-        ConfigError: there is none, or it cannot be imported, whatever that raises, or it is not made as the contract
-            says. The message is one line of printable ASCII, except for `source`.
+        ConfigError: no backend has this name, importing it raised something, or it does not follow the contract. The
+            message is one line of printable ASCII, except for `source`.
     """
     for point in _points(BACKENDS).select(name=name):
         return _load(point, source)
@@ -119,12 +119,12 @@ def find_backend(name: str, source: str = "configuration", section: str = "backe
 
 
 def unknown_backend(name: str, section: str = "backend") -> str:
-    """The mistake of a backend's name that nothing is installed under."""
+    """The message for a backend name that no installed package provides."""
     return f'[{section}] use: no backend "{name}"; {_instead(backend_names())}'
 
 
 def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[str, FrontendPlugin]:
-    """Import the front ends of these sections, in one look at what is installed.
+    """Import the front ends of these sections.
 
     Raises:
         ConfigError: as `find_backend`.
@@ -139,30 +139,30 @@ def find_frontends(names: Iterable[str], source: str = "configuration") -> dict[
 
 
 def _instead(names: Sequence[str]) -> str:
-    # Ours are always among them, unless what is installed says nothing of them: an update of an editable checkout, as
-    # of an unpacked archive, renews the code but not its entry points.
+    # Ours are missing only if the installed metadata is stale: updating an editable checkout changes the code but not
+    # the entry points.
     if names:
         return f"installed are: {', '.join(map(_shown, names))}"
-    return "none is installed: this installation is older than its code: install it again"
+    return "none is installed: the installed metadata is older than the code; install the package again"
 
 
 def installed_backends() -> Sequence[BackendPlugin | ConfigError]:
-    """Every backend that is installed, imported; for those that cannot be, why."""
+    """Every installed backend, imported; the error for one that cannot be imported."""
     return _installed(BACKENDS)
 
 
 def installed_frontends() -> Sequence[FrontendPlugin | ConfigError]:
-    """Every front end that is installed, imported; for those that cannot be, why."""
+    """Every installed front end, imported; the error for one that cannot be imported."""
     return _installed(FRONTENDS)
 
 
 def _points(group: str) -> EntryPoints:
-    return _look(group, tuple(sys.path))
+    return _read_points(group, tuple(sys.path))
 
 
 @cache
-def _look(group: str, _path: tuple[str, ...]) -> EntryPoints:
-    """What is installed. Looked at once: it takes milliseconds, and without privileges it may be out of reach."""
+def _read_points(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """The installed entry points, read once: it takes milliseconds, and may be impossible without privileges."""
     return entry_points(group=group)
 
 
@@ -188,19 +188,19 @@ def _load(point: EntryPoint, source: str) -> Plugin[Any]:
         opener = point.load()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # other people's code, which may also call sys.exit()
-        bring = f'; pip install "{_shown(package)}[{name}]" may bring it'
+    except BaseException as error:  # foreign code, which may also call sys.exit()
+        hint = f'; pip install "{_shown(package)}[{name}]" may install it'
         raise ConfigError(
             f"{source}: the {name} {kind.noun} cannot be imported from {value} ({_shown(package)}): {_cause(error)}"
-            f"{bring if isinstance(error, ModuleNotFoundError) else ''}"
+            f"{hint if isinstance(error, ModuleNotFoundError) else ''}"
         ) from error
     try:
         signature = inspect.signature(opener)
         signature.bind(*[None] * kind.arguments)
         options_type = typing.get_type_hints(inspect.unwrap(opener))[next(iter(signature.parameters))]
-    except Exception as error:  # an annotation is an expression, too, and may raise whatever it likes
+    except Exception as error:  # an annotation is an expression and may raise anything
         raise ConfigError(
-            f"{source}: {value} ({_shown(package)}) is no {kind.noun}: expected {kind.expected}: {_cause(error)}"
+            f"{source}: {value} ({_shown(package)}) is not a {kind.noun}: expected {kind.expected}: {_cause(error)}"
         ) from error
     if not is_options_type(options_type):
         raise ConfigError(
@@ -210,16 +210,15 @@ def _load(point: EntryPoint, source: str) -> Plugin[Any]:
 
 
 def _cause(error: BaseException) -> str:
-    """What was raised. Of an ImportError its words say enough; of most others they do not ("1", or nothing at all)."""
-    try:
+    """What was raised. The text of an ImportError is enough; that of most others ("1", or empty) needs the type."""
+    text = ""
+    with suppress(Exception):  # foreign code: its __str__ may raise too
         text = str(error)
-    except Exception:  # noqa: BLE001 -- the exception may be theirs as well
-        text = ""
     if isinstance(error, ImportError) and text:
         return _shown(text)
     return _shown(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _shown(text: str) -> str:
-    """What a package says, as one line that a terminal shows and does not obey."""
+    """A package's own text as one line of printable ASCII."""
     return escape(" ".join(text.split()), _SHOWN)

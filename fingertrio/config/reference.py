@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from fingertrio.config.config import DEFAULT
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.options import Option, describe
+from fingertrio.config.options import Option, list_options
 from fingertrio.config.plugins import Open, Plugin, installed_backends, installed_frontends
 from fingertrio.config.sections import LimitsSection, LogSection, ProcessSection, Section, ServiceSection
 
@@ -42,7 +42,7 @@ def reference() -> str:
         parts += [f'### `use = "{backend.name}"`', backend.summary(), _table(backend.options())]
     parts += ["## Everything else"]
     for name, section in _OTHER_SECTIONS.items():
-        parts += [f"### `[{name}]`", _summary(section), _table(describe(section))]
+        parts += [f"### `[{name}]`", _summary(section), _table(list_options(section))]
     parts += ["## The default", f"```toml\n{_default_file()}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -1,1 +1,1 @@
-"""The running program: the composition root, the supervisor, reload, privileges and the service manager."""
+"""The running program: composition root, supervisor, reload, privileges, service manager."""

@@ -1,8 +1,8 @@
 """The composition root: from a `Config` to a running program.
 
-The order is the safety: every socket is bound, everything that is configured is imported, and then privileges are
-dropped; the backend is opened and asked what it can do before any door opens; and all of it is closed again in the
-reverse order, whatever happened.
+The order matters for security: bind every socket, import everything that is configured, then drop privileges. The
+backend is opened, and its capabilities are known, before any door opens. Everything is closed in reverse order, also
+after an error.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ async def run(
 
     Args:
         config: what to run.
-        observer: who is told.
-        source: the name of the configuration, for messages.
+        observer: logs and counts.
+        source: the name of the configuration in messages.
         ready: called once every door is open, with the addresses of each.
-        stopping: set it to stop from within.
-        load: reads the configuration again, at SIGHUP; see `reload`.
+        stopping: an event that stops the program when set.
+        load: reads the configuration again at SIGHUP; see `reload`.
 
     Raises:
-        ConfigError: something cannot be run as configured; nothing has served.
+        ConfigError: something cannot run as configured; no client has been served.
         Exception: what ended the program; see `supervisor.supervise`.
     """
     manager = ServiceManager()
@@ -88,8 +88,8 @@ async def run(
 
                     def reload() -> None:
                         manager.reloading()
-                        taken = reloader()
-                        manager.ready(serving if taken else f"{serving}; the last reload was refused, see the log")
+                        accepted = reloader()
+                        manager.ready(serving if accepted else f"{serving}; the last reload was refused, see the log")
 
                     await supervise(
                         [Supervised(name, door.serve) for name, door in doors.items()],
@@ -109,10 +109,10 @@ async def run(
 
 @contextmanager
 def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.socket]]]:
-    """Listening sockets for every section that listens, bound here or passed by the service manager; closed at the end.
+    """Listening sockets of every section that listens, bound here or passed by the service manager; closed at the end.
 
     Raises:
-        ConfigError: an address cannot be listened at, or a door has none.
+        ConfigError: an address cannot be bound, or a door has no address.
     """
     ours: list[socket.socket] = []
     listeners: dict[str, list[socket.socket]] = {}
@@ -125,11 +125,11 @@ def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.
                     if section.local_only and not parse_address(address_of(sock)).is_local:
                         raise ConfigError(
                             f"{source}: [{name}]: the socket that was passed listens on {address_of(sock)}, "
-                            "which is not for this machine alone"
+                            "which other machines can reach"
                         )
                     tune(sock, defer_accept=section.client_speaks_first)
         if passed:
-            raise ConfigError(f"{source}: sockets were passed for sections that are not there: {', '.join(passed)}")
+            raise ConfigError(f"{source}: sockets were passed for sections that do not exist: {', '.join(passed)}")
         yield listeners
     except PassedSocketError as error:
         raise ConfigError(f"{source}: {error}") from error
@@ -182,7 +182,7 @@ async def _open_service(
     backend: Backend, config: Config, observer: Observer, source: str
 ) -> AsyncIterator[FingerService]:
     async with FingerService.open(backend, _service_policy(config), observer) as service:
-        if config.setter is not None and not service.can_set:
+        if "setter" in config.doors and not service.can_set:
             raise ConfigError(
                 f"{source}: [setter]: the {config.backend.use} backend cannot set a status; "
                 "remove the section or use another backend"
@@ -200,6 +200,6 @@ async def _open_backend(plugin: BackendPlugin, options: object, source: str) -> 
     except (ValueError, OSError, BackendError, ExceptionGroup) as error:
         if not opening:
             raise
-        # A backend says what its operator has to mend by one of these, before it serves.
+        # Before it serves, a backend reports what its operator must correct by one of these.
         reason = only_failure(error) if isinstance(error, ExceptionGroup) else error
         raise ConfigError(f"{source}: [backend]: the {plugin.name} backend cannot start: {reason}") from error

@@ -1,4 +1,4 @@
-"""What every front end has in common once it is opened, whoever wrote it: its door, with limits that can change."""
+"""An opened front end, ours or from another package: its door, and its limits, which a reload can change."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _CAPS = ("max_connections", "max_connections_per_address")
 
 
 class OpenDoor:
-    """One front end that has been opened.
+    """One opened front end.
 
     Args:
         plugin: the front end.
-        config: has its section, and the limits for all.
+        config: has its section, and the limits of all doors.
         service, observer, listeners: see `Door`.
-        source: the name of the configuration, for messages.
+        source: the name of the configuration in messages.
 
     Attributes:
-        reloadable: the keys of its section whose change needs no restart.
+        reloadable: the keys of its section that can change without a restart.
 
     Raises:
-        ConfigError: it cannot be opened as its section has it.
+        ConfigError: the front end rejects its section.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class OpenDoor:
             queries=RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt),
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
         )
-        with self._mistakes():
+        with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)
         self.serve = self._frontend.serve
         self.reloadable = frozenset(
@@ -68,14 +68,14 @@ class OpenDoor:
         )
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """Its part of a reload (see `reload`).
+        """Prepare its part of a reload (see `reload`).
 
         Raises:
-            ConfigError: it cannot take what its section has now.
+            ConfigError: the front end rejects its new section.
         """
         limits, section = config.limits, config.doors[self._name]
         frontend, door = self._frontend, self._door
-        with self._mistakes():
+        with self._errors_located():
             commit = frontend.prepare(section) if isinstance(frontend, TakesOptions) else None
 
         def change() -> None:
@@ -88,8 +88,8 @@ class OpenDoor:
         return change
 
     @contextmanager
-    def _mistakes(self) -> Iterator[None]:
-        """What a front end finds wrong is told like the mistakes that were found without it."""
+    def _errors_located(self) -> Iterator[None]:
+        """Turn a front end's ValueError or OSError into a ConfigError that names its section."""
         try:
             yield
         except OptionError as error:
@@ -99,6 +99,6 @@ class OpenDoor:
 
 
 def _caps(section: object) -> tuple[int, int]:
-    """Connections at once, and of these from one address. Who listens in a way of his own has the usual ones."""
+    """Most connections at once, in all and from one address. A section of another type has the defaults."""
     listening = section if isinstance(section, ListeningSection) else ListeningSection(listen=())
     return listening.max_connections, listening.max_connections_per_address

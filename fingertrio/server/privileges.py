@@ -1,7 +1,7 @@
-"""From root to nobody in particular, for good.
+"""Drops root privileges permanently.
 
-A port below 1024 may need root; nothing after that does. So the ports are bound, everything that is imported late is
-imported, and then user and groups are given up in a way that cannot be taken back.
+Binding a port below 1024 may need root; nothing later does. The ports are bound, everything is imported, and then the
+process changes user and groups irreversibly.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import pwd
 
 
 class PrivilegeError(Exception):
-    """We would run with rights that nobody asked for; the message says what to do."""
+    """The process would run with the wrong privileges; the message says what to do."""
 
 
 def drop_privileges(user: str | None, group: str | None, *, run_as_root: bool) -> str | None:
-    """Become `user` and `group` with the user's supplementary groups; None: stay who we are.
+    """Change to `user` and `group`, with the user's supplementary groups; None: change nothing.
 
     Args:
-        user: a login name; only root can become somebody else, whoever is `user` already stays.
-        group: a group's name; by default the user's own.
-        run_as_root: the administrator's word that staying root is meant.
+        user: a login name. Only root can change to another user.
+        group: a group name; by default the user's own group.
+        run_as_root: whether the administrator wants the process to stay root.
 
     Returns:
-        Who we are now, where that has changed.
+        The new user, or None if nothing changed.
 
     Raises:
-        PrivilegeError: there is no such user or group, it cannot be done, or we would stay root unasked.
+        PrivilegeError: the user or group does not exist, the change is not permitted, or the process would stay root
+            without `run_as_root`.
     """
     if user is None:
         if os.geteuid() == 0 and not run_as_root:
             raise PrivilegeError(
-                'running as root: give a user to become ([process] user = "..."), '
-                "or say that root is meant ([process] run_as_root = true)"
+                'running as root: set the user to run as ([process] user = "..."), or set [process] run_as_root = true'
             )
         return None
     try:
@@ -52,13 +52,13 @@ def drop_privileges(user: str | None, group: str | None, *, run_as_root: bool) -
         os.setresgid(gid, gid, gid)
         os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
     except PermissionError:
-        raise PrivilegeError(f'[process] user: only root can become "{user}"') from None
+        raise PrivilegeError(f'[process] user: only root can change to "{user}"') from None
     _check(account.pw_uid, gid)
     return user
 
 
 def _check(uid: int, gid: int) -> None:
-    """Trust nobody's word for it, not even the kernel's."""
+    """Check that the change happened and cannot be reversed, instead of trusting the system calls."""
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
         raise AssertionError("the identity did not change")
     if uid != 0:
@@ -66,4 +66,4 @@ def _check(uid: int, gid: int) -> None:
             os.setuid(0)
         except PermissionError:
             return
-        raise AssertionError("the privileges could be taken back")
+        raise AssertionError("the privileges could be regained")

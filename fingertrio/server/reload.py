@@ -1,8 +1,8 @@
-"""SIGHUP: the configuration is read again. What can change without a restart changes, all of it or nothing.
+"""SIGHUP: reads the configuration again and applies what can change without a restart, all of it or nothing.
 
-Two phases. First everything that may fail: the file is read and checked, certificates are loaded, each door prepares
-what it will need. Then, and only if nothing failed, every change is made, synchronously, so that no question is
-answered by half of it. What cannot change without a restart is named in the log and stays as it is.
+Two phases. The first does everything that can fail: read and validate the file, load certificates, let each door
+prepare. Only if nothing failed, the second makes every change synchronously, so that no query sees half of them. The
+log names the keys that need a restart; they keep their old values.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fingertrio.config.config import Config
+from fingertrio.config.config import FIXED_SECTIONS, Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 
-# A door's part: given the new configuration, prepare (and raise where that fails), and return what makes the change.
+# A participant's first phase: prepare for the new configuration, or raise; return the function that makes the change.
 Prepare = Callable[[Config], Callable[[], None]]
 
-# By section, the keys whose change needs no restart; None: all of them.
+# By section, the keys that can change without a restart; None: all of them.
 Reloadable = Mapping[str, Collection[str] | None]
 
-# What is no front end's; each of those has its own (`frontend.TakesOptions`).
+# The sections that belong to no front end; each front end has its own keys (`frontend.TakesOptions`).
 RELOADABLE: Reloadable = {
     "service": frozenset({"deadline", "cache_ttl", "cache_size"}),
     "log": frozenset({"level"}),
@@ -32,14 +32,14 @@ RELOADABLE: Reloadable = {
 
 
 class Reloader:
-    """Reads the configuration again when it is called.
+    """Reloads the configuration when called.
 
     Args:
-        config: what runs now.
-        load: reads the configuration anew, or raises ConfigError.
-        observer: told what changed and what did not.
-        prepare: everybody who can change something.
-        reloadable: what the front ends can change, by section.
+        config: the current configuration.
+        load: reads the configuration again, or raises ConfigError.
+        observer: logs what changed and what did not.
+        prepare: the participants.
+        reloadable: the keys that the front ends can change, by section.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Reloader:
         self._reloadable = {**RELOADABLE, **reloadable}
 
     def __call__(self) -> bool:
-        """Change what can be changed; with a configuration that is broken, nothing. Returns whether it was taken."""
+        """Apply what can change; nothing if the configuration is invalid. Returns whether it was accepted."""
         try:
             wanted = self._load()
             changed, fixed = compare(self._config, wanted, self._reloadable)
@@ -76,11 +76,12 @@ class Reloader:
 
 
 def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str], list[str]]:
-    """What differs, as "section.key" or "section": what a reload changes, and what needs a restart."""
+    """The differences, as "section.key" or "section": those that a reload applies, and those that need a restart."""
     changed: list[str] = []
     fixed: list[str] = []
-    for name in dict.fromkeys([*type(old).model_fields, *old.doors, *new.doors]):
-        before, after = getattr(old, name, None), getattr(new, name, None)
+    old_sections, new_sections = old.sections, new.sections
+    for name in dict.fromkeys([*old_sections, *new_sections]):
+        before, after = old_sections.get(name), new_sections.get(name)
         if before == after:
             continue
         if before is None or after is None or name not in reloadable:
@@ -94,17 +95,17 @@ def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str]
 
 
 def _merge(old: Config, new: Config, changed: Iterable[str]) -> Config:
-    """The old configuration with what may change taken from the new one."""
-    sections: dict[str, object] = {}
+    """The old configuration with the `changed` keys of the new one."""
+    sections, new_sections = old.sections, new.sections
     for place in changed:
         name, _, key = place.partition(".")
-        section = sections.get(name, getattr(old, name))
-        sections[name] = _with(section, key, getattr(getattr(new, name), key))
-    return old.model_copy(update=sections)
+        sections[name] = _with(sections[name], key, getattr(new_sections[name], key))
+    fixed = {name: sections.pop(name) for name in FIXED_SECTIONS}
+    return Config(**fixed, doors=sections)
 
 
 def _keys(section: Any) -> list[str]:
-    """The keys of a section, which is a pydantic model or, where somebody else's front end wants it so, a dataclass."""
+    """The keys of a section, which is a pydantic model or, in another package's front end, a dataclass."""
     fields = type(section).model_fields if isinstance(section, BaseModel) else section.__dataclass_fields__
     return list(fields)
 

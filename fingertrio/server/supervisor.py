@@ -1,16 +1,16 @@
-"""The nursery in which everything runs: order of starting, signals, restarts, and an end that loses nothing.
+"""The nursery in which everything runs: start order, signals, restarts, graceful stop.
 
 It knows callables and nothing of finger. A supervised task is an async callable `serve(stopping, *, task_status)`: it
-calls `task_status.started(...)` when it can really serve, and once the event `stopping` is set it takes nothing new,
-finishes what it has, and returns.
+calls `task_status.started(...)` when it can serve, and once the event `stopping` is set it accepts no new work,
+finishes the work in progress, and returns.
 
-- Tasks start in the order given; when the last one has started, the program is ready.
-- A task that fails, or returns though nobody asked it to, is started again after a pause that doubles up to a limit,
-  with jitter, so that programs that failed together do not come back together. The others never notice.
-- A task that fails again and again without ever running well ends the program, with its cause, so that the service
-  manager sees it. So does one that fails before its first start: then the program was never whole.
-- SIGTERM or SIGINT sets `stopping`; what is not finished after `grace` seconds is cancelled. A second signal cancels at
-  once.
+- Tasks start in the given order; when the last one has started, the program is ready.
+- A task that fails, or returns before `stopping` is set, is started again after a pause that doubles up to a limit,
+  with jitter, so that programs that failed together do not restart together. The other tasks are not affected.
+- A task that keeps failing without a healthy period ends the program with its cause, so that the service manager sees
+  it. So does a task that fails before its first start: the program was never complete.
+- SIGTERM or SIGINT sets `stopping`; tasks that are not finished after `grace` seconds are cancelled. A second signal
+  cancels immediately.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Serve(Protocol):
-    """What a task must be callable as."""
+    """The signature of a supervised task."""
 
     def __call__(self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]]) -> Awaitable[None]: ...
 
 
 class Reports(Protocol):
-    """What the supervisor tells, and to whom."""
+    """What the supervisor needs of the observer."""
 
     def info(self, event: str, **fields: object) -> None: ...
     def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
@@ -44,7 +44,7 @@ class Reports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Supervised:
-    """One task: its name in the log, and what to call."""
+    """One task: its name in the log, and its callable."""
 
     name: str
     serve: Serve
@@ -52,13 +52,13 @@ class Supervised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """How a failed task comes back.
+    """When a failed task restarts.
 
     Attributes:
-        first: seconds before the first new start.
-        longest: the most seconds before any.
-        attempts: failures in a row after which the program ends.
-        healthy: seconds of running after which earlier failures are forgotten.
+        first: seconds before the first restart.
+        longest: most seconds before a restart.
+        attempts: consecutive failures that end the program.
+        healthy: seconds of running after which earlier failures no longer count.
     """
 
     first: float = 0.25
@@ -76,7 +76,7 @@ class KeepsFailingError(Exception):
 
 
 class _ReturnedError(Exception):
-    """A task came back though nobody had asked it to."""
+    """A task returned before `stopping` was set."""
 
 
 async def supervise(
@@ -91,31 +91,31 @@ async def supervise(
     on_stopping: Callable[[], None] = lambda: None,
     on_hangup: Callable[[], None] | None = None,
 ) -> None:
-    """Run the tasks until a signal or `stopping` asks to stop, and then until they have stopped.
+    """Run the tasks until a signal or `stopping` stops them, and return when they have stopped.
 
     Args:
         tasks: started in this order.
-        reports: told of starts, failures and the end.
+        reports: logs failures, restarts and the stop.
         grace: seconds that tasks may take to finish.
-        policy: how failed tasks come back.
-        ready: called once all have started, with each task's addresses as it gave them to `started`.
-        stopping: set it to stop from within (tests, embedding).
-        attendants: run beside the tasks, unsupervised, from before the first starts until after the last has ended.
+        policy: when failed tasks restart.
+        ready: called once all tasks have started, with the addresses that each passed to `started`.
+        stopping: an event that stops the program when set (tests, embedding).
+        attendants: run beside the tasks, unsupervised, from before the first start until after the last end.
         on_stopping: called once, when the stop begins.
-        on_hangup: called at each SIGHUP, but for those before the tasks have started once all have, and not amid a
-            stop; without it, SIGHUP does what it does to every process.
+        on_hangup: called for each SIGHUP, but not during a stop; one that comes before all tasks have started is
+            handled once they have. Without it, SIGHUP keeps its previous effect.
 
     Raises:
         KeepsFailingError: a task kept failing.
-        Exception: whatever a task raised before its first start.
+        Exception: a task raised it before its first start.
     """
     stopping = trio.Event() if stopping is None else stopping
-    standing = trio.Event()
+    all_started = trio.Event()
     try:
         async with trio.open_nursery() as outer:
             await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
             if on_hangup is not None:
-                await outer.start(_obey_hangups, on_hangup, standing, stopping)
+                await outer.start(_obey_hangups, on_hangup, all_started, stopping)
             for attendant in attendants:
                 outer.start_soon(attendant)
             async with trio.open_nursery() as nursery:
@@ -127,7 +127,7 @@ async def supervise(
                         addresses[task.name] = await nursery.start(keeper.run)
                 if not stopping.is_set():
                     ready(addresses)
-                    standing.set()
+                    all_started.set()
             outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = only_failure(group)
@@ -135,7 +135,7 @@ async def supervise(
 
 
 class _Keeper:
-    """Keeps one task running."""
+    """Runs one task and restarts it."""
 
     def __init__(self, task: Supervised, policy: RestartPolicy, reports: Reports, stopping: trio.Event) -> None:
         self._task = task
@@ -152,7 +152,7 @@ class _Keeper:
             failure: Exception | None = None
             try:
                 await self._task.serve(self._stopping, task_status=first)
-            except Exception as error:  # noqa: BLE001 -- whatever it failed of, it is started again
+            except Exception as error:  # noqa: BLE001 -- a failure of any kind leads to a restart
                 failure = error
             if self._stopping.is_set():
                 if failure is not None:
@@ -167,7 +167,7 @@ class _Keeper:
             await self._pause(failures, failure)
             if self._stopping.is_set():
                 break
-        if not first.happened:  # or whoever starts us would wait for ever
+        if not first.happened:  # the nursery waits for it
             first.started()
 
     async def _pause(self, failures: int, error: Exception) -> None:
@@ -181,7 +181,7 @@ class _Keeper:
 
 
 class _FirstStart:
-    """Hands the first `started` on and remembers that it happened; those of later runs are `again`."""
+    """Passes the first `started` to the nursery; later ones call `again`."""
 
     def __init__(self, task_status: trio.TaskStatus[list[str]], again: Callable[[], None]) -> None:
         self._task_status = task_status
@@ -217,14 +217,14 @@ async def _obey_signals(
 
 async def _obey_hangups(
     on_hangup: Callable[[], None],
-    standing: trio.Event,
+    all_started: trio.Event,
     stopping: trio.Event,
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
-        await standing.wait()
+        await all_started.wait()
         async for _ in signals:
             if not stopping.is_set():
                 on_hangup()
@@ -233,7 +233,7 @@ async def _obey_hangups(
 async def _limit_grace(
     stopping: trio.Event, scope: trio.CancelScope, grace: float, reports: Reports, on_stopping: Callable[[], None]
 ) -> None:
-    """Cancel what has not finished in time."""
+    """Cancel the tasks that are not finished in time."""
     await stopping.wait()
     on_stopping()
     await trio.sleep(grace)
@@ -242,7 +242,7 @@ async def _limit_grace(
 
 
 def only_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Unwrap: the first real failure; the nurseries' packaging says nothing that its traceback does not."""
+    """The first real failure in nested groups. The groups add nothing that its traceback lacks."""
     _, failures = group.split(trio.Cancelled)
     first = (failures or group).exceptions[0]
     return only_failure(first) if isinstance(first, BaseExceptionGroup) else first

@@ -53,9 +53,7 @@ def enabled_by(block):
 def test_what_the_documentation_enables_passes_the_sockets_that_the_configuration_expects(name, config):
     loaded = load_config(CONF / config, {})
     find_backend(loaded.backend.use, config).check_options(loaded.backend.options, config)
-    waiting = {
-        section for section in type(loaded).model_fields if getattr(getattr(loaded, section), "listen", None) == ()
-    }
+    waiting = {name for name, section in loaded.doors.items() if getattr(section, "listen", None) == ()}
     assert unit(name)["Service"]["ExecStart"].endswith(f"/etc/fingertrio/{config}")
     (commands,) = [block for block in OPERATING.read_text().split("```") if f"cp conf/systemd/{name} " in block]
     *sockets, service = enabled_by(commands)

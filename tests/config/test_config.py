@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.config.config import DEFAULT, load_config
+from fingertrio.config.config import DEFAULT, load_backend, load_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.net.address import Address
 from fingertrio.net.limits import RateLimiter
@@ -33,9 +33,8 @@ def mistake(path, environ=None, *, to_serve=False):
 def test_without_a_file_the_built_in_default_opens_three_doors_on_loopback():
     config = load_config(None, {})
     assert config.backend.use == "sqlite"
-    assert config.irc is None
-    for section in (config.finger, config.setter, config.http):
-        assert section is not None
+    assert list(config.doors) == ["finger", "setter", "http"]
+    for section in config.doors.values():
         assert all(address.is_local for address in section.listen)
 
 
@@ -55,28 +54,33 @@ def test_what_the_default_file_has_commented_out_is_a_valid_configuration(write)
         line for line in enabled if not line.startswith(("FINGERTRIO", "A section", "certfile", "keyfile"))
     )
     config = load_config(write(text), {})
-    assert config.irc is not None
+    assert "irc" in config.doors
     assert config.service == load_config(None, {}).service
-    assert config.finger == load_config(None, {}).finger
+    assert config.doors["finger"] == load_config(None, {}).doors["finger"]
     assert config.log == load_config(None, {}).log
-    assert config.admin == load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).admin
+    assert config.doors["admin"] == load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).doors["admin"]
 
 
 def test_a_section_that_is_absent_starts_nothing(write):
     config = load_config(write('[backend]\nuse = "memory"\n'), {})
-    assert (config.finger, config.setter, config.http, config.irc, config.admin) == (None, None, None, None, None)
+    assert not config.doors
 
 
 def test_the_admin_door_listens_on_loopback_unless_it_is_told_otherwise(write):
-    admin = load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).admin
-    assert admin is not None
+    admin = load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).doors["admin"]
     assert [str(address) for address in admin.listen] == ["127.0.0.1:9079"]
 
 
 def test_the_admin_door_is_public_only_where_the_operator_says_so(write):
     config = load_config(write('[backend]\nuse = "memory"\n[admin]\nlisten = ["0.0.0.0:0"]\nallow_public = true\n'), {})
-    assert config.admin is not None
-    assert not config.admin.listen[0].is_local
+    assert not config.doors["admin"].listen[0].is_local
+
+
+def test_the_backend_alone_is_read_without_the_front_ends(write):
+    path = write('[backend]\nuse = "x"\npath = "p"\n[finger]\nlisten = 1\n[http]\n')
+    assert load_backend(path, {"FINGERTRIO_BACKEND__PATH": "q"}).options == {"path": "q"}
+    with pytest.raises(ConfigError, match=r"\[backend\]: is missing"):
+        load_backend(write("[finger]\n"), {})
 
 
 def test_the_backends_own_options_are_handed_on_unread(write):
@@ -94,11 +98,9 @@ def test_the_environment_overrides_the_file(write):
         "HOME": "/",
     }
     config = load_config(path, environ)
-    assert config.finger is not None
-    assert config.finger.listen == (Address("127.0.0.1", 0), Address("::1", 0))
-    assert config.finger.user_list is False
-    assert config.setter is not None
-    assert config.setter.listen == (Address("127.0.0.1", 0),)
+    assert config.doors["finger"].listen == (Address("127.0.0.1", 0), Address("::1", 0))
+    assert config.doors["finger"].user_list is False
+    assert config.doors["setter"].listen == (Address("127.0.0.1", 0),)
     assert config.backend.options == {"users": {"ada": "busy"}}
 
 
@@ -150,7 +152,7 @@ def test_the_environment_overrides_the_file(write):
         ('[backend]\nuse = "memory"\n[irc]\nserver = 6667\n', ["[irc] server: expected an address in quotes"]),
         (
             '[backend]\nuse = "memory"\n[irc]\nserver = "irc:6667"\nnick = "no spaces"\n',
-            ['[irc] nick: "no spaces" is no nickname: expected a letter'],
+            ['[irc] nick: "no spaces" is not a nickname: expected a letter'],
         ),
         (
             '[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\nforwarding = true\n',
@@ -228,7 +230,7 @@ def test_a_server_without_a_door_is_a_mistake(write, text):
         mistake(path, to_serve=True)
         == f"{path}: no section opens a door: add [finger], [setter], [http], [irc] or [admin]"
     )
-    assert load_config(path, {"FINGERTRIO_FINGER__LISTEN": "127.0.0.1:0"}, to_serve=True).finger is not None
+    assert load_config(path, {"FINGERTRIO_FINGER__LISTEN": "127.0.0.1:0"}, to_serve=True).doors
 
 
 def test_a_mistyped_door_is_told_once(write):
@@ -277,5 +279,9 @@ def test_a_mistyped_key_in_a_variable_is_told_with_the_variables_name():
 def test_origins_are_kept_as_browsers_write_them(write):
     origins = '["https://Example.org", "https://a.example:443", "http://b.example:8080", "*"]'
     config = load_config(write(f'[backend]\nuse = "memory"\n[http]\nlisten = []\nallowed_origins = {origins}\n'), {})
-    assert config.http is not None
-    assert config.http.allowed_origins == ("https://example.org", "https://a.example", "http://b.example:8080", "*")
+    assert config.doors["http"].allowed_origins == (
+        "https://example.org",
+        "https://a.example",
+        "http://b.example:8080",
+        "*",
+    )

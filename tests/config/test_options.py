@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -147,6 +148,35 @@ def test_what_toml_has_no_type_for_is_converted_as_ever() -> None:
     assert (found.hex, found.path, found.paths) == (255, Path("/x"), frozenset({Path("/y")}))
     assert (found.host, found.colour, found.mode) == (IPv4Address("127.0.0.1"), Colour.RED, 1)
     assert found.wait == timedelta(seconds=30)
+
+
+@dataclass
+class Times:
+    anything: Any = None
+    when: datetime | None = None
+    day: date | None = None
+    at: time | None = None
+    wait: timedelta | None = None
+    data: bytes = b""
+    share: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("anything", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
+        ("when", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
+        ("day", date(2026, 1, 1), date(2026, 1, 1)),
+        ("at", time(1, 2), time(1, 2)),
+        ("wait", 30, timedelta(seconds=30)),
+        ("data", "x", b"x"),
+        ("share", math.inf, math.inf),
+    ],
+)
+def test_a_value_that_json_lacks_arrives_unchanged(key: str, value: object, found: object) -> None:
+    """The check for converted numbers goes through JSON; the options do not."""
+    options = validate(Times, {key: value}, "x")
+    assert getattr(options, key) == found
 
 
 def test_an_authors_type_stays_as_he_wrote_it() -> None:

@@ -96,7 +96,7 @@ def test_an_unknown_backend_is_told_with_those_that_are_installed():
 def test_an_installation_that_knows_none_of_ours_is_older_than_its_code(monkeypatch):
     monkeypatch.setattr(plugins, "_points", lambda _group: EntryPoints())
     for find in (lambda: find_backend("memory", "f.toml"), lambda: find_frontends(["finger"], "f.toml")):
-        with pytest.raises(ConfigError, match=r"f\.toml: .*older than its code: install it again"):
+        with pytest.raises(ConfigError, match=r"f\.toml: .*older than the code; install the package again"):
             find()
 
 
@@ -149,7 +149,7 @@ BAD_MODULES = {
     "unwritten": ("def f(:", "SyntaxError: invalid syntax"),
     "nameless": ("nothing", "NameError: name 'nothing' is not defined"),
     "circular": ("from bad_circular import open_it", "cannot import name 'open_it'"),
-    "absent": (None, "No module named 'bad_absent'; pip install \"pretended[absent]\" may bring it"),
+    "absent": (None, "No module named 'bad_absent'; pip install \"pretended[absent]\" may install it"),
     "empty": ("", "AttributeError: module 'bad_empty' has no attribute 'open_it'"),
     "mute": (
         "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
@@ -240,5 +240,5 @@ open_raising.__annotations__["options"] = "raise_in_annotation()"  # text, evalu
 
 
 def test_an_annotation_that_raises_is_no_contract_kept():
-    with pytest.raises(ConfigError, match=r"open_raising \(\?\) is no backend: .*: LookupError: \\x1b\[31m$"):
+    with pytest.raises(ConfigError, match=r"open_raising \(\?\) is not a backend: .*: LookupError: \\x1b\[31m$"):
         load("open_raising")

@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from fingertrio.config.config import Config
+from fingertrio.config.config import parse_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 from fingertrio.server.app import bound, run
@@ -29,7 +29,7 @@ async def running(backend=None, *, stopping=None, **sections):
     """The program with every door, or those given; gives the address of each, by section."""
     table = {"backend": backend or MEMORY, "process": {"run_as_root": True}}
     table |= sections or {name: {"listen": [ANY]} for name in ("finger", "setter", "http")}
-    config = Config.model_validate(table)
+    config = parse_config(table)
     addresses = {}
     opened = trio.Event()
     stopping = trio.Event() if stopping is None else stopping
@@ -179,7 +179,7 @@ async def test_a_port_that_is_taken_opens_nothing_and_leaves_nothing_bound(secti
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         sections = {name: {"listen": [ANY]} for name in ("finger", "setter", "http")} | {section: {"listen": [place]}}
         before = descriptors()
-        config = Config.model_validate({"backend": MEMORY, "process": {"run_as_root": True}} | sections)
+        config = parse_config({"backend": MEMORY, "process": {"run_as_root": True}} | sections)
         with pytest.raises(ConfigError, match=rf"\[{section}\] listen: cannot listen on {place}"):
             await run(config, Observer())
         assert descriptors() == before
@@ -216,7 +216,9 @@ def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_th
 def test_a_setter_that_asks_nobody_who_he_is_takes_no_public_socket_that_was_passed(monkeypatch, host, fits):
     with socket.create_server((host, 0)) as public:
         monkeypatch.setattr("fingertrio.server.app.take_passed_sockets", lambda: {"setter": [public.dup()]})
-        config = Config.model_validate({"backend": MEMORY, "process": {"run_as_root": True}, "setter": {"listen": []}})
-        outcome = contextlib.nullcontext() if fits else pytest.raises(ConfigError, match="not for this machine alone")
+        config = parse_config({"backend": MEMORY, "process": {"run_as_root": True}, "setter": {"listen": []}})
+        outcome = (
+            contextlib.nullcontext() if fits else pytest.raises(ConfigError, match="which other machines can reach")
+        )
         with outcome, bound(config, "f.toml") as listeners:
             assert len(listeners["setter"]) == 1

@@ -78,7 +78,9 @@ def _find(name: str, table: Mapping[str, Any]) -> Layer:
     try:
         ours = _Table.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {'; '.join(explain(_SECTION, error, list(_Table.model_fields)))}") from None
+        raise ConfigError(
+            f"{name}: {'; '.join(explain(_SECTION, error.errors(), list(_Table.model_fields)))}"
+        ) from None
     plugin = find_backend(ours.use, name, _SECTION)
     return Layer(
         name=f"{name} ({ours.use})",
