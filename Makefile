@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-# Tests run in parallel (tests/conftest.py has the number of workers). PARALLEL= runs them in one process.
+# Tests run in parallel (conftest.py has the number of workers). PARALLEL= runs them in one process.
 PARALLEL ?= --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help

@@ -25,9 +25,9 @@ from pathlib import Path
 from benchmarks.finger_report import Results, as_json, goals, remarks, tables
 from benchmarks.finger_servers import ANSWER, CASES, DOOR, PEERS, QUERY, Case, Servers
 from benchmarks.generator import Load, Round, load_generator
-from benchmarks.harness import BenchmarkError, Cores, Server, Unavailable, progress, raise_file_limit
+from benchmarks.harness import FAILURES, BenchmarkError, Server, UnavailableError, progress
 from benchmarks.idle import measure_idle
-from benchmarks.report import Machine
+from fingertrio.testing.measure import Cores, Machine, raise_file_limit
 
 WARM_UP = 0.2  # seconds of load before the rounds: first answers fill caches, interpreters specialise their bytecode
 BUDGET = 225.0  # seconds; no new round begins when it would end later
@@ -76,9 +76,9 @@ def measure_rounds(
                 port = running[case.server].port(DOOR)
                 expected[case.name] = probe(port, case)
                 _load(load, running[case.server], case, expected[case.name], WARM_UP)
-            except Unavailable as gap:
+            except UnavailableError as gap:
                 results.gaps.append(f"{case.name}: {gap}")
-            except (BenchmarkError, OSError) as error:
+            except FAILURES as error:
                 results.problems.append(f"{case.name}: {error}")
                 expected.pop(case.name, None)
         able = [case for case in cases if case.name in expected]
@@ -107,7 +107,7 @@ def _one_round(
         server = running[case.server]
         try:
             done = _load(load, server, case, expected[case.name], seconds)
-        except BenchmarkError as error:
+        except FAILURES as error:
             results.problems.append(f"{case.name}: {error}")
             results.rounds.pop(case.name, None)
             failed.add(case.name)
@@ -140,9 +140,9 @@ def measure_all_idle(
                     idle = measure_idle(
                         load, server, door=DOOR, count=count, prefix=prefix, query=QUERY, expected=ANSWER
                     )
-            except Unavailable as gap:
+            except UnavailableError as gap:
                 results.gaps.append(f"{name} with idle connections: {gap}")
-            except (BenchmarkError, OSError) as error:
+            except FAILURES as error:
                 results.problems.append(f"{name} with idle connections: {error}")
             else:
                 results.idle[name, kind] = idle

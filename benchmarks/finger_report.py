@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.finger_servers import CASES, NAMES, PEERS
 from benchmarks.generator import Round
-from benchmarks.harness import Cores
 from benchmarks.idle import Idle
-from benchmarks.report import NOTHING, Goal, Machine, median, median_ratio, table
+from benchmarks.report import NOTHING, Goal, median, median_ratio, table
+from fingertrio.testing.measure import Cores, Machine
 
 SATURATED = 0.9  # share of a core from which on it is what bounds the throughput
 QUIET = (
@@ -159,7 +159,7 @@ def remarks(results: Results, cores: Cores, machine: Machine) -> list[str]:
 def as_json(results: Results, machine: Machine, cores: Cores) -> dict[str, Any]:
     """Everything, for programs."""
     return {
-        "machine": machine.as_json(),
+        "machine": asdict(machine),
         "cores": asdict(cores),
         "rounds": {case: [asdict(each) for each in rounds] for case, rounds in results.rounds.items()},
         "idle": {f"{name}, {kind}": asdict(idle) for (name, kind), idle in results.idle.items()},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import uncached
-from benchmarks.harness import HERE, Cores, Server, Unavailable, compiled_c, compiled_go
+from benchmarks.harness import HERE, ROOT, Server, UnavailableError, compiled_c, compiled_go, fingertrio_server
+from fingertrio.testing.measure import Cores
 
 DOOR = "finger"
 STATUS = "Happy and well"
@@ -55,28 +56,26 @@ CASES = (
 )
 
 
-def _configuration(backend: str, service: str = "") -> str:
-    """fingertrio's, with nothing in it but users and the door; 20 users, as the list's row promises."""
-    plan = "\\n".join(f"week {week}: read, write, walk, and see to the roses" for week in range(1, 41))
+def configuration(backend: str = "memory") -> dict[str, dict[str, Any]]:
+    """fingertrio's: the finger door, and 20 users, as the row of the list promises."""
     users = {
         "moshez": STATUS,
         "ada": "Weaving algebraical patterns",
         "grace": "Found a moth",
-        "planner": plan,
+        "planner": "\n".join(f"week {week}: read, write, walk, and see to the roses" for week in range(1, 41)),
         **{f"user{number:02}": f"At work on part {number}" for number in range(1, 17)},
     }
-    lines = [f'{user} = "{status}"' for user, status in users.items()]
-    # A benchmark in a container often is root; on a loopback port that is no matter.
-    process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
-    # The default exempts loopback from the rate limit. Here nobody is exempt, so that the limiter does its whole work
-    # for every query, with numbers that let the load pass.
-    limits = "[limits]\nexempt = []\nqueries = 1e9\nquery_burst = 1e9"
-    sections = [f'[backend]\nuse = "{backend}"', "[backend.users]", *lines, service, process, limits]
-    return "\n".join([*sections, '[finger]\nlisten = ["127.0.0.1:0"]\n'])
+    return {
+        "backend": {"use": backend, "users": users},
+        # By default loopback is exempt from the rate limits. Here no client is exempt, so that the limiter does all of
+        # its work for every query, with numbers that let the load pass.
+        "limits": {"exempt": [], "queries": 1e9, "query_burst": 1e9},
+        "finger": {"listen": ["127.0.0.1:0"]},
+    }
 
 
 class Servers:
-    """How each server is started. Programs are compiled, and configurations written, when they are first needed."""
+    """Makes the servers. A program is compiled when it is first needed."""
 
     def __init__(self, directory: Path, cores: Cores) -> None:
         self._directory = directory
@@ -88,18 +87,19 @@ class Servers:
         """A server, not yet started.
 
         Raises:
-            Unavailable: this machine does not have what it needs.
+            UnavailableError: this machine does not have what it needs.
         """
         self._started += 1
-        return Server(
-            name,
-            self._argv(name),
-            core=self._cores.server,
-            log=self._directory / f"{name}-{self._started}.log",
-            environ={"PYTHONPATH": str(self._directory)} if name == "uncached" else None,
-        )
+        core, log = self._cores.server, self._directory / f"{name}-{self._started}.log"
+        if name == "uncached":
+            config = {**configuration(name), "service": {"cache_ttl": 0.0}}
+            environ = {"PYTHONPATH": f"{self._directory}:{ROOT}"}
+            return fingertrio_server(name, self._directory, config, core=core, environ=environ)
+        if name == "fingertrio":
+            return fingertrio_server(name, self._directory, configuration(), core=core)
+        return Server(name, self._peer(name), log, core=core)
 
-    def _argv(self, name: str) -> Sequence[str]:
+    def _peer(self, name: str) -> Sequence[str]:
         peers = HERE / "peers"
         if name == "floor":
             return [str(compiled_c(peers / "floor.c")), ANSWER.decode(), str(DEFER)]
@@ -107,14 +107,8 @@ class Servers:
             return [str(compiled_go(peers / "server.go"))]
         if name == "twisted":
             if importlib.util.find_spec("twisted") is None:
-                raise Unavailable("twisted is not installed (pip install -r benchmarks/requirements.txt)")
+                raise UnavailableError("twisted is not installed (pip install -r benchmarks/requirements.txt)")
             return [sys.executable, str(peers / "twisted_tutorial.py")]
         if name == "asyncio":
             return [sys.executable, str(peers / "asyncio_protocol.py")]
-        if name == "trio":
-            return [sys.executable, str(peers / "plain_trio.py")]
-        config = self._directory / f"{name}.toml"
-        config.write_text(
-            _configuration("uncached", "[service]\ncache_ttl = 0") if name == "uncached" else _configuration("memory")
-        )
-        return [sys.executable, "-m", "fingertrio", "serve", "--config", str(config)]
+        return [sys.executable, str(peers / "plain_trio.py")]

@@ -10,19 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.harness import (
-    HERE,
-    STOP_DEADLINE,
-    BenchmarkError,
-    Cores,
-    Server,
-    Unavailable,
-    busy_seconds,
-    compiled_c,
-    cpu_seconds,
-    pinned,
-    progress,
-)
+from benchmarks.harness import HERE, BenchmarkError, Server, UnavailableError, busy_seconds, compiled_c, progress
+from fingertrio.testing.measure import Cores, cpu_seconds, pinned
+from fingertrio.testing.program import STOP
 
 _FAILURES = ("connect_errors", "io_errors", "wrong_answers", "timeouts")
 GRACE = 15.0  # seconds beyond its own time that the generator may take to finish and to sort its latencies
@@ -167,7 +157,7 @@ class Load:
         finally:
             holder.stdin.close()
             try:
-                holder.wait(STOP_DEADLINE)
+                holder.wait(STOP)
             except subprocess.TimeoutExpired:
                 holder.kill()
                 holder.wait()
@@ -178,6 +168,6 @@ def load_generator() -> Sequence[str]:
     """The generator in C; where that cannot be made, the one in Python, with a word about it."""
     try:
         return [str(compiled_c(HERE / "load.c"))]
-    except Unavailable as gap:
+    except UnavailableError as gap:
         progress(f"{gap}; the generator in Python takes its place, and will be the bottleneck")
         return [sys.executable, str(HERE / "load.py")]

@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.generator import Load
-from benchmarks.harness import Server, open_files, resident_bytes
+from benchmarks.harness import Server
 from benchmarks.report import median
+from fingertrio.testing.measure import open_files, resident_bytes
 
 PER_SECOND = 4000  # 10,000 in 2.5 s: slow enough for the slowest server here to accept them as they come
 SETTLE = 0.3  # seconds: time for the last of them to be accepted and their bytes to be read

@@ -15,24 +15,24 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import trio
 
 from benchmarks.generator import Load, load_generator
-from benchmarks.harness import Cores, Server, cpu_seconds, progress
-from benchmarks.report import Machine
+from benchmarks.harness import Server, fingertrio_server, progress
 from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.clients.setter import set_status
 from fingertrio.service import FingerService, ServicePolicy
+from fingertrio.testing.measure import Cores, Machine, cpu_seconds
 from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 
 USER, STATUS = "moshez", "Happy and well"
@@ -47,13 +47,9 @@ STATUSES = 20
 Row = tuple[str, str]
 
 
-def _server(directory: Path, name: str, backend: str, core: int) -> Server:
-    process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
-    config = directory / f"{name}.toml"
-    doors = '[finger]\nlisten = ["127.0.0.1:0"]\n[setter]\nlisten = ["127.0.0.1:0"]'
-    config.write_text(f"[backend]\n{backend}\n{doors}\n{process}\n")
-    argv = [sys.executable, "-m", "fingertrio", "serve", "--config", str(config)]
-    return Server(name, argv, core=core, log=directory / f"{name}.log")
+def _server(directory: Path, name: str, backend: Mapping[str, Any], core: int) -> Server:
+    doors = {door: {"listen": ["127.0.0.1:0"]} for door in ("finger", "setter")}
+    return fingertrio_server(name, directory, {"backend": backend, **doors}, core=core)
 
 
 def hot_answers(redis: RedisServer, directory: Path, seconds: float) -> list[Row]:
@@ -63,10 +59,8 @@ def hot_answers(redis: RedisServer, directory: Path, seconds: float) -> list[Row
     costs: dict[str, list[float]] = {"memory": [], "redis": []}
     with ExitStack() as stack:
         servers = {
-            "memory": stack.enter_context(_server(directory, "memory", 'use = "memory"', cores.server)),
-            "redis": stack.enter_context(
-                _server(directory, "redis", f'use = "redis"\nurl = "{redis.url}"', cores.server)
-            ),
+            "memory": stack.enter_context(_server(directory, "memory", {"use": "memory"}, cores.server)),
+            "redis": stack.enter_context(_server(directory, "redis", {"use": "redis", "url": redis.url}, cores.server)),
         }
         for server in servers.values():
             trio.run(_set, server.port("setter"))

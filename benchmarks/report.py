@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
 import statistics
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 NOTHING = "-"  # in a table: not measured
 
@@ -62,75 +55,3 @@ class Goal:
         measured = "" if self.measured is None else f"{self.measured:.2f} {self.unit}, "
         bound = "below" if self.strict else "at most"
         return f"- {verdict}: {self.text}: {measured}to be {bound} {self.limit:g} {self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """On what, and with what, something was measured."""
-
-    processor: str
-    cores: int
-    kernel: str
-    python: str
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def here(cls, packages: Sequence[str]) -> Machine:
-        return cls(
-            processor=_processor(),
-            cores=os.cpu_count() or 1,
-            kernel=f"{platform.system()} {platform.release()}",
-            python=f"{platform.python_implementation()} {platform.python_version()}",
-            versions={
-                **{name: version for name in packages if (version := _package_version(name))},
-                **{
-                    name: version
-                    for name, command in (("cc", ["cc", "--version"]), ("go", ["go", "version"]))
-                    if (version := _first_line(command))
-                },
-                "commit": _commit(),
-            },
-        )
-
-    def __str__(self) -> str:
-        # "gcc (Debian ...) 12.2.0" and "go version go1.19.8" name themselves
-        versions = ", ".join(v if v.startswith(name) else f"{name} {v}" for name, v in self.versions.items())
-        return f"{self.processor}, {self.cores} cores, {self.kernel}, {self.python}; {versions}"
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _package_version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _first_line(command: Sequence[str]) -> str | None:
-    if shutil.which(command[0]) is None:
-        return None
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    return done.stdout.splitlines()[0].strip() if done.stdout else None
-
-
-def _commit() -> str:
-    if shutil.which("git") is None:
-        return "unknown"
-    git = ["git", "-C", str(Path(__file__).parent.parent)]
-    commit = _first_line([*git, "rev-parse", "--short", "HEAD"]) or "unknown"
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "--untracked-files=no", "fingertrio", "benchmarks"],
-        capture_output=True,
-        check=False,
-        timeout=20,
-    )
-    return f"{commit}, with changes" if changed.stdout.strip() else commit

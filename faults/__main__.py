@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 import trio
 
-from benchmarks.harness import progress
-from benchmarks.report import Machine
 from faults import (
     blackhole,
     blocked,
@@ -39,7 +37,8 @@ from faults import (
     soak,
     xml,
 )
-from faults.scenario import SHORT, Findings, NotHere, Scale, Scenario
+from faults.scenario import SHORT, Findings, NotInstalledError, Scale, Scenario, progress
+from fingertrio.testing.measure import Machine
 
 SCENARIOS: Sequence[Scenario] = tuple(
     module.SCENARIO
@@ -94,7 +93,7 @@ async def carry_out(scenario: Scenario, scale: Scale) -> Row:
     try:
         with trio.fail_after(scenario.limit):
             await scenario.run(scale, findings)
-    except NotHere as missing:
+    except NotInstalledError as missing:
         gap = str(missing)
     except trio.TooSlowError:
         findings.require(False, f"something was not over in time (at most {scenario.limit:g} s for all of it)")

@@ -9,7 +9,7 @@ import trio
 from faults.backends import BLOCKED
 from faults.clients import dial, reset
 from faults.prober import Probe
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario, until
 from faults.watch import finger_probe, http_probe, watching
 
@@ -28,7 +28,7 @@ async def _p99(probes: list[Probe], seconds: float, findings: Findings) -> dict[
     return {name: seen.p99 for name, seen in watch.seen.items()}
 
 
-async def _standing(program: Program) -> int:
+async def _standing(program: AttackedProgram) -> int:
     """How many of the calls stand still."""
     return int((await program.metrics()).get('fingertrio_connections{door="finger"}', 0))
 
@@ -83,7 +83,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         findings.require(meanwhile <= allowed, f"{name}: the p99 is {ratio:.1f} times as long")
 
 
-def _style_probe(program: Program) -> Probe:
+def _style_probe(program: AttackedProgram) -> Probe:
     send = "GET /-/style.css HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
     return Probe(name="style sheet", port=program.port("http"), send=send, expect="text/css", exact=False, rate=25)
 

@@ -7,7 +7,7 @@ import time
 import trio
 
 from faults.clients import dial, exchange, request
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario, until
 from faults.watch import every_probe, watching
 from fingertrio.frontends.finger.frontend import TOO_MANY as FINGER_REFUSAL
@@ -32,7 +32,7 @@ async def _refusal(stream: trio.SocketStream, seconds: float) -> bytes:
     return answer
 
 
-async def _fill(program: Program, door: str, cap: int, extra: int, findings: Findings) -> float:
+async def _fill(program: AttackedProgram, door: str, cap: int, extra: int, findings: Findings) -> float:
     """As many connections as may be, then `extra` more; the seconds of the slowest refusal."""
     said, refusal, question, end = _DOORS[door]
     held: list[trio.SocketStream] = []

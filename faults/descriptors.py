@@ -8,10 +8,10 @@ from itertools import cycle, pairwise
 
 import trio
 
-from benchmarks.harness import cpu_seconds, raise_file_limit
 from faults.clients import dial, exchange, get, reset
-from faults.program import STATUS, USER, Program, running
+from faults.program import STATUS, USER, AttackedProgram, running
 from faults.scenario import Findings, Scale, Scenario, until
+from fingertrio.testing.measure import cpu_seconds, raise_file_limit
 
 _LIMIT = 256
 _RECOVERY = 1.0  # seconds
@@ -20,7 +20,7 @@ _LINE = 0.95  # seconds between two lines of the log: one, less what the clocks'
 _SAID = {"finger": b"m", "setter": b"m", "http": b"G"}
 
 
-async def _all_answer(program: Program) -> None:
+async def _all_answer(program: AttackedProgram) -> None:
     answers = [
         await exchange(program.port("finger"), f"{USER}\r\n".encode()),
         await exchange(program.port("setter"), f"{USER}\r\n{STATUS}\r\n".encode(), end=True),
@@ -30,7 +30,7 @@ async def _all_answer(program: Program) -> None:
         raise ValueError(f"answered {answers}")
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Take all descriptors for a while, and give them back; the program's limit is as before then."""
     clients, seconds = scale.of((1000, 5.0), (350, 1.2))
     findings.done = f"RLIMIT_NOFILE = {_LIMIT} and {clients} clients on three doors for {seconds:g} s"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from faults.clients import dial, exchange, read_all, request
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 
 KEEP_ALIVE = 1.0  # seconds; configured, so that nobody has to wait for five
@@ -81,7 +81,7 @@ _WAYS: dict[str, tuple[Callable[[int], Awaitable[float]], float]] = {
 }
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Every way, many at once; the program must have been configured with KEEP_ALIVE."""
     count = scale.of(50, 10)
     late = _LATE + scale.slack
@@ -123,7 +123,7 @@ async def run(scale: Scale, findings: Findings) -> None:
             await stream.send_all(request(PATH, "Connection: keep-alive"))
             with trio.fail_after(5):
                 await stream.receive_some()
-        took = await program.end(_EXIT + 5)
+        took = await program.end_soon(_EXIT + 5)
     findings.figure(f"exit with {idle} idle clients: {took:.2f} s")
     findings.require(took <= _EXIT + scale.slack, f"{idle} idle clients delayed the exit to {took:.2f} s")
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import trio
 
-from benchmarks.harness import BenchmarkError
 from faults.clients import exchange, get
-from faults.program import STATUS, USER, Program, running, sections
-from faults.scenario import Findings, Scale, Scenario, until
+from faults.program import STATUS, USER, AttackedProgram, running, sections
+from faults.scenario import Findings, Scale, Scenario, ScenarioError, until
 from faults.watch import every_probe, watching
 
-_LAUNCHER = ("-m", "faults.sabotaged")
+_COMMAND = (sys.executable, "-m", "faults.sabotaged")
 _BACK = 10.0  # seconds for a task to be back
 _HEALTHY = 0.2  # seconds after which a failure counts as the first again; sixty of them would take too long
 
@@ -31,16 +31,16 @@ def _raise_in(task: str, directory: Path) -> None:
 async def _fail(task: str, directory: Path) -> None:
     _raise_in(task, directory)
     if not await until(lambda: not (directory / task).exists(), _BACK):
-        raise BenchmarkError(f"{task} does not fail")
+        raise ScenarioError(f"{task} does not fail")
 
 
-async def _until_it_runs(task: str, directory: Path, program: Program) -> None:
+async def _until_it_runs(task: str, directory: Path, program: AttackedProgram) -> None:
     if not await until(lambda: program.has_ended or (directory / task).exists(), _BACK):
-        raise BenchmarkError(f"{task} has not come back within {_BACK:g} s")
+        raise ScenarioError(f"{task} has not come back within {_BACK:g} s")
     program.check()
 
 
-async def _ask(program: Program, task: str) -> None:
+async def _ask(program: AttackedProgram, task: str) -> None:
     """A client that comes while the door is down waits, and is answered."""
     if task == "finger":
         right = STATUS.encode() in await exchange(program.port(task), f"{USER}\r\n".encode())
@@ -51,7 +51,7 @@ async def _ask(program: Program, task: str) -> None:
     else:
         return
     if not right:
-        raise BenchmarkError(f"{task} does not answer as it should after its restart")
+        raise ScenarioError(f"{task} does not answer as it should after its restart")
 
 
 async def _each_again_and_again(scale: Scale, findings: Findings, directory: Path) -> None:
@@ -60,8 +60,8 @@ async def _each_again_and_again(scale: Scale, findings: Findings, directory: Pat
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         irc = {"server": f"127.0.0.1:{nobody.getsockname()[1]}"}
     environ = {"SABOTAGE": str(directory), "SABOTAGE_POLICY": json.dumps({"healthy": _HEALTHY})}
-    with running(sections(irc=irc), environ=environ, launcher=_LAUNCHER) as program:
-        tasks = scale.of([*program.ports, "irc"], ["finger", "irc"])
+    with running(sections(irc=irc), environ=environ, command=_COMMAND) as program:
+        tasks = scale.of([*program.addresses, "irc"], ["finger", "irc"])
         findings.done = f"an exception raised {times} times in each of {', '.join(tasks)}; then in finger without end"
         worst = 0.0
         for task in tasks:
@@ -87,14 +87,14 @@ async def _each_again_and_again(scale: Scale, findings: Findings, directory: Pat
 async def _one_without_end(scale: Scale, findings: Findings, directory: Path) -> None:
     policy = scale.of({}, {"first": 0.01})
     environ = {"SABOTAGE": str(directory), "SABOTAGE_POLICY": json.dumps(policy)}
-    with running(environ=environ, launcher=_LAUNCHER) as program:
+    with running(environ=environ, command=_COMMAND) as program:
         began = time.monotonic()
         with trio.move_on_after(90):
             while not program.has_ended:
                 if (directory / "finger").exists():
                     _raise_in("finger", directory)
                 await trio.sleep(0.005)
-        status = await program.wait_end(1)
+        status = program.wait(1)
         took = time.monotonic() - began
         records = program.records()
     pauses = [record["seconds"] for record in records if record["event"] == "restarting"]

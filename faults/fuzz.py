@@ -11,9 +11,8 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.harness import ROOT
 from faults.fuzz_targets import SEEDS, TARGETS
-from faults.scenario import Findings, NotHere, Scale, Scenario
+from faults.scenario import ROOT, Findings, NotInstalledError, Scale, Scenario
 
 _START = 30.0  # seconds to import and to instrument
 _INPUT_LIMIT = 4096  # bytes: past every cap but that of bodies, and short enough to be many
@@ -22,7 +21,7 @@ _INPUT_LIMIT = 4096  # bytes: past every cap but that of bodies, and short enoug
 async def run(scale: Scale, findings: Findings) -> None:
     """One target after the other."""
     if importlib.util.find_spec("atheris") is None:
-        raise NotHere("needs atheris (faults/requirements.txt)")
+        raise NotInstalledError("needs atheris (faults/requirements.txt)")
     seconds = scale.of(8, 1)
     findings.done = f"atheris on {len(TARGETS)} parsers, {seconds} s each"
     runs: dict[str, int] = {}

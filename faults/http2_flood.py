@@ -11,7 +11,7 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
 
 from faults.clients import dial
 from faults.http2 import START, Requests, start
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import Watch, every_probe, watching
 
@@ -37,7 +37,7 @@ async def _goodbye(stream: trio.SocketStream) -> int | None:
     return code
 
 
-async def _rapid_reset(program: Program, count: int, each: int, findings: Findings) -> None:
+async def _rapid_reset(program: AttackedProgram, count: int, each: int, findings: Findings) -> None:
     """Ask and take it back at once, again and again."""
     requests = Requests()
     attack = START + b"".join(
@@ -66,7 +66,7 @@ async def _rapid_reset(program: Program, count: int, each: int, findings: Findin
     findings.require(sent_away == count, f"only {sent_away} of {count} floods ended with ENHANCE_YOUR_CALM")
 
 
-async def _shut_windows(program: Program, count: int, each: int, findings: Findings) -> None:
+async def _shut_windows(program: AttackedProgram, count: int, each: int, findings: Findings) -> None:
     """Ask for a long list on every stream, and give none of the answers room."""
     async with AsyncExitStack() as stack:
         requests = Requests()

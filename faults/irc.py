@@ -13,10 +13,9 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.harness import BenchmarkError
 from faults.clients import dial
 from faults.program import STATUS, USER
-from faults.scenario import Findings, NotHere
+from faults.scenario import Findings, NotInstalledError, ScenarioError
 
 BOT = "fingerbot"
 
@@ -48,11 +47,11 @@ async def ircd() -> AsyncIterator[int]:
     """An ngircd on 127.0.0.1; its port.
 
     Raises:
-        NotHere: this machine has none.
+        NotInstalledError: this machine has none.
     """
     program = shutil.which("ngircd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        raise NotHere("needs ngircd (Debian package ngircd)")
+        raise NotInstalledError("needs ngircd (Debian package ngircd)")
     with socket.create_server(("127.0.0.1", 0)) as free, tempfile.TemporaryDirectory(prefix="ngircd-") as directory:
         port: int = free.getsockname()[1]
         free.close()
@@ -144,7 +143,7 @@ class Asker:
             while b"\r\n" not in self._buffer:
                 chunk = await self._stream.receive_some()
                 if not chunk:
-                    raise BenchmarkError("ngircd has closed the connection")
+                    raise ScenarioError("ngircd has closed the connection")
                 self._buffer += chunk
             found, self._buffer = self._buffer.split(b"\r\n", 1)
             line = found.decode()

@@ -15,11 +15,11 @@ from hyperframe.frame import DataFrame, PriorityFrame, SettingsFrame
 from faults.clients import dial, http_status, reset
 from faults.http2 import START, headers
 from faults.irc import Asker, asking_the_bot, ircd
-from faults.program import Program, running, sections
-from faults.scenario import Findings, NotHere, Scale, Scenario
+from faults.program import AttackedProgram, running, sections
+from faults.scenario import Findings, NotInstalledError, Scale, Scenario
 from faults.watch import every_probe, watching
 from fingertrio.http.http2 import PREFACE
-from tests.http.test_http1 import ENDED_STOCK_HYPERCORN
+from fingertrio.testing.hostile_http import UPGRADES
 
 SEED = 1288
 _AT_ONCE = 16
@@ -42,7 +42,7 @@ def _http2_killers() -> Mapping[str, bytes]:
     }
 
 
-KILLERS = {**ENDED_STOCK_HYPERCORN, **_http2_killers()}
+KILLERS = {**UPGRADES, **_http2_killers()}
 
 _LINES = (
     b"GET /moshez HTTP/1.1",
@@ -226,7 +226,7 @@ def _word(answer: bytes) -> str:
     return "HTTP/2" if answer else "nothing"
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Throw all of it at the HTTP door while every door is asked."""
     known = list(KILLERS.values()) * scale.of(5, 1)
     made = list(islice(openings(), scale.of(5000, 150)))
@@ -251,7 +251,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         asker: Asker | None = None
         try:
             port = await stack.enter_async_context(ircd())
-        except NotHere as gap:
+        except NotInstalledError as gap:
             findings.figure(f"IRC not tried: {gap}")
             program = stack.enter_context(running())
         else:

@@ -18,55 +18,32 @@ each commit waits for fdatasync (tests/backends/sqlite holds that it does).
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
+import time
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 import trio
 
-from benchmarks.harness import progress
 from faults.chains import damage
-from faults.scenario import Findings, Scale, Scenario
+from faults.program import LISTEN
+from faults.scenario import Findings, Scale, Scenario, progress
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.testing.program import COMMAND, Program, to_toml
 from fingertrio.wire.finger import Query
 
 READY_LIMIT = 2.0  # seconds
 PATIENCE = 600.0  # seconds for one campaign
-START_PATIENCE = 20.0  # seconds until a start is given up
 ALL = 10_000_000  # statuses of a user that are kept: more than are ever set
 FEW = 3  # likewise, so that some are forgotten with every ninth that is set (`rows.Retention.most`)
-
-_CONFIGURATION = """
-[backend]
-use = "sqlite"
-path = "{path}"
-history = {history}
-
-[finger]
-listen = ["127.0.0.1:0"]
-
-[setter]
-listen = ["127.0.0.1:0"]
-max_connections_per_address = 10000
-
-[log]
-format = "json"
-{process}
-"""
 
 
 @dataclass
@@ -130,72 +107,52 @@ class Campaign:
         self._up = trio.Event()
         self._enough = trio.Event()
         self._goal = 0
+        self._starts = 0
 
     async def run(self, *, kills: int, writes: int) -> Seen:
         """Kill the server `kills` times, spread over `writes` acknowledged sets, and look at what is left."""
         portion = writes // kills
         with trio.fail_after(PATIENCE):
             for number in range(1, kills + 1):
-                async with self._serving() as process:
+                with self._serving() as server:
                     await self._check_present()
                     self._check_chains()
                     # Not at once, not at the end of a batch: anywhere in the portion, and at any moment of a commit.
                     within = random.randint(1, portion) if number < kills else portion
                     self._goal = portion * (number - 1) + within
-                    await self._write(process)
+                    await self._write(server)
                 if number % 25 == 0:
                     progress(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged")
-            async with self._serving() as process:
+            with self._serving() as server:
                 await self._check_present()
                 self._check_chains()
-                process.send_signal(signal.SIGTERM)
-                await process.wait()
+                server.end()
         self._check_history()
         return self.findings
 
-    @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[trio.Process]:
-        """The server, ready; whatever becomes of it here, it is dead afterwards."""
+    @contextmanager
+    def _serving(self) -> Iterator[Program]:
+        """The server, ready. At the end of the context it has ended, by force if need be."""
+        self._starts += 1
         config = self._directory / "conf.toml"
-        process = "[process]\nrun_as_root = true" if os.geteuid() == 0 else ""
-        config.write_text(_CONFIGURATION.format(path=self._database, history=self._history, process=process))
-        started = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            server: trio.Process = await nursery.start(
-                partial(
-                    trio.run_process,
-                    [sys.executable, "-m", "fingertrio", "serve", "--config", str(config)],
-                    check=False,
-                    stderr=subprocess.PIPE,
-                )
+        config.write_text(
+            to_toml(
+                {
+                    "backend": {"use": "sqlite", "path": self._database, "history": self._history},
+                    "finger": {"listen": LISTEN},
+                    "setter": {"listen": LISTEN, "max_connections_per_address": 10_000},
+                }
             )
-            try:
-                with trio.fail_after(START_PATIENCE):
-                    await self._wait_ready(server)
-                self.findings.ready.append(trio.current_time() - started)
-                nursery.start_soon(_drain, server)
-                yield server
-            finally:
-                server.kill()
-                nursery.cancel_scope.cancel()
+        )
+        began = time.monotonic()
+        log = self._directory / f"{self._starts}.log"
+        with Program([*COMMAND, "serve", "--config", config], log) as server:
+            self.findings.ready.append(time.monotonic() - began)
+            self._ports = {door: server.port(door) for door in ("finger", "setter")}
+            yield server
+        log.unlink()
 
-    async def _wait_ready(self, server: trio.Process) -> None:
-        assert server.stderr is not None
-        self._ports.clear()
-        said = b""
-        async for part in server.stderr:
-            said += part
-            lines = [
-                json.loads(line) for line in said.splitlines(keepends=True) if line.startswith(b"{") and b"\n" in line
-            ]
-            for line in lines:
-                if line["event"] == "listening":
-                    self._ports[line["door"]] = int(line["address"].rpartition(":")[2])
-            if lines and lines[-1]["event"] == "ready":
-                return
-        raise RuntimeError(f"the server ended before it was ready:\n{said.decode()}")
-
-    async def _write(self, server: trio.Process) -> None:
+    async def _write(self, server: Program) -> None:
         """Set statuses until there are enough, and then kill the server while the writers go on."""
         self._enough = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -259,13 +216,6 @@ class Campaign:
                 for number in numbers
                 if number >= first and number not in there[user]
             ]
-
-
-async def _drain(server: trio.Process) -> None:
-    """Read what it logs, lest it wait for us."""
-    assert server.stderr is not None
-    async for _ in server.stderr:
-        pass
 
 
 async def run(scale: Scale, findings: Findings) -> None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from benchmarks.harness import Cores
 from faults.clients import exchange
+from fingertrio.testing.measure import Cores
 
 # Where we may, we come before the attack on the same core: its turns must not pass for the program's lateness.
 _NICE = -10

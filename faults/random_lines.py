@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from benchmarks.harness import Cores, pinned
 from faults.clients import BIND_ADDRESS_NO_PORT, addresses
-from faults.program import Program, running
+from faults.program import AttackedProgram, running
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import http_probe, watching
+from fingertrio.testing.measure import Cores, pinned
 
 SEED = 1288
 _AT_ONCE = 64
@@ -138,7 +138,7 @@ class Thrower:
             self.bad = [*self.bad[:4], (line, answer)]
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Half of the lines to each door."""
     count = scale.of(500_000, 1000)
     findings.done = f"{count:,} random lines to each of finger and setter, a connection for each"

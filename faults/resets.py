@@ -10,7 +10,7 @@ import trio
 from faults.backends import HUGE
 from faults.clients import addresses, dial, request, reset, websocket
 from faults.http2 import http2_request
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 
 _HUGE = 3 * 1024 * 1024  # bytes: more than Linux takes for a client that reads nothing
@@ -105,7 +105,7 @@ async def _vanish_often(port: int, stage: _Stage, count: int) -> None:
             nursery.start_soon(one, source)
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Every stage on every door, in two halves: what the first one has taken, the second one can use."""
     half = scale.of(500, 8)
     number = sum(map(len, STAGES.values()))

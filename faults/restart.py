@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -11,7 +12,7 @@ import trio
 
 from faults.clients import request
 from faults.prober import Probe
-from faults.program import STATUS, USER, Program, running, sections
+from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import watching
 
@@ -31,12 +32,12 @@ _UP = 1.0  # seconds between a start and the next stop
 _EXIT = 10.0
 
 
-def _started(kept: Mapping[str, socket.socket]) -> AbstractContextManager[Program]:
+def _started(kept: Mapping[str, socket.socket]) -> AbstractContextManager[AttackedProgram]:
     numbers = [sock.fileno() for sock in kept.values()]
     return running(
         sections(**{door: {"listen": []} for door in kept}, admin=None),
         environ={"LISTEN_FDS": str(len(kept)), "LISTEN_FDNAMES": ":".join(kept)},
-        launcher=("-c", _AS_SYSTEMD, ",".join(map(str, numbers))),
+        command=(sys.executable, "-c", _AS_SYSTEMD, ",".join(map(str, numbers))),
         pass_fds=numbers,
     )
 
@@ -64,7 +65,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         async with watching(_probes(kept, rate)) as watch:
             for _ in range(times):
                 await trio.sleep(scale.of(_UP, 0.3))
-                stops.append(await program.end(_EXIT))
+                stops.append(await program.end_soon(_EXIT))
                 running_one.close()
                 began = time.monotonic()
                 program = running_one.enter_context(_started(kept))

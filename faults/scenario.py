@@ -7,19 +7,27 @@ saw. It raises only where it could not be carried out. How often and for how lon
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 _T = TypeVar("_T")
 
+ROOT = Path(__file__).parent.parent
+
 _LOOK = 0.01  # seconds between two looks at another process
 
 
-class NotHere(Exception):  # noqa: N818 -- it is no failure but a gap in the table
-    """The scenario needs something that this machine does not have. The message names it."""
+class ScenarioError(Exception):
+    """The scenario could not be carried out."""
+
+
+class NotInstalledError(Exception):
+    """The scenario needs a program that this machine does not have. The message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,7 @@ class Scale:
     """How much is done.
 
     Attributes:
-        short: as a test does it: in a second or two, beside whatever else the machine does.
+        short: as a test does it: in a second or two, with no criteria for time, since other tests run beside it.
         soak: seconds of mixed load.
     """
 
@@ -36,8 +44,8 @@ class Scale:
 
     @property
     def slack(self) -> float:
-        """Seconds that anything may take longer than it should: beside other tests, it waits so long for its turn."""
-        return 5.0 if self.short else 0.0
+        """Seconds added to every limit."""
+        return 20.0 if self.short else 0.0
 
     def of(self, full: _T, short: _T) -> _T:
         """The one that belongs to this scale."""
@@ -80,6 +88,11 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], within: float) -> b
                 return True
             await trio.sleep(_LOOK)
     return False
+
+
+def progress(text: str) -> None:
+    """One line on standard error for the person who waits."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         metrics = await program.metrics()
         held = sum(metrics.get(f'fingertrio_connections{{door="{door}"}}', 0.0) for door in ("finger", "http"))
         findings.require(held == len(streams), f"only {held:.0f} of {len(streams)} answers were still being sent")
-        took = await program.end(grace + 10)
+        took = await program.end_soon(grace + 10)
         errors = [record for record in program.records() if record.get("level") == "error"]
         findings.require(not errors, f"errors in the log: {str(errors[:1])[:600]}")
         for stream in streams:

@@ -14,7 +14,7 @@ import trio
 from faults.clients import dial, exchange, request, reset, websocket
 from faults.killers import openings
 from faults.prober import Probe
-from faults.program import USER, Program, running
+from faults.program import USER, AttackedProgram, running
 from faults.random_lines import finger_line, setter_lines
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import finger_probe, http_probe, setter_probe, watching
@@ -29,7 +29,7 @@ _HOSTILE = 40.0  # connections a second that no honest client would make
 _FLAT = 3.0
 
 
-def _probes(program: Program) -> list[Probe]:
+def _probes(program: AttackedProgram) -> list[Probe]:
     call = request("/RPC2", "Content-Type: text/xml", method="POST", body=dump_call("getUser", [USER])).decode()
     nobody = finger_probe(program, user="nobody", status="No such user", rate=20)
     everybody = Probe(name="list", port=nobody.port, send="\r\n", expect=USER, exact=False, rate=10)
@@ -44,7 +44,7 @@ def _probes(program: Program) -> list[Probe]:
     ]
 
 
-async def _be_hostile(program: Program, source: random.Random) -> None:
+async def _be_hostile(program: AttackedProgram, source: random.Random) -> None:
     """One connection of some bad kind: malformed HTTP, random lines, half a request; ended by a reset or in order."""
     match source.randrange(3):
         case 0:
@@ -65,7 +65,7 @@ async def _be_hostile(program: Program, source: random.Random) -> None:
                 await reset(stream)
 
 
-async def _be_hostile_for_ever(program: Program) -> None:
+async def _be_hostile_for_ever(program: AttackedProgram) -> None:
     source = random.Random(1288)
     async with trio.open_nursery() as nursery:
         while True:
@@ -86,7 +86,7 @@ class Watchers:
         self.heard = 0
         self.left = 0
 
-    async def listen(self, program: Program) -> None:
+    async def listen(self, program: AttackedProgram) -> None:
         """One of them, for ever."""
         async with await dial(program.port("http")) as stream:
             await stream.send_all(websocket())
@@ -103,7 +103,7 @@ def _quarters(samples: Sequence[float]) -> tuple[float, float]:
     return statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Load for `scale.soak` seconds, the first fifth of which only warms the program up."""
     rate = sum(probe.rate for probe in _probes(program)) + _HOSTILE
     findings.done = f"{scale.soak:.0f} s of {rate:.0f} connections a second on every door, hostile ones among them"

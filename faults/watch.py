@@ -15,33 +15,34 @@ from dataclasses import asdict
 
 import trio
 
-from benchmarks.harness import ROOT, BenchmarkError
 from faults.clients import request
 from faults.prober import Probe, Seen
-from faults.program import STATUS, USER, Program
-from faults.scenario import Findings
+from faults.program import STATUS, USER, AttackedProgram
+from faults.scenario import ROOT, Findings, ScenarioError
 
 _PATIENCE = 20.0  # seconds for the prober to start, and for its last answers
 
 
-def finger_probe(program: Program, *, user: str = USER, status: str = STATUS, rate: float = 50.0) -> Probe:
+def finger_probe(program: AttackedProgram, *, user: str = USER, status: str = STATUS, rate: float = 50.0) -> Probe:
     """Asks for a user's status."""
     return Probe(name="finger", port=program.port("finger"), send=f"{user}\r\n", expect=f"{status}\r\n", rate=rate)
 
 
-def setter_probe(program: Program, *, rate: float = 20.0) -> Probe:
+def setter_probe(program: AttackedProgram, *, rate: float = 20.0) -> Probe:
     """Sets a user's status."""
     port = program.port("setter")
     return Probe(name="setter", port=port, send="ada\r\nWeaving\r\n", expect="OK\r\n", end=True, rate=rate)
 
 
-def http_probe(program: Program, *, path: str = f"/api/users/{USER}", expect: str = STATUS, rate: float = 20) -> Probe:
+def http_probe(
+    program: AttackedProgram, *, path: str = f"/api/users/{USER}", expect: str = STATUS, rate: float = 20
+) -> Probe:
     """Asks for something over HTTP."""
     send = request(path).decode("latin-1")
     return Probe(name="HTTP", port=program.port("http"), send=send, expect=expect, exact=False, rate=rate)
 
 
-def every_probe(program: Program) -> list[Probe]:
+def every_probe(program: AttackedProgram) -> list[Probe]:
     """One for each door."""
     return [finger_probe(program), setter_probe(program), http_probe(program)]
 
@@ -74,7 +75,7 @@ async def watching(probes: Sequence[Probe]) -> AsyncIterator[Watch]:
     """Ask all the while. What was seen is in the watch after the block.
 
     Raises:
-        BenchmarkError: the first question of some probe has no answer at all.
+        ScenarioError: the first question of some probe has no answer at all.
     """
     argument = json.dumps([asdict(probe) for probe in probes])
     process = await trio.lowlevel.open_process(
@@ -105,7 +106,7 @@ async def _line(stream: trio.abc.ReceiveStream) -> bytes:
         while not line.endswith(b"\n"):
             chunk = await stream.receive_some()
             if not chunk:
-                raise BenchmarkError("the prober has ended before its time")
+                raise ScenarioError("the prober has ended before its time")
             line += chunk
         return line
-    raise BenchmarkError("the prober does not get on")
+    raise ScenarioError("the prober does not get on")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from faults.clients import dial, http_body, http_status, request, reset
-from faults.program import Program, running
+from faults.program import AttackedProgram, running
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import finger_probe, setter_probe, watching
 from fingertrio.wire.xmlrpc import BODY_LIMIT, FaultCode, dump_call
@@ -148,7 +148,7 @@ def _failure(blow: Blow, answer: bytes) -> str | None:
     return None if fault == blow.fault else f"fault {fault} instead of {blow.fault}"
 
 
-async def attack(program: Program, scale: Scale, findings: Findings) -> None:
+async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
     """Every blow many times, several at once."""
     times = scale.of(20, 1)
     findings.done = f"{len(BLOWS)} bodies {times} times each: {', '.join(BLOWS)}"

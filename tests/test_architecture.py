@@ -108,8 +108,8 @@ def is_allowed(found: Import, row: Row) -> bool:
     return any(belongs(found.target, room) for room in (itself, *row.ours.split()))
 
 
-def imports() -> Iterator[Import]:
-    for path in sorted(PACKAGE.rglob("*.py")):
+def imports(root: Path = PACKAGE) -> Iterator[Import]:
+    for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         module = ".".join(parts[1:]).removesuffix("__init__").removesuffix(".") or "fingertrio"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -180,6 +180,14 @@ def test_no_arrows_go_in_a_circle():
             if here is not there:
                 arrows.setdefault(here.room, set()).add(there.room)
     TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("root", ["tests", "faults", "benchmarks", "fingertrio", "examples"])
+def test_tests_faults_and_benchmarks_do_not_import_each_other(root: str):
+    """What they share is in fingertrio.testing, where authors of plug-ins have it too."""
+    others = {"tests", "faults", "benchmarks"} - {root}
+    found = ALL if root == "fingertrio" else imports(PACKAGE.parent / root)
+    assert [f"{each.place} imports {each.target}" for each in found if each.target in others] == []
 
 
 @pytest.mark.parametrize(

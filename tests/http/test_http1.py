@@ -7,6 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from fingertrio.http.http1 import vet
+from fingertrio.testing.hostile_http import UPGRADES
 from tests.frontends.web.kit import assert_unharmed, serving
 
 
@@ -61,35 +62,10 @@ def test_wishes_for_an_upgrade_are_taken_out() -> None:
     assert list(vet(wish).headers) == [(b"host", b"test"), (b"accept", b"*/*")]
 
 
-def upgrade(*lines: bytes, body: bytes = b"") -> bytes:
-    return b"\r\n".join([b"GET /moshez HTTP/1.1", b"Host: test", *lines, b"", b""]) + body
-
-
-WEBSOCKET = (
-    b"Upgrade: websocket",
-    b"Connection: Upgrade",
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    b"Sec-WebSocket-Version: 13",
-)
-
-ENDED_STOCK_HYPERCORN = {
-    "websocket": upgrade(*WEBSOCKET),
-    "websocket, then a stray byte": upgrade(*WEBSOCKET, body=b"\x81"),
-    "websocket with a body": upgrade(*WEBSOCKET, b"Content-Length: 5", body=b"hello"),
-    "websocket with a chunked body": upgrade(*WEBSOCKET, b"Transfer-Encoding: chunked", body=b"1\r\nx\r\n0\r\n\r\n"),
-    "0xFF in Connection": upgrade(*WEBSOCKET, b"Connection: Upgrade, \xff"),
-    "0xFF in Sec-WebSocket-Extensions": upgrade(*WEBSOCKET, b"Sec-WebSocket-Extensions: \xff"),
-    "0xFF in Sec-WebSocket-Protocol": upgrade(*WEBSOCKET, b"Sec-WebSocket-Protocol: \xff"),
-    "permessage-deflate": upgrade(*WEBSOCKET, b"Sec-WebSocket-Extensions: permessage-deflate"),
-    "h2c with badly padded settings": upgrade(b"Upgrade: h2c", b"Connection: Upgrade", b"HTTP2-Settings: AAA"),
-    "h2c": upgrade(b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABkAAQCAAAA"),
-}
-
-
-@pytest.mark.parametrize("name", ENDED_STOCK_HYPERCORN)
+@pytest.mark.parametrize("name", UPGRADES)
 async def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_for(name: str, patient_clock: MockClock) -> None:
     async with serving() as site:
-        answer = await site.ask(ENDED_STOCK_HYPERCORN[name])
+        answer = await site.ask(UPGRADES[name])
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"<p>Happy and well</p>" in answer
         assert b"upgrade" not in answer.lower()

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from faults.__main__ import SCENARIOS, main
-from faults.scenario import Findings, NotHere, Scale, Scenario
+from faults.scenario import Findings, NotInstalledError, Scale, Scenario
 
 
 async def holds(scale: Scale, findings: Findings) -> None:
@@ -24,7 +24,7 @@ async def cannot(_scale: Scale, _findings: Findings) -> None:
 
 
 async def lacks(_scale: Scale, _findings: Findings) -> None:
-    raise NotHere("needs a moon")
+    raise NotInstalledError("needs a moon")
 
 
 async def hangs(_scale: Scale, _findings: Findings) -> None:

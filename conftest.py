@@ -1,4 +1,4 @@
-"""What holds for all tests.
+"""What holds for all tests, in tests/ and faults/tests/.
 
 - With NO_SKIPS=1, as CI sets it, a skipped test fails. A test skips when the program it needs is not installed, which
   helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
