@@ -1,23 +1,23 @@
-"""The backend over a text file that people edit: one `user: status` a line, noticed within a second of its change.
+"""The backend over a users file that people edit: a change is served within a second.
 
-How a change is noticed. A look at the path, four times a second, compares what stat says of the file there with what it
-said of the one that was read. That sees whatever can happen to a file in one way: appended, rewritten, replaced,
-deleted and made again, its directory renamed away and another in its place, a symbolic link turned, a mount. Events
-from the kernel would come sooner, but they belong to inodes, not to paths: each of these ways ends or misses some
-watch, network file systems send none, and a look would still be needed to mend that. Four looks cost 2 ms of CPU, most
-of it for waking up.
+How a change is noticed. Four times a second the backend calls stat on the path and compares the result with that of
+the file it read. This notices every way to change a file: appending, rewriting, replacing, deleting and creating again,
+renaming its directory, changing a symbolic link, mounting. Kernel events (inotify) would be faster, but they follow
+inodes, not paths: each of these ways breaks some watch, network file systems send no events, and polling would still be
+needed. Four polls a second cost 2 ms of CPU, mostly for wake-ups.
 
-What is half written. A file that differs is read once two looks a tenth of a second apart agree and it did not change
-while it was read, so that a rewrite in place, or deleting and making again, shows its beginning and its end only. One
-that never rests is read half a second after it began to move, as it is then: being late has a limit, too.
+Half-written files. A changed file is read when two polls a tenth of a second apart give the same result, and only if it
+did not change while it was read. So clients never see the middle of a rewrite in place, or of a delete and create. A
+file that never settles is read half a second after it began to change.
 
-What cannot be read (missing, no regular file, no permission, too large) leaves what was read last in force; the log
-says so once, and once when it is over. Nobody is known before the first reading.
+A file that cannot be used (missing, not a regular file, no permission, too large, not text, no line of it valid): the
+backend keeps serving the last good reading, reports it as stale, and logs the reason once, and the recovery once.
+Before the first good reading there are no users.
 
-A status here has no `since`: the file's own time tells when any line changed, which is not when this one was set.
+A status from this backend has no `since`: the time of the file says when any line changed, not when this line changed.
 
-Looking and reading are done in a thread, since a file system may be slow or far away; one that never answers keeps that
-thread, and neither the loop nor the end of the program waits for it.
+Polling and reading run in a thread, because a file system may be slow or remote. If the file system never answers, that
+thread is lost, but neither the event loop nor the shutdown waits for it.
 """
 
 from __future__ import annotations
@@ -37,35 +37,31 @@ from typing import Annotated
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fingertrio.backend import Change, UserInfo
+from fingertrio.backend import STATUS_LIMIT, Change, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
-from fingertrio.wire.text import clean
+from fingertrio.wire.users_file import USERS_FILE_LIMIT, Problem, parse_users_file
 
-# Bytes. A hundred thousand users with a long line each; what is larger is no users file, and would be kept in memory.
-SIZE_LIMIT = 16 * 1024 * 1024
+# Seconds between polls, between two polls that must agree, and for how long polls may disagree. In the worst case a
+# change is noticed after _POLL_INTERVAL, its writer never pauses, and it is served _SETTLE_LIMIT + _SETTLE_INTERVAL
+# later: within a second, with room to spare.
+_POLL_INTERVAL = 0.25
+_SETTLE_INTERVAL = 0.1
+_SETTLE_LIMIT = 0.5
 
-# Seconds between looks, between two that must agree, and for how long they may disagree. In the worst case a change is
-# seen after _LOOK, its writer never rests, and it is served _PATIENCE + _REST later: within the second, with room.
-_LOOK = 0.25
-_REST = 0.1
-_PATIENCE = 0.5
-
-# Seconds. Times of files are this coarse where they are coarsest (FAT), so that a change this soon after a reading may
-# not show in them. Until then the file is read at every look, and what it says is compared.
+# Seconds. The coarsest file times (FAT) have this resolution, so a change this soon after a reading may not change
+# them. Until then the file is read at every poll, and its content is compared.
 _COARSEST_TIME = 2.0
 
-# Bad lines told of one reading: enough to see what is wrong, and no flood when the path names some other file.
-_TOLD = 20
-
-_BOM = b"\xef\xbb\xbf"  # what some editors begin UTF-8 with
+# Bad lines logged for one reading: enough to see what is wrong, without a flood if the path names some other file.
+_LOGGED_PROBLEMS = 20
 
 _log = logging.getLogger(__name__)
 
 
 def _file_path(path: Path) -> Path:
     if not path.name or "\0" in str(path):
-        raise ValueError("this names no file")
+        raise ValueError("this is not the path of a file")
     return path
 
 
@@ -75,66 +71,25 @@ class FileOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Annotated[Path, AfterValidator(_file_path)] = Field(
-        description="the users file; it need not be there yet, nor its directory"
+        description="the users file; the file and its directory may be created later"
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with line `line`, counted from 1; without anything that the line says but a valid user name."""
-
-    line: int
-    reason: str
-
-
-def parse_users(data: bytes) -> tuple[dict[str, str], list[Problem]]:
-    """Status by login name, in the order of the lines, and the lines that say neither that nor nothing.
-
-    Lines are UTF-8. The first colon ends the name, spaces around either part do not count. Empty lines and those that
-    begin with `#` say nothing. Of several lines for one user the last counts.
-    """
-    users: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    problems: list[Problem] = []
-    for number, line in enumerate(data.removeprefix(_BOM).split(b"\n"), 1):
-        try:
-            text = line.decode().strip()
-            if not text or text.startswith("#"):
-                continue
-            user, colon, status = text.partition(":")
-            if not colon:
-                raise ValueError("there is no colon after the user name")  # noqa: TRY301 -- one place for bad lines
-            user = check_user_name(user.rstrip())
-            status = clean(status).replace("\n", " ").strip()
-            if not status:
-                raise ValueError("the status is empty")  # noqa: TRY301 -- one place for bad lines
-        except UnicodeDecodeError:
-            problems.append(Problem(number, "this is not UTF-8"))
-        except ValueError as error:
-            problems.append(Problem(number, str(error)))
-        else:
-            if users.pop(user, None) is not None:
-                problems.append(Problem(number, f"{user} was in line {lines[user]} already; this line counts"))
-            users[user] = status
-            lines[user] = number
-    return users, problems
-
-
-# What tells one state of a file from another: device, inode, size, and the times of its data and of its inode.
+# Distinguishes states of a file: device, inode, size, modification time, inode change time.
 _State = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What one reading gave.
+    """The result of one reading.
 
     Attributes:
         state: of the file, before it was read.
         digest: of its bytes.
         users: status by login name.
-        changed: who is answered otherwise than after the reading before; None stands for the order of the list.
-        problems: bad lines; empty where the bytes are those of the reading before.
-        moved: the file changed while it was read.
+        changed: users whose answer differs from that of the previous reading; None: the order of the list.
+        problems: bad lines; empty if the bytes are those of the previous reading.
+        is_unsettled: the file changed while it was read.
     """
 
     state: _State | None = None
@@ -142,159 +97,193 @@ class _Reading:
     users: Mapping[str, str] = field(default_factory=dict)
     changed: Sequence[str | None] = ()
     problems: Sequence[Problem] = ()
-    moved: bool = False
+    is_unsettled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """The file cannot be used: the reason, and the state and stability of a file that could be read all the same."""
+
+    reason: str
+    state: _State | None = None
+    is_unsettled: bool = False
 
 
 class _UnusableError(Exception):
-    """The file cannot be read, for the reason that the message gives."""
+    """The file cannot be used; the message gives the reason."""
 
 
 def _state_of(status: os.stat_result) -> _State:
     if not stat.S_ISREG(status.st_mode):
-        raise _UnusableError("it is no regular file")
-    if status.st_size > SIZE_LIMIT:
-        raise _UnusableError(f"it is larger than {SIZE_LIMIT} bytes")
+        raise _UnusableError("not a regular file")
+    if status.st_size > USERS_FILE_LIMIT:
+        raise _UnusableError(f"larger than {USERS_FILE_LIMIT} bytes")
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _look(path: Path) -> _State | str:
-    """The state of the file at `path`, or why it cannot be read. For a thread."""
+def _poll(path: Path) -> _State | _Unusable:
+    """The state of the file at `path`, or why the file cannot be used. Runs in a thread."""
     try:
         return _state_of(path.stat())
-    except _UnusableError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or str(error)
+    except (_UnusableError, OSError) as error:
+        return _unusable(error)
 
 
-def _read(path: Path, last: _Reading) -> _Reading | str:
-    """What the file at `path` says, compared with the `last` reading, or why it cannot be read. For a thread."""
+def _unusable(error: _UnusableError | OSError) -> _Unusable:
+    return _Unusable(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+
+def _read(path: Path, last: _Reading) -> _Reading | _Unusable:
+    """Read the file at `path` and compare it with the `last` reading; or why it cannot be used. Runs in a thread."""
     try:
-        _state_of(path.stat())  # because opening alone does something to some devices
-        # What is there by now is looked at again; if that is a FIFO, opening must not have waited for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor is no path
-            state = _state_of(os.fstat(descriptor))
-            data = file.read(SIZE_LIMIT + 1)
-            if len(data) > SIZE_LIMIT:
-                raise _UnusableError(f"it is larger than {SIZE_LIMIT} bytes")  # noqa: TRY301 -- as all other reasons
-            moved = state != _state_of(os.fstat(descriptor))
-    except _UnusableError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or str(error)
+        state, data, is_unsettled = _read_bytes(path)
+    except (_UnusableError, OSError) as error:
+        return _unusable(error)
     digest = hashlib.sha256(data).digest()
     if digest == last.digest:
-        return replace(last, state=state, changed=(), problems=(), moved=moved)
-    users, problems = parse_users(data)
+        return replace(last, state=state, changed=(), problems=(), is_unsettled=is_unsettled)
+    try:
+        users, problems = _parse(data)
+    except _UnusableError as error:
+        return _Unusable(str(error), state, is_unsettled)
     changed: list[str | None] = [user for user, status in users.items() if last.users.get(user) != status]
     changed += last.users.keys() - users.keys()
     if not changed and list(users) != list(last.users):
         changed.append(None)
-    return _Reading(state, digest, users, changed, problems, moved)
+    return _Reading(state, digest, users, changed, problems, is_unsettled)
+
+
+def _read_bytes(path: Path) -> tuple[_State, bytes, bool]:
+    """The state of the file, its bytes, and whether it changed meanwhile. Raises _UnusableError or OSError."""
+    _state_of(path.stat())  # before opening, because opening some devices has side effects
+    # The path may lead to another file by now: if that is a FIFO, opening must not wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        state = _state_of(os.fstat(descriptor))
+        data = file.read(USERS_FILE_LIMIT + 1)
+        if len(data) > USERS_FILE_LIMIT:
+            raise _UnusableError(f"larger than {USERS_FILE_LIMIT} bytes")
+        return state, data, state != _state_of(os.fstat(descriptor))
+
+
+def _parse(data: bytes) -> tuple[dict[str, str], Sequence[Problem]]:
+    """Raises _UnusableError if this is not a users file at all: a mistake, in most cases, and not an empty list."""
+    try:
+        parsed = parse_users_file(data, check_user=check_user_name, status_limit=STATUS_LIMIT)
+    except ValueError as error:
+        raise _UnusableError(str(error)) from error
+    if parsed.problems and not parsed.entries:
+        first = parsed.problems[0]
+        raise _UnusableError(f"no line is a valid 'user: status' (line {first.line}: {first.reason})")
+    return {entry.user: entry.status for entry in parsed.entries}, parsed.problems
 
 
 class FileBackend:
-    """Lists and emits changes; made by `open_file`."""
+    """Lists users and emits changes; created by `open_file`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._reading = _Reading()  # the last one that is served
+        self._reading = _Reading()  # the last good one, which is served
         self._read_at = -inf
-        self._certain_from = -inf  # a reading that begins then or later has seen what its state says
-        self._trouble: str | None = None  # why the file cannot be read now
+        self._certain_from = -inf  # a reading that begins then or later has seen all that its state stands for
+        self._unusable: _Unusable | None = None  # why the file cannot be used now
         self._stale_since: datetime | None = None
         self._hub = ChangeHub()
         self._limiter = trio.CapacityLimiter(1)
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """What the file says of `user`; never raises."""
+        """The user from the last good reading. Never raises."""
         await trio.lowlevel.checkpoint()
         status = self._reading.users.get(user)
         return None if status is None else UserInfo(user, status)
 
     async def get_users(self) -> Sequence[str]:
-        """Everybody in the file, in the order of its lines."""
+        """Every user, in the order of the lines."""
         await trio.lowlevel.checkpoint()
         return list(self._reading.users)
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """A feed of those whose line says something else, is new or is gone."""
+        """A feed of users whose line changed, appeared or disappeared."""
         return self._hub.changes()
 
     def stale_since(self) -> datetime | None:
-        """See `TellsStaleness`: since when it was noticed that the file cannot be read."""
+        """See `TellsStaleness`: when the backend noticed that the file cannot be used."""
         return self._stale_since
 
-    async def read(self, *, moving: bool) -> bool:
-        """Read the file and serve what it says. False: it changed meanwhile, which `moving` would have allowed."""
+    async def read(self, *, accept_unsettled: bool) -> bool:
+        """Read the file and serve the result. False: it changed meanwhile, which `accept_unsettled` would allow."""
         now = trio.current_time()
         reading = await trio.to_thread.run_sync(
             _read, self._path, self._reading, abandon_on_cancel=True, limiter=self._limiter
         )
-        if isinstance(reading, str):
-            self._is_unusable(reading)
-            return True
-        if reading.moved and not moving:
+        if reading.is_unsettled and not accept_unsettled:
             return False
-        if (reading.state, reading.digest) != (self._reading.state, self._reading.digest):
-            self._certain_from = now + _COARSEST_TIME
         self._read_at = now
-        self._serve(reading)
+        if isinstance(reading, _Unusable):
+            if self._unusable is None or self._unusable.state != reading.state:
+                self._certain_from = now + _COARSEST_TIME
+            self._set_unusable(reading)
+        else:
+            if (reading.state, reading.digest) != (self._reading.state, self._reading.digest):
+                self._certain_from = now + _COARSEST_TIME
+            self._serve(reading)
         return True
 
     async def run(self) -> None:
-        """Notice changes. Never returns."""
-        last: _State | str | None = self._trouble or self._reading.state
-        moving_since = inf
+        """Follow the file. Never returns."""
+        last: _State | _Unusable | None = self._unusable or self._reading.state
+        unsettled_since = inf
         while True:
-            await trio.sleep(_LOOK if moving_since == inf else _REST)
-            look = await trio.to_thread.run_sync(_look, self._path, abandon_on_cancel=True, limiter=self._limiter)
+            await trio.sleep(_POLL_INTERVAL if unsettled_since == inf else _SETTLE_INTERVAL)
+            polled = await trio.to_thread.run_sync(_poll, self._path, abandon_on_cancel=True, limiter=self._limiter)
             now = trio.current_time()
-            if self._is_served(look):
-                moving_since = inf
+            if self._is_served(polled):
+                unsettled_since = inf
             else:
-                moving_since = min(moving_since, now)
-                patience_ends = now - moving_since >= _PATIENCE
-                if look == last or patience_ends:
-                    if isinstance(look, str):
-                        self._is_unusable(look)
-                        moving_since = inf
-                    elif await self.read(moving=patience_ends):
-                        moving_since = inf
-            last = look
+                unsettled_since = min(unsettled_since, now)
+                limit_reached = now - unsettled_since >= _SETTLE_LIMIT
+                if polled == last or limit_reached:
+                    if isinstance(polled, _Unusable):
+                        self._set_unusable(polled)
+                        unsettled_since = inf
+                    elif await self.read(accept_unsettled=limit_reached):
+                        unsettled_since = inf
+            last = polled
 
-    def _is_served(self, look: _State | str) -> bool:
-        if isinstance(look, str):
-            return self._trouble is not None
-        return self._trouble is None and look == self._reading.state and self._read_at >= self._certain_from
+    def _is_served(self, polled: _State | _Unusable) -> bool:
+        """Whether what was polled is already taken into account, so that there is nothing to read."""
+        if isinstance(polled, _Unusable):
+            return self._unusable is not None
+        known = self._reading.state if self._unusable is None else self._unusable.state
+        return polled == known and self._read_at >= self._certain_from
 
-    def _is_unusable(self, reason: str) -> None:
-        if self._trouble is None:
+    def _set_unusable(self, unusable: _Unusable) -> None:
+        if self._unusable is None:
             if self._reading.state is None:
-                _log.warning("%s: %s; nobody is known until it can be read", self._path, reason)
+                consequence = "there are no users until it is repaired"
             else:
+                consequence = "serving its last good content, as stale, until it is repaired"
                 self._stale_since = datetime.now(UTC)
-                _log.warning("%s: %s; what it said last is served, stale, until it can be read", self._path, reason)
-        self._trouble = reason
+            _log.warning("%s: %s; %s", self._path, unusable.reason, consequence)
+        self._unusable = unusable
 
     def _serve(self, reading: _Reading) -> None:
         self._reading = reading
-        if self._trouble is not None:
-            self._trouble = self._stale_since = None
-            _log.warning("%s: it can be read again, and is served", self._path)
-        for problem in reading.problems[:_TOLD]:
+        if self._unusable is not None:
+            self._unusable = self._stale_since = None
+            _log.warning("%s: the file can be read again and is served", self._path)
+        for problem in reading.problems[:_LOGGED_PROBLEMS]:
             _log.warning("%s:%d: %s", self._path, problem.line, problem.reason)
-        if (untold := len(reading.problems) - _TOLD) > 0:
-            _log.warning("%s: %d more lines are bad", self._path, untold)
+        if (rest := len(reading.problems) - _LOGGED_PROBLEMS) > 0:
+            _log.warning("%s: %d more bad lines", self._path, rest)
         self._hub.emit_all(reading.changed)
 
 
 @asynccontextmanager
 async def open_file(options: FileOptions) -> AsyncIterator[FileBackend]:
-    """The backend over the file at `options.path`, which is read before this returns, and followed until it ends."""
+    """The backend over the file at `options.path`. The file is read before the context is entered."""
     backend = FileBackend(options.path.absolute())
-    await backend.read(moving=True)
+    await backend.read(accept_unsettled=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backend.run)
         yield backend

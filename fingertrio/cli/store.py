@@ -69,7 +69,7 @@ def import_command(place: Place, source: Path) -> None:
 
     found = place.find()
 
-    def on_bad(bad: sources.Bad) -> None:
+    def on_bad(bad: sources.BadRecord) -> None:
         over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
         click.echo(f"{over_the_bar}{clean_line(bad.place)}: {clean_line(bad.reason)}", err=True)
 

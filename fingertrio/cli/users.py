@@ -18,7 +18,7 @@ from fingertrio.wire.text import clean, clean_line
 from fingertrio.wire.times import in_utc
 
 if TYPE_CHECKING:
-    from fingertrio.backends.sqlite.admin import Edit, Person
+    from fingertrio.backends.sqlite.admin import Edit, StoredUser
 
 
 @click.group()
@@ -150,7 +150,7 @@ def user_show(place: Place, login: str, history: int, as_json: bool) -> None:
         raise click.ClickException(f"there is no user {login}")
 
 
-def _show(person: Person) -> None:
+def _show(person: StoredUser) -> None:
     facts = [("login", person.login), ("name", person.name or "")]
     present = person.present
     if present is not None:

@@ -28,7 +28,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from fingertrio.backends.sqlite.backend import SQLiteBackend
 from fingertrio.backends.sqlite.files import absolute, default_path
 from fingertrio.backends.sqlite.rows import Retention
-from fingertrio.backends.sqlite.store import Store
+from fingertrio.backends.sqlite.store import SQLiteStore
 
 __all__ = ["SQLiteBackend", "SQLiteOptions", "open_sqlite"]
 
@@ -71,7 +71,7 @@ async def open_sqlite(options: SQLiteOptions) -> AsyncIterator[SQLiteBackend]:
         OSError: the file cannot be made or read.
     """
     store = await trio.to_thread.run_sync(
-        Store.open, options.path, options.retention, _utc_now, limiter=trio.CapacityLimiter(1)
+        SQLiteStore.open, options.path, options.retention, _utc_now, limiter=trio.CapacityLimiter(1)
     )
     backend = SQLiteBackend(store, _utc_now)
     try:

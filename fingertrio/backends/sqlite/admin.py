@@ -21,7 +21,7 @@ from fingertrio.wire.times import to_microseconds
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class StoredUser:
     """What the file says of a user, with or without a status that holds now.
 
     Attributes:
@@ -81,7 +81,7 @@ def now() -> int:
     return to_microseconds(datetime.now(UTC))
 
 
-def show_user(connection: sqlite3.Connection, login: str, history: int, retention: Retention) -> Person | None:
+def show_user(connection: sqlite3.Connection, login: str, history: int, retention: Retention) -> StoredUser | None:
     """What the file says of `login`, with the last `history` statuses; None: nothing."""
     found = connection.execute("SELECT name, details FROM user WHERE login = ?", (login,)).fetchone()
     if found is None:
@@ -91,7 +91,7 @@ def show_user(connection: sqlite3.Connection, login: str, history: int, retentio
     present = rows.find(connection, login, time)
     said = rows.history(connection, login, history + 1, None, time, retention)
     past = [info for info in said if present is None or info.since != present.since][:history]
-    return Person(login, name, rows.details_from_json(details), present, tuple(past))
+    return StoredUser(login, name, rows.details_from_json(details), present, tuple(past))
 
 
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
@@ -132,7 +132,7 @@ def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: R
     if edit.name is not None:
         name = checks.full_name(edit.name)
     details = checks.details({**rows.details_from_json(text), **edit.details})
-    writing.describe(connection, user, name, details)
+    writing.update_profile(connection, user, name, details)
     if edit.status is not None:
         time = now()
         until = None if edit.until is None else to_microseconds(edit.until)

@@ -15,9 +15,9 @@ from typing import TypeVar
 import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
-from fingertrio.backends.sqlite.lane import Lane
 from fingertrio.backends.sqlite.rows import Put
-from fingertrio.backends.sqlite.store import Store
+from fingertrio.backends.sqlite.store import SQLiteStore
+from fingertrio.backends.sqlite.worker import Worker
 from fingertrio.changes import ChangeHub
 from fingertrio.wire.times import to_microseconds
 
@@ -44,12 +44,14 @@ _log = logging.getLogger(__name__)
 class SQLiteBackend:
     """Made by `open_sqlite`. Answers while `run` runs."""
 
-    def __init__(self, store: Store, now: Callable[[], int]) -> None:
+    def __init__(self, store: SQLiteStore, now: Callable[[], int]) -> None:
         self._store = store
         self._now = now
         self._hub = ChangeHub()
-        self._sets: Lane[Put, UserInfo] = Lane("sqlite sets", store.commit, settled=self._tell, stays=True)
-        self._questions: Lane[str, UserInfo | None] = Lane("sqlite questions", store.find)
+        self._sets: Worker[Put, UserInfo] = Worker(
+            "sqlite sets", store.commit, on_answer=self._tell, wait_if_started=True
+        )
+        self._questions: Worker[str, UserInfo | None] = Worker("sqlite questions", store.find)
         # Each kind of work may hang on its own, and holds up its own kind only.
         self._scans = trio.CapacityLimiter(1)
         self._looks = trio.CapacityLimiter(1)

@@ -44,7 +44,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StatusRow:
     """One row of the log; `until` None: a lasting status."""
 
     since: int

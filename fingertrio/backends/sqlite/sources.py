@@ -1,166 +1,180 @@
-"""What can be imported, read as records: a users file, a directory of plans, another instance's export.
+"""Sources of an import, read as records: a users file, a directory of plans, or an export.
 
-Reads files and knows no database. A record that cannot be taken comes as `Bad`, with its place and the reason; the
-others go on. Everything is read as it is needed, so that a file may be larger than memory, and no line of it may.
+Reads files and knows no database. A record that cannot be imported is a `BadRecord` with its place and the reason; the
+other records are still imported. An export is read line by line, so it may be larger than memory; each line is limited.
 
-An export has one JSON object a line for each user:
+An export has one JSON object for each user, one in each line:
 
     {"user": "moshez", "name": "Moshe Zadka", "details": {"project": "fingertrio"}, "statuses": [
         {"status": "Happy and well", "since": "2026-01-01T12:00:00.000000Z", "until": null}]}
 
-`statuses` is everything that was said, oldest first. `until` is when the status was to end, as it was set; null: never,
-that is, when the next one without `until` was set. Times are RFC 3339. `name` and `details` may be null or missing.
+`statuses` is the whole history, oldest first. `until` is the end that was given when the status was set; null: none, so
+the status held until the next one without an end was set. Times are RFC 3339. `name` and `details` may be null or
+missing.
 """
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import BufferedReader, TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import AnyStr
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from fingertrio.backend import STATUS_LIMIT
 from fingertrio.backends.sqlite import checks
-from fingertrio.backends.sqlite.rows import Said
+from fingertrio.backends.sqlite.rows import StatusRow
+from fingertrio.wire.text import decode
 from fingertrio.wire.times import in_utc, to_microseconds
+from fingertrio.wire.users_file import USERS_FILE_LIMIT, parse_users_file
 
-# Bytes. A line of an export holds all that one user said: thousands of statuses of the greatest length.
+# Bytes. A line of an export holds the whole history of a user: thousands of statuses of the greatest length.
 _EXPORT_LINE_LIMIT = 64 * 1024 * 1024
-_USERS_LINE_LIMIT = 64 * 1024  # a name, a status, and room to say which of the two is too long
-_PLAN_LIMIT = 64 * 1024  # likewise
+_FIRST_LINE_LIMIT = 64 * 1024  # more than any line of a users file: a longer first line is that of an export
+_PLAN_LIMIT = 64 * 1024  # more than a status may have, so that the message can say that the status is too long
 
-_BOM = b"\xef\xbb\xbf"  # what some editors begin UTF-8 with
-
-# How far ahead of our clock another instance's may be.
+# How far the clock of the exporting machine may be ahead of ours.
 _CLOCKS_DIFFER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One user's.
+class ImportRecord:
+    """The data of one user.
 
     Attributes:
         place: file and line, for messages.
-        login: as it may be set.
-        present: the status to be set; None: `said` tells.
-        written: when `present` was, in microseconds, where that is known.
-        name: None: nothing is said of it.
-        details: those of which something is said.
-        said: statuses, oldest first.
+        login: a valid user name.
+        status: the status to set; None: `history` has the statuses.
+        status_time: when `status` was written, in microseconds, if known.
+        name: the full name; None: not in the source.
+        details: the details in the source.
+        history: statuses, oldest first.
     """
 
     place: str
     login: str
-    present: str | None = None
-    written: int | None = None
+    status: str | None = None
+    status_time: int | None = None
     name: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
-    said: tuple[Said, ...] = ()
+    history: tuple[StatusRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
-    """What cannot be taken, and why."""
+class BadRecord:
+    """A record that cannot be imported, and why."""
 
     place: str
     reason: str
 
 
-# What was read, and how much of the source that was, in the source's own measure.
-Reading = Iterator[tuple[Record | Bad | None, int]]
+# Each record with its share of the source's size. None: a share without a record (a comment, an empty line).
+RecordStream = Iterator[tuple[ImportRecord | BadRecord | None, int]]
 
 
-def open_source(path: Path) -> tuple[int, Reading]:
-    """The size of the source at `path` and what it says. The kind of source is told by what is there.
+def open_source(path: Path) -> tuple[int, RecordStream]:
+    """The size of the source at `path` (bytes of a file, or number of plans) and its records.
 
-    A file is read more than once (`_read_file`), which takes a regular one. Anything else is not even opened: a FIFO
-    would make us wait, a device might never end.
+    Anything but a regular file or a directory is not even opened: a FIFO would block, a device might never end.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is neither a regular file nor a directory.
+        OSError: the source cannot be read.
+        ValueError: the source is neither a regular file nor a directory.
     """
     if path.is_dir():
         names = sorted(os.fsencode(entry.name) for entry in os.scandir(path) if not entry.name.startswith("."))
         return len(names), _read_plans(path, names)
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path} is neither a regular file nor a directory")
-    file = path.open("rb")
-    return os.fstat(file.fileno()).st_size, _read_file(path, file)
+    # The path may lead to another file by now: opening must not block, and what was opened is checked again.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
+    about = os.fstat(file.fileno())
+    if not stat.S_ISREG(about.st_mode):
+        file.close()
+        raise ValueError(f"{path} is neither a regular file nor a directory")
+    return about.st_size, _read_file(path, file)
 
 
-# --- files of lines ---------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _read_file(path: Path, file: BinaryIO) -> Reading:
+def _read_file(path: Path, file: BufferedReader) -> RecordStream:
     with file:
-        # What kind it is shows in the first line that says something.
-        first, size = next(_lines(file, _USERS_LINE_LIMIT), (b"", 0))
-        while first is not None and size and (not first.strip() or first.lstrip().startswith(b"#")):
-            first, size = next(_lines(file, _USERS_LINE_LIMIT), (b"", 0))
-        is_export = first is None or first.lstrip().startswith(b"{")  # no user's name begins so
+        is_export = _is_export(file)
         file.seek(0)
-        if is_export:
-            for number, (line, size) in enumerate(_lines(file, _EXPORT_LINE_LIMIT), 1):
-                yield _read_line(f"{path}:{number}", line, _parse_export), size
+        if not is_export:
+            yield from _read_users_file(path, file)
             return
-        last = _last_lines(file)
-        for number, (line, size) in enumerate(_lines(file, _USERS_LINE_LIMIT), 1):
-            record = _read_line(f"{path}:{number}", line, _parse_users)
-            if isinstance(record, Record) and last[record.login] != number:
-                record = Bad(record.place, f"{record.login} comes again in line {last[record.login]}, which counts")
-            yield record, size
+        done = 0
+        for number, (line, size) in enumerate(_lines(file, _EXPORT_LINE_LIMIT), 1):
+            done += size
+            yield _parse_export(f"{path}:{number}", line), size
+        yield None, os.fstat(file.fileno()).st_size - done
 
 
-def _read_line(place: str, line: bytes | None, parse: Callable[[str, str], Record | None]) -> Record | Bad | None:
+def _is_export(file: BufferedReader) -> bool:
+    """Whether the first line with content begins with `{`, as no user name does, or is too long for a users file."""
+    with closing(_lines(file, _FIRST_LINE_LIMIT)) as lines:
+        for line, _size in lines:
+            if line is None:
+                return True
+            if (text := line.strip()) and not text.startswith("#"):
+                return text.startswith("{")
+    return False
+
+
+def _read_users_file(path: Path, file: BufferedReader) -> RecordStream:
+    data = file.read(USERS_FILE_LIMIT + 1)
+    size = os.fstat(file.fileno()).st_size
+    if len(data) > USERS_FILE_LIMIT:
+        yield BadRecord(str(path), f"larger than {USERS_FILE_LIMIT} bytes; split the file"), size
+        return
     try:
-        if line is None:
-            raise ValueError("the line is too long")  # noqa: TRY301 -- one place for bad lines
-        return parse(place, line.decode())
-    except UnicodeDecodeError:
-        return Bad(place, "this is not UTF-8")
+        parsed = parse_users_file(data, check_user=checks.login, status_limit=STATUS_LIMIT)
     except ValueError as error:
-        return Bad(place, str(error))
+        yield BadRecord(str(path), str(error)), size
+        return
+    records: list[ImportRecord | BadRecord] = [BadRecord(f"{path}:{bad.line}", bad.reason) for bad in parsed.problems]
+    records += [ImportRecord(f"{path}:{entry.line}", entry.user, entry.status) for entry in parsed.entries]
+    done = 0
+    for number, record in enumerate(records, 1):
+        before, done = done, size * number // len(records)
+        yield record, done - before
+    yield None, size - done
 
 
-def _lines(file: BinaryIO, limit: int) -> Iterator[tuple[bytes | None, int]]:
-    """Lines without their ends, None for one longer than `limit`; and how many bytes each took."""
-    first = True
-    while line := file.readline(limit + 1):
+def _lines(file: BufferedReader, limit: int) -> Generator[tuple[str | None, int], None, None]:
+    """Lines without their ends, None for a line longer than `limit`, and about how many bytes each took."""
+    if not file.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        for data, size in _limited_lines(file.readline, b"\n", limit):
+            yield None if data is None else decode(data.rstrip(b"\r\n")), size
+        return
+    text = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
+    try:
+        for line, length in _limited_lines(text.readline, "\n", limit):
+            yield None if line is None else line.rstrip("\r\n"), 2 * length
+    finally:
+        text.detach()  # otherwise it would close the file
+
+
+def _limited_lines(readline: Callable[[int], AnyStr], end: AnyStr, limit: int) -> Iterator[tuple[AnyStr | None, int]]:
+    while line := readline(limit + 1):
         size = len(line)
-        if size > limit and not line.endswith(b"\n"):
-            while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
+        if size > limit and not line.endswith(end):
+            while (rest := readline(limit)) and not rest.endswith(end):
                 size += len(rest)
             yield None, size + len(rest)
         else:
-            yield (line.removeprefix(_BOM) if first else line).rstrip(b"\r\n"), size
-        first = False
-
-
-def _last_lines(file: BinaryIO) -> dict[str, int]:
-    """The last line of each user; the same file would otherwise say something else whenever it is imported anew."""
-    last = {}
-    for number, (line, _) in enumerate(_lines(file, _USERS_LINE_LIMIT), 1):
-        record = _read_line("", line, _parse_users)
-        if isinstance(record, Record):
-            last[record.login] = number
-    file.seek(0)
-    return last
-
-
-def _parse_users(place: str, line: str) -> Record | None:
-    text = line.strip()
-    if not text or text.startswith("#"):
-        return None
-    user, colon, status = text.partition(":")
-    if not colon:
-        raise ValueError("there is no colon after the user name")
-    return Record(place, checks.login(user.rstrip()), checks.status(status.strip()))
+            yield line, size
 
 
 # --- exports ----------------------------------------------------------------------------------------------------------
@@ -187,60 +201,88 @@ class ExportedUser(_Strict):
     statuses: tuple[ExportedStatus, ...] = ()
 
 
-def _parse_export(place: str, line: str) -> Record | None:
+def _parse_export(place: str, line: str | None) -> ImportRecord | BadRecord | None:
+    if line is None:
+        return BadRecord(place, "the line is too long")
     if not line.strip():
         return None
     try:
         exported = ExportedUser.model_validate_json(line)
+        return _to_record(place, exported)
     except ValidationError as error:
-        raise ValueError("; ".join(_explain(entry["loc"], entry["msg"]) for entry in error.errors()[:3])) from None
-    said = tuple(_said(status) for status in exported.statuses)
-    if any(later.since <= earlier.since for earlier, later in pairwise(said)):
+        return BadRecord(place, "; ".join(_explain(entry["loc"], entry["msg"]) for entry in error.errors()[:3]))
+    except ValueError as error:
+        return BadRecord(place, str(error))
+
+
+def _explain(place: tuple[int | str, ...], reason: str) -> str:
+    key = ".".join(str(part) for part in place)
+    return f"{key}: {reason}" if key else reason
+
+
+def _to_record(place: str, exported: ExportedUser) -> ImportRecord:
+    history = tuple(_to_row(status) for status in exported.statuses)
+    if any(later.since <= earlier.since for earlier, later in pairwise(history)):
         raise ValueError("the statuses are not in the order in which they were set")
-    return Record(
+    return ImportRecord(
         place,
         checks.login(exported.user),
         name=checks.full_name(exported.name),
         details=checks.details(exported.details or {}),
-        said=said,
+        history=history,
     )
 
 
-def _explain(place: tuple[int | str, ...], reason: str) -> str:
-    where = ".".join(str(part) for part in place)
-    return f"{where}: {reason}" if where else reason
-
-
-def _said(status: ExportedStatus) -> Said:
+def _to_row(status: ExportedStatus) -> StatusRow:
     if status.since > datetime.now(UTC) + _CLOCKS_DIFFER:
         raise ValueError(f"a status was set in the future: {status.since}")
     if status.until is not None and status.until <= status.since:
         raise ValueError(f"a status ends before it was set: {status.since}")
     until = None if status.until is None else to_microseconds(in_utc(status.until))
-    return Said(to_microseconds(in_utc(status.since)), until, checks.status(status.status))
+    return StatusRow(to_microseconds(in_utc(status.since)), until, checks.status(status.status))
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
-def _read_plans(directory: Path, names: list[bytes]) -> Reading:
-    for name in names:
-        path = directory / os.fsdecode(name)
-        try:
-            yield _read_plan(path), 1
-        except (UnicodeDecodeError, UnicodeEncodeError):
-            yield Bad(repr(str(path)), "this is not UTF-8"), 1
-        except ValueError as error:
-            yield Bad(str(path), str(error)), 1
-        except OSError as error:
-            yield Bad(str(path), error.strerror or str(error)), 1
+def _read_plans(directory: Path, names: list[bytes]) -> RecordStream:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names:
+            place = str(directory / os.fsdecode(name))
+            try:
+                yield _read_plan(place, descriptor, name), 1
+            except UnicodeError:
+                yield BadRecord(repr(place), "the file name is not UTF-8"), 1
+            except ValueError as error:
+                yield BadRecord(place, str(error)), 1
+            except OSError as error:
+                yield BadRecord(place, error.strerror or str(error)), 1
+    finally:
+        os.close(descriptor)
 
 
-def _read_plan(path: Path) -> Record:
-    user = checks.login(path.name)
-    about = path.lstat()  # a FIFO would make us wait; a link leads out of the directory
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is no regular file")
-    with path.open("rb") as file:
-        data = file.read(_PLAN_LIMIT + 1)
-    return Record(str(path), user, checks.status(data.decode()), written=about.st_mtime_ns // 1000)
+def _read_plan(place: str, directory: int, name: bytes) -> ImportRecord:
+    """Read the plan `name` in the open `directory`.
+
+    A symbolic link is never followed, since it may lead out of the directory, and opening never blocks, whatever the
+    name has come to lead to since it was checked.
+    """
+    user = checks.login(os.fsdecode(name))
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        raise ValueError("not a regular file")  # and not opened, because opening some devices has side effects
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("not a regular file") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("not a regular file")
+        text = decode(file.read(_PLAN_LIMIT + 1))
+    if "\0" in text:
+        raise ValueError("not a text file")
+    return ImportRecord(place, user, checks.status(text), status_time=about.st_mtime_ns // 1000)

@@ -52,8 +52,8 @@ class _Connection:
             connection.close()
 
 
-class Store:
-    """Made by `Store.open`."""
+class SQLiteStore:
+    """Made by `SQLiteStore.open`."""
 
     def __init__(self, path: Path, retention: Retention, now: Callable[[], int]) -> None:
         self._path = path
@@ -71,7 +71,7 @@ class Store:
         self._stale_since: datetime | None = None  # since when the file was not in its place, as far as was looked
 
     @classmethod
-    def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> Store:
+    def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> SQLiteStore:
         """Open the database at `path`, which is made if it is missing and led to our version if it is older.
 
         Raises:

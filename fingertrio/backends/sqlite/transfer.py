@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fingertrio.backends.sqlite import admin, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, transaction
 from fingertrio.backends.sqlite.rows import Put, Retention
-from fingertrio.backends.sqlite.sources import Bad, Reading, Record
+from fingertrio.backends.sqlite.sources import BadRecord, ImportRecord, RecordStream
 from fingertrio.wire.times import from_microseconds
 
 # Seconds that one transaction of an import lasts: how long a server's sets wait for it.
@@ -74,10 +74,10 @@ def _time(time: int) -> str:
 
 def import_records(
     connection: sqlite3.Connection,
-    reading: Reading,
+    reading: RecordStream,
     *,
     retention: Retention,
-    on_bad: Callable[[Bad], None],
+    on_bad: Callable[[BadRecord], None],
     progress: Callable[[int], None],
 ) -> Tally:
     """Take what `reading` gives.
@@ -101,7 +101,7 @@ def import_records(
             finished = True
             for record, size in reading:
                 read += size
-                if isinstance(record, Bad):
+                if isinstance(record, BadRecord):
                     bad.append(record)
                 elif record is not None:
                     _take(connection, record, retention, part, bad)
@@ -120,13 +120,15 @@ def import_records(
     return tally
 
 
-def _take(connection: sqlite3.Connection, record: Record, retention: Retention, tally: Tally, bad: list[Bad]) -> None:
+def _take(
+    connection: sqlite3.Connection, record: ImportRecord, retention: Retention, tally: Tally, bad: list[BadRecord]
+) -> None:
     connection.execute("SAVEPOINT record")
     try:
         changed = _apply(connection, record, retention)
     except (sqlite3.IntegrityError, sqlite3.DataError) as error:  # the record's fault, and nobody else's
         connection.execute("ROLLBACK TO record")
-        bad.append(Bad(record.place, str(error)))
+        bad.append(BadRecord(record.place, str(error)))
     else:
         if changed:
             tally.imported += 1
@@ -135,7 +137,7 @@ def _take(connection: sqlite3.Connection, record: Record, retention: Retention, 
     connection.execute("RELEASE record")
 
 
-def _apply(connection: sqlite3.Connection, record: Record, retention: Retention) -> bool:
+def _apply(connection: sqlite3.Connection, record: ImportRecord, retention: Retention) -> bool:
     """Let the database say what the record says, and keep what it does not speak of. False: it does already."""
     now = admin.now()
     found = connection.execute("SELECT id, name, details FROM user WHERE login = ?", (record.login,)).fetchone()
@@ -143,12 +145,12 @@ def _apply(connection: sqlite3.Connection, record: Record, retention: Retention)
     changed = found is None
     details = dict(rows.details_from_json(text))
     if (record.name or name, {**details, **record.details}) != (name, details):
-        writing.describe(connection, user, record.name or name, {**details, **record.details})
+        writing.update_profile(connection, user, record.name or name, {**details, **record.details})
         changed = True
-    if record.present is not None:
+    if record.status is not None:
         return _apply_present(connection, user, record, now, retention) or changed
     here = writing.log_of(connection, user)
-    merged = {said.since: said for said in (*here, *record.said)}
+    merged = {said.since: said for said in (*here, *record.history)}
     wanted = writing.retained([merged[since] for since in sorted(merged)], now, retention)
     if wanted != here:
         writing.rewrite_log(connection, user, wanted)
@@ -156,11 +158,13 @@ def _apply(connection: sqlite3.Connection, record: Record, retention: Retention)
     return changed
 
 
-def _apply_present(connection: sqlite3.Connection, user: int, record: Record, now: int, retention: Retention) -> bool:
+def _apply_present(
+    connection: sqlite3.Connection, user: int, record: ImportRecord, now: int, retention: Retention
+) -> bool:
     lasting, latest = writing.last_said(connection, user)
-    if record.present is None or record.present == lasting:
+    if record.status is None or record.status == lasting:
         return False
-    written = record.written
+    written = record.status_time
     since = written if written is not None and latest < written < now else now
-    writing.put(connection, [Put(record.login, record.present)], since, retention)
+    writing.put(connection, [Put(record.login, record.status)], since, retention)
     return True

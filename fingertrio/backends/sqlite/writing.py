@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 from fingertrio.backend import UserInfo
-from fingertrio.backends.sqlite.rows import Put, Retention, Said, info_of
+from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, info_of
 
 
-class _Person:
+class _UserRow:
     """A row of `user` while statuses are added."""
 
     __slots__ = ("details", "id", "kept", "lasting", "latest", "name", "passing_until", "since")
@@ -59,13 +59,13 @@ def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention
     wait until it gets it back from a loop that is busy.
     """
     status, rows = _whom(connection, {one.login for one in puts})
-    people = {login: _Person(row) for login, *row in rows}
+    people = {login: _UserRow(row) for login, *row in rows}
     said: list[int | str | None] = []
     infos: list[UserInfo] = []
     for login, text, until in puts:
         person = people.get(login)
         if person is None:
-            person = people[login] = _Person((add(connection, login), None, "{}", 0, None, None, 0))
+            person = people[login] = _UserRow((add(connection, login), None, "{}", 0, None, None, 0))
         status += 1
         person.since = max(now, person.since + 1)  # along with the log, also after the clock was set back
         said += (status, person.id, person.since, until, person.latest, text)
@@ -104,7 +104,7 @@ def add(connection: sqlite3.Connection, login: str) -> int:
     return added
 
 
-def describe(connection: sqlite3.Connection, user: int, name: str | None, details: Mapping[str, str]) -> None:
+def update_profile(connection: sqlite3.Connection, user: int, name: str | None, details: Mapping[str, str]) -> None:
     """Set the full name and the details."""
     text = json.dumps(dict(details), ensure_ascii=False)
     connection.execute("UPDATE user SET name = ?, details = ? WHERE id = ?", (name, text, user))
@@ -185,13 +185,13 @@ def users_after(connection: sqlite3.Connection, after: int, count: int) -> list[
     return [user for (user,) in found]
 
 
-def log_of(connection: sqlite3.Connection, user: int) -> list[Said]:
+def log_of(connection: sqlite3.Connection, user: int) -> list[StatusRow]:
     """Everything that the user said, oldest first."""
     found = connection.execute(_LOG, (user,)).fetchall()
-    return [Said(since, until, text) for _id, since, _previous, until, text in reversed(found)]
+    return [StatusRow(since, until, text) for _id, since, _previous, until, text in reversed(found)]
 
 
-def rewrite_log(connection: sqlite3.Connection, user: int, statuses: Sequence[Said]) -> None:
+def rewrite_log(connection: sqlite3.Connection, user: int, statuses: Sequence[StatusRow]) -> None:
     """Let `statuses`, oldest first, be everything that the user said."""
     erase_log(connection, user)
     first = _last_status(connection) + 1
@@ -219,7 +219,7 @@ def erase_log(connection: sqlite3.Connection, user: int) -> None:
     )
 
 
-def retained(statuses: Iterable[Said], now: int, retention: Retention) -> list[Said]:
+def retained(statuses: Iterable[StatusRow], now: int, retention: Retention) -> list[StatusRow]:
     """What `trim` would leave of `statuses`, oldest first."""
     said = list(statuses)
     first = len(said) - retention.count

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.sqlite.rows import Put, Retention
-from fingertrio.backends.sqlite.store import Store
+from fingertrio.backends.sqlite.store import SQLiteStore
 
 SECOND = 1_000_000  # microseconds
 
@@ -30,16 +30,16 @@ def opened(
     path: Path,
     retention: Retention | None = None,
     now: Callable[[], int] | None = None,
-) -> Iterator[Store]:
+) -> Iterator[SQLiteStore]:
     """A store, open."""
-    store = Store.open(path, retention or Retention(1000), now or (lambda: time.time_ns() // 1000))
+    store = SQLiteStore.open(path, retention or Retention(1000), now or (lambda: time.time_ns() // 1000))
     try:
         yield store
     finally:
         store.close()
 
 
-def put(store: Store, login: str, text: str, until: int | None = None) -> UserInfo:
+def put(store: SQLiteStore, login: str, text: str, until: int | None = None) -> UserInfo:
     """Set one status, or raise why it was not set."""
     (answer,) = store.commit([Put(login, text, until)])
     if isinstance(answer, BackendError):
@@ -47,7 +47,7 @@ def put(store: Store, login: str, text: str, until: int | None = None) -> UserIn
     return answer
 
 
-def status(store: Store, login: str) -> str | None:
+def status(store: SQLiteStore, login: str) -> str | None:
     """What is answered for one user, or raise why it cannot be."""
     (answer,) = store.find([login])
     if isinstance(answer, BackendError):

@@ -18,7 +18,7 @@ from fingertrio.backends.sqlite import SQLiteBackend, SQLiteOptions, open_sqlite
 from fingertrio.backends.sqlite.backend import LOOK
 from fingertrio.backends.sqlite.backup import back_up, restore
 from fingertrio.backends.sqlite.rows import Put, Retention
-from fingertrio.backends.sqlite.store import Store
+from fingertrio.backends.sqlite.store import SQLiteStore
 from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of
 
 SOON = timedelta(milliseconds=200)
@@ -83,13 +83,13 @@ async def test_64_writers_at_once_share_commits_and_each_is_acknowledged_when_it
 ) -> None:
     path = tmp_path / "x.db"
     batches: list[int] = []
-    commit = Store.commit
+    commit = SQLiteStore.commit
 
-    def counting(self: Store, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
+    def counting(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
         batches.append(len(puts))
         return commit(self, puts)
 
-    monkeypatch.setattr(Store, "commit", counting)
+    monkeypatch.setattr(SQLiteStore, "commit", counting)
     async with open_sqlite(SQLiteOptions(path=path)) as backend:
 
         async def write(number: int) -> None:
@@ -140,9 +140,9 @@ async def test_a_disk_that_does_not_answer_fails_sets_and_leaves_questions_alone
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_go = threading.Event()
-    commit = Store.commit
+    commit = SQLiteStore.commit
 
-    def hanging(self: Store, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
+    def hanging(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
         assert may_go.wait(5)
         return commit(self, puts)
 

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from fingertrio.backends.sqlite import sources
-from fingertrio.backends.sqlite.sources import Bad, Record, open_source
+from fingertrio.backends.sqlite.sources import BadRecord, ImportRecord, open_source
 
 SINCE = "2026-01-01T12:00:00.000000Z"
 
 
-def read(path: Path) -> tuple[list[Record], list[Bad]]:
-    """The records and the bad ones; that together they account for the whole source."""
+def read(path: Path) -> tuple[list[ImportRecord], list[BadRecord]]:
+    """The good and the bad records. Checks that their sizes add up to that of the source."""
     size, reading = open_source(path)
     got = list(reading)
     assert sum(part for _, part in got) == size
-    return [one for one, _ in got if isinstance(one, Record)], [one for one, _ in got if isinstance(one, Bad)]
+    return [one for one, _ in got if isinstance(one, ImportRecord)], [
+        one for one, _ in got if isinstance(one, BadRecord)
+    ]
 
 
 def write(path: Path, *records: object) -> Path:
@@ -31,7 +33,7 @@ def test_a_users_file_has_a_user_a_line(tmp_path: Path) -> None:
         b"\xef\xbb\xbf# comment\r\n\r\nmoshez: Happy: and well\r\n  ada :\tWeaving  \nlast: without an end"
     )
     records, bad = read(path)
-    assert [(record.login, record.present) for record in records] == [
+    assert [(record.login, record.status) for record in records] == [
         ("moshez", "Happy: and well"),
         ("ada", "Weaving"),
         ("last", "without an end"),
@@ -39,49 +41,62 @@ def test_a_users_file_has_a_user_a_line(tmp_path: Path) -> None:
     assert not bad
 
 
-def test_bad_lines_are_named_with_file_line_and_reason(tmp_path: Path) -> None:
+def test_bad_lines_of_a_users_file_are_reported_with_file_line_and_reason(tmp_path: Path) -> None:
     path = tmp_path / "users"
-    long = b"x" * (16 * 1024 + 1)
-    path.write_bytes(
-        b"no colon\n-l: x\nempty:\n\xff: x\ngood: yes\nada: one\nada: two\nlong: "
-        + long
-        + b"\nlonger: "
-        + 20 * long
-        + b"\nend: z\n"
-    )
+    path.write_bytes(b"no colon\ngood: yes\nada: one\nada: two\nlong: " + b"x" * (16 * 1024 + 1) + b"\nend: z\n")
     records, bad = read(path)
-    assert [(record.login, record.present) for record in records] == [("good", "yes"), ("ada", "two"), ("end", "z")]
-    assert [(one.place.removeprefix(f"{path}:"), one.reason[:20]) for one in bad] == [
-        ("1", "there is no colon af"),
-        ("2", "a user name is made "),
-        ("3", "the status is empty"),
-        ("4", "this is not UTF-8"),
-        ("6", "ada comes again in l"),
-        ("8", "the status is longer"),
-        ("9", "the line is too long"),
+    assert [(record.login, record.status) for record in records] == [("good", "yes"), ("ada", "two"), ("end", "z")]
+    assert [record.place for record in records] == [f"{path}:{line}" for line in (2, 4, 6)]
+    assert [(one.place, one.reason) for one in bad] == [
+        (f"{path}:1", "there is no colon after the user name"),
+        (f"{path}:3", "ada has another line, 4, which is used instead"),
+        (f"{path}:5", "the status is longer than 16384 bytes"),
     ]
 
 
-def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
+def test_a_users_file_may_have_any_common_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "users").write_text("mosh\u00e9: Gr\u00fc\u00dfe\n" * 1, encoding)
+    ((record,), bad) = read(tmp_path / "users")
+    assert (record.login, record.status) == ("mosh\u00e9", "Gr\u00fc\u00dfe")
+    assert not bad
+
+
+def test_a_users_file_that_is_not_text_or_too_large_is_one_bad_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users").write_text("moshez: well\n", "utf-16-le")
+    records, (bad,) = read(tmp_path / "users")
+    assert not records
+    assert bad.place == str(tmp_path / "users")
+    assert "not a text file" in bad.reason
+    monkeypatch.setattr(sources, "USERS_FILE_LIMIT", 5)
+    (tmp_path / "users").write_text("moshez: well\n")
+    records, (bad,) = read(tmp_path / "users")
+    assert not records
+    assert "larger than" in bad.reason
+
+
+def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "users").touch()
     assert read(tmp_path / "users") == ([], [])
 
 
-def test_plans_are_files_called_as_their_users(tmp_path: Path) -> None:
+def test_plans_are_files_named_after_their_users(tmp_path: Path) -> None:
     (tmp_path / "ken").write_text("The plan\nof ken\n")
     (tmp_path / ".hidden").write_text("x")
     (tmp_path / "\u5f20\u4e09").write_text("\u7720")
     os.utime(tmp_path / "ken", (1000, 1000))
     records, bad = read(tmp_path)
-    assert [(record.login, record.present) for record in records] == [
+    assert [(record.login, record.status) for record in records] == [
         ("ken", "The plan\nof ken"),
         ("\u5f20\u4e09", "\u7720"),
     ]
-    assert records[0].written == 1000 * 1_000_000
+    assert records[0].status_time == 1000 * 1_000_000
     assert not bad
 
 
-def test_what_might_never_end_is_refused_at_once(tmp_path: Path) -> None:
+def test_devices_and_fifos_are_refused_without_opening_them(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in (Path("/dev/zero"), tmp_path / "fifo", tmp_path / "link"):
@@ -89,36 +104,82 @@ def test_what_might_never_end_is_refused_at_once(tmp_path: Path) -> None:
             open_source(path)
 
 
-def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
+def test_the_source_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("moshez: Happy and well\n")
     (tmp_path / "link").symlink_to("users")
     assert [record.login for record in read(tmp_path / "link")[0]] == ["moshez"]
 
 
-def test_what_is_no_plan_is_named_and_not_opened(tmp_path: Path) -> None:
+def test_files_that_are_not_plans_are_reported(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/etc/passwd")
     (tmp_path / "long").write_bytes(b"x" * 70_000)
-    (tmp_path / "not-text").write_bytes(b"\xff\xfe")
+    (tmp_path / "not-text").write_bytes(b"\x7fELF\0")
     (tmp_path / "two words").write_text("x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).write_text("x")
     records, bad = read(tmp_path)
     assert not records
     assert {Path(one.place.strip("'")).name: one.reason[:15] for one in bad} == {
-        "directory": "it is no regula",
+        "directory": "not a regular f",
         "empty": "the status is e",
-        "fifo": "it is no regula",
-        "link": "it is no regula",
+        "fifo": "not a regular f",
+        "link": "not a regular f",
         "long": "the status is l",
-        "not-text": "this is not UTF",
+        "not-text": "not a text file",
         "two words": "a user name is ",
         "\udcff": "a user name is ",
     }
 
 
-def test_an_export_is_told_by_its_first_line_that_says_something(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_plan_swapped_after_it_was_checked_is_neither_followed_nor_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    secret, plans = tmp_path / "secret", tmp_path / "plans"
+    plans.mkdir()
+    secret.write_text("root only")
+    (plans / "moshez").write_text("well")
+    check = os.stat
+
+    def swap_after(name: bytes, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        result = check(name, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        if name == b"moshez":
+            (plans / "moshez").unlink()
+            if kind == "link":
+                (plans / "moshez").symlink_to(secret)
+            else:
+                os.mkfifo(plans / "moshez")
+        return result
+
+    size, stream = open_source(plans)
+    monkeypatch.setattr(os, "stat", swap_after)
+    got = list(stream)
+    monkeypatch.undo()
+    assert size == 1
+    assert got == [(BadRecord(str(plans / "moshez"), "not a regular file"), 1)]
+
+
+def test_plans_in_other_encodings_are_read(tmp_path: Path) -> None:
+    for user, encoding in (("ada", "utf-8"), ("bob", "cp1252"), ("eve", "utf-16")):
+        (tmp_path / user).write_text("Gr\u00fc\u00dfe\n", encoding)
+    records, bad = read(tmp_path)
+    assert [record.status for record in records] == ["Gr\u00fc\u00dfe"] * 3
+    assert not bad
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_an_export_saved_in_another_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    lines = f'{{"user": "ada", "statuses": [{{"status": "Gr\u00fc\u00dfe", "since": "{SINCE}"}}]}}\n{{"user": "bob"}}\n'
+    (tmp_path / "export").write_text(lines, encoding)
+    (ada, bob), bad = read(tmp_path / "export")
+    assert [row.text for row in ada.history] == ["Gr\u00fc\u00dfe"]
+    assert (bob.login, bob.place) == ("bob", f"{tmp_path / 'export'}:2")
+    assert not bad
+
+
+def test_an_export_is_recognized_by_its_first_line_with_content(tmp_path: Path) -> None:
     path = tmp_path / "export"
     path.write_text('\n\n {"user": "moshez", "statuses": []}\n')
     records, _ = read(path)
@@ -149,7 +210,7 @@ def test_an_export_is_told_by_its_first_line_that_says_something(tmp_path: Path)
         ([1], "object"),
     ],
 )
-def test_a_bad_record_is_named_and_the_others_are_taken(tmp_path: Path, record: object, reason: str) -> None:
+def test_a_bad_record_is_reported_and_the_others_are_read(tmp_path: Path, record: object, reason: str) -> None:
     path = write(tmp_path / "export", {"user": "first"}, record, {"user": "last"})
     records, (bad,) = read(path)
     assert [one.login for one in records] == ["first", "last"]
@@ -157,7 +218,7 @@ def test_a_bad_record_is_named_and_the_others_are_taken(tmp_path: Path, record: 
     assert reason in bad.reason
 
 
-def test_a_line_that_is_cut_short_is_bad(tmp_path: Path) -> None:
+def test_a_truncated_line_is_bad(tmp_path: Path) -> None:
     path = write(tmp_path / "export", {"user": "first"}, {"user": "second"})
     path.write_bytes(path.read_bytes()[:-5])
     records, (bad,) = read(path)

@@ -12,8 +12,8 @@ import pytest
 from fingertrio.backend import BackendError
 from fingertrio.backends.sqlite import transfer, writing
 from fingertrio.backends.sqlite.admin import Edit, add_user, administered, change_user
-from fingertrio.backends.sqlite.rows import Put, Retention, Said
-from fingertrio.backends.sqlite.sources import Bad, open_source
+from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow
+from fingertrio.backends.sqlite.sources import BadRecord, open_source
 from fingertrio.backends.sqlite.transfer import Tally, count_users, export_user, export_users, import_records
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
@@ -21,8 +21,8 @@ KEEP = Retention(1000)
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def load(path: Path, source: Path, retention: Retention = KEEP) -> tuple[Tally, list[Bad]]:
-    bad: list[Bad] = []
+def load(path: Path, source: Path, retention: Retention = KEEP) -> tuple[Tally, list[BadRecord]]:
+    bad: list[BadRecord] = []
     progress: list[int] = []
     with administered(path, make=True) as connection:
         size, reading = open_source(source)
@@ -174,7 +174,7 @@ def test_a_record_is_taken_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch:
     )
     rewrite = writing.rewrite_log
 
-    def failing(connection: sqlite3.Connection, user: int, statuses: list[Said]) -> None:
+    def failing(connection: sqlite3.Connection, user: int, statuses: list[StatusRow]) -> None:
         rewrite(connection, user, statuses)
         if statuses[0].text == "poison":
             raise sqlite3.IntegrityError("poison")

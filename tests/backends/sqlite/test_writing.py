@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingertrio.backends.sqlite.rows import Retention, Said
+from fingertrio.backends.sqlite.rows import Retention, StatusRow
 from fingertrio.backends.sqlite.writing import retained
 from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of, status
 
@@ -89,7 +89,7 @@ def test_forgetting_goes_through_everybody_in_portions(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "x.db", "SELECT count(*) FROM status") == [(5,)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 3 * DAY)), max_size=30),
     st.builds(Retention, st.integers(1, 6), days=st.sampled_from([None, 0.5, 3.0])),
@@ -106,7 +106,7 @@ def test_whatever_was_said_trimming_leaves_what_an_import_keeps_and_nothing_loos
                 clock.time += 1 + pause
                 until = clock.time + 5 if passes else None
                 put(store, "moshez", f"Status {number}", until)
-                said.append(Said(clock.time, until, f"Status {number}"))
+                said.append(StatusRow(clock.time, until, f"Status {number}"))
         with opened(path, retention, clock) as store:
             store.forget(0, 10)
             history = [info.status for info in reversed(store.history("moshez", 1000, None))]
@@ -127,7 +127,7 @@ def test_what_an_import_keeps_is_what_trimming_leaves(tmp_path: Path, retention:
             clock.time += DAY // 4
             until = clock.time + 5 if number % 2 or number > 12 else None
             put(store, "moshez", f"Status {number}", until)
-            said.append(Said(clock.time, until, f"Status {number}"))
+            said.append(StatusRow(clock.time, until, f"Status {number}"))
     with opened(tmp_path / "x.db", retention, clock) as store:
         store.forget(0, 10)
     left = rows_of(tmp_path / "x.db", "SELECT since, until, text FROM status ORDER BY since")
