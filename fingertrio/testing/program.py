@@ -46,7 +46,7 @@ class Program:
 
     Args:
         command: what to run, with its arguments.
-        log: the file for its standard output and standard error.
+        log: the file for its standard output and standard error; emptied at the start.
         name: of the program, in error messages.
         environ: replaces the environment; None: `environment()`.
         pass_fds: descriptors that it inherits.
@@ -110,7 +110,8 @@ class Program:
 
     def start(self) -> None:
         """Start the process, without waiting for anything."""
-        with self.log.open("ab") as log:
+        self.log.write_bytes(b"")
+        with self.log.open("ab") as log:  # appending, so that a test may empty the file meanwhile
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environ,

@@ -101,6 +101,12 @@ def test_a_crash_is_told_with_the_last_output(tmp_path: Path):
         misbehaving(tmp_path, "1 / 0").__enter__()
 
 
+def test_a_second_start_does_not_read_the_log_of_the_first(tmp_path: Path):
+    (tmp_path / "log").write_text('{"event": "ready"}\n')
+    with pytest.raises(ProgramError, match="before it ended"):
+        misbehaving(tmp_path, "").__enter__()
+
+
 def test_a_wrong_exit_status_is_an_error(tmp_path: Path):
     script = AT_SIGTERM.format(action="lambda *_: sys.exit(3)")
     with misbehaving(tmp_path, script) as program, pytest.raises(ProgramError, match="ended with status 3"):
