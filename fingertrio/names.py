@@ -29,6 +29,20 @@ _MIXES = (
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
+# The canonical decomposition (NFD) of one character has at most four (Unicode Standard Annex 15).
+_CANONICAL_LIMIT = 4 * USER_NAME_LIMIT
+
+
+def canonical_name(text: str) -> str:
+    """The form of a name that backends are asked for: NFC.
+
+    The same letters may arrive as one character (NFC) or as a letter with a combining mark (NFD), depending on the
+    client's system. `FingerService` calls this for every name from a door, so that no door and no backend has to. A
+    text too long for a name is returned unchanged: sorting its marks can take quadratic time.
+    """
+    return text if text.isascii() or len(text) > _CANONICAL_LIMIT else unicodedata.normalize("NFC", text)
+
+
 def is_user_name(text: str) -> bool:
     """Whether `text` can be a login name: letters, marks, digits and `_`; `. + $ -` but not first; 64 at most.
 
@@ -44,7 +58,7 @@ def is_user_name(text: str) -> bool:
 
 
 def check_user_name(text: str) -> str:
-    """`text`, if a status may be set for this name.
+    """The canonical form of `text`, if a status may be set for this name.
 
     Stricter than `is_user_name`, so that a name that looks the same cannot impersonate another user: only the NFKC
     form, no invisible characters, and letters of one script.
@@ -52,6 +66,7 @@ def check_user_name(text: str) -> str:
     Raises:
         ValueError: the message says what is wrong with the name.
     """
+    text = canonical_name(text)
     if not text:
         raise ValueError("the user name is empty")
     if len(text) > USER_NAME_LIMIT:

@@ -16,7 +16,7 @@ from fingertrio.accounts.store import TokenStore
 from fingertrio.accounts.tokens import TokensError, looks_like_token
 from fingertrio.accounts.writer import Writer
 from fingertrio.backend import BackendError
-from fingertrio.names import is_user_name
+from fingertrio.names import canonical_name, is_user_name
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -110,7 +110,7 @@ class Accounts:
 
 def _login_name(uid: int) -> str | None:
     try:
-        name = pwd.getpwuid(uid).pw_name
+        name = canonical_name(pwd.getpwuid(uid).pw_name)
     except KeyError:
         return None
     return name if is_user_name(name) else None

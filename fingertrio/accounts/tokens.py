@@ -67,7 +67,7 @@ def make_token(
     Raises:
         ValueError: the name cannot be a user's, the label is too long, or the token would have expired already.
     """
-    check_user_name(user)
+    user = check_user_name(user)
     if len(label) > LABEL_LIMIT or not label.isprintable():
         raise ValueError(f"a label is one printable line of at most {LABEL_LIMIT} characters")
     if expires is not None and expires <= now:

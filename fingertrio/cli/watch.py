@@ -21,7 +21,7 @@ from fingertrio.cli.watch_output import Show, clock
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
 from fingertrio.clients.websocket import RefusedError, parse_url
-from fingertrio.names import is_user_name
+from fingertrio.names import canonical_name, is_user_name
 from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.live import (
     Alive,
@@ -98,6 +98,7 @@ async def watch(url: str, users: Sequence[str], show: Show, *, once: bool) -> in
         ValueError: `url` is not one, or one of `users` could not be called so.
     """
     parse_url(url)
+    users = [canonical_name(user) for user in users]  # as the feed names them
     for user in users:
         if not is_user_name(user):
             raise ValueError(f'"{clean_line(user)}" could not be the name of a user')

@@ -31,7 +31,7 @@ from fingertrio.backend import (
     UserInfo,
 )
 from fingertrio.changes import ChangeFeed, ChangeHub
-from fingertrio.names import check_user_name, is_user_name
+from fingertrio.names import canonical_name, check_user_name, is_user_name
 from fingertrio.observe.observer import Observer, error_text
 from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
@@ -129,6 +129,8 @@ class FingerService:
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
         """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
+        if not user.isascii():
+            user = canonical_name(user)
         answer = self._users.find(user, trio.current_time())
         if answer is not None:
             self._observer.metrics.cache_hits += 1
@@ -160,6 +162,7 @@ class FingerService:
 
     async def ask_user(self, user: str) -> Answer[UserInfo | None]:
         """As `get_user`, with the time until which the answer holds."""
+        user = canonical_name(user)
         if not is_user_name(user):
             return _NOBODY
 
@@ -186,7 +189,7 @@ class FingerService:
             ValueError: the name or the status cannot be taken, with a reason that a person can act upon.
             BackendError: nothing was set.
         """
-        check_user_name(user)
+        user = check_user_name(user)
         if not status.strip():
             raise ValueError("the status is empty")
         try:

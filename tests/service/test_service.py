@@ -375,6 +375,19 @@ class TestFailures:
             assert peeked.value is None
         assert not backend.calls
 
+    async def test_every_normal_form_of_a_name_is_one_name_to_the_backend_and_to_the_cache(self):
+        zoe = UserInfo("zo\u00eb", "Here")
+        backend = Store(zoe)
+        async with FingerService.open(backend) as service:
+            assert service.peek("zoe\u0308") is None
+            assert await service.get_user("zoe\u0308") == zoe
+            assert await service.get_user("zo\u00eb") == zoe
+            peeked = service.peek("zoe\u0308")
+            assert peeked is not None
+            assert peeked.value == zoe
+            await service.set_user("zoe\u0308", "Away")
+        assert backend.calls == {"zo\u00eb": 1, "set zo\u00eb": 1}
+
 
 class TestCache:
     async def test_without_changes_an_answer_holds_for_its_time(self, autojump_clock: MockClock):

@@ -17,6 +17,7 @@ from fingertrio.backend import UserInfo
 from fingertrio.backends.sqlite import checks, files, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, check, connect, open_to_write, transaction
 from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.names import canonical_name
 from fingertrio.wire.times import to_microseconds
 
 
@@ -83,6 +84,7 @@ def now() -> int:
 
 def show_user(connection: sqlite3.Connection, login: str, history: int, retention: Retention) -> StoredUser | None:
     """What the file says of `login`, with the last `history` statuses; None: nothing."""
+    login = canonical_name(login)
     found = connection.execute("SELECT name, details FROM user WHERE login = ?", (login,)).fetchone()
     if found is None:
         return None
@@ -96,7 +98,7 @@ def show_user(connection: sqlite3.Connection, login: str, history: int, retentio
 
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Make a user. Raises ValueError: something cannot be taken, or there is such a user already."""
-    checks.login(login)
+    login = checks.login(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is not None:
             raise ValueError(f"there is a user {login} already")
@@ -106,6 +108,7 @@ def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: 
 
 def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Change what is said of a user. Raises ValueError: something cannot be taken, or there is no such user."""
+    login = canonical_name(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is None:
             raise ValueError(f"there is no user {login}")
@@ -114,6 +117,7 @@ def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retentio
 
 def remove_user(connection: sqlite3.Connection, login: str) -> None:
     """Forget a user and everything that he said. Raises ValueError: there is no such user."""
+    login = canonical_name(login)
     with transaction(connection, ADMIN_PATIENCE):
         user = _find_id(connection, login)
         if user is None:

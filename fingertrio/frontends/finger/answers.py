@@ -6,6 +6,7 @@ the query for as long as the service says that the answer is valid, so a hot que
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -231,7 +232,7 @@ class FingerAnswers:
 
     async def _fetch_matches(self, query: Query, asked: str) -> Rendered:
         """Section 2.5.3: all users that match a name which no user has exactly."""
-        wanted = query.user.casefold()
+        wanted = _folded(query.user)
         found: list[bytes] = []
         if self._service.can_list:
             for user in (await self._service.get_users())[:LIST_LIMIT]:
@@ -270,4 +271,9 @@ def _text(received: bytes) -> str:
 
 def _begins(info: UserInfo, wanted: str) -> bool:
     words = [info.user, *(info.name or "").split()]
-    return any(word.casefold().startswith(wanted) for word in words)
+    return any(_folded(word).startswith(wanted) for word in words)
+
+
+def _folded(text: str) -> str:
+    """`text` for comparing: without differences of case or of Unicode normal form."""
+    return unicodedata.normalize("NFC", text.casefold())

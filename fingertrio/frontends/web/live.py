@@ -16,7 +16,7 @@ from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy, Start, Watcher
 from fingertrio.http.http1 import offered_upgrade
 from fingertrio.http.websocket import accept_token
-from fingertrio.names import is_user_name
+from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.wire import live
 
@@ -96,7 +96,7 @@ def _peer() -> str:
 
 
 def _users(hub: LiveHub) -> tuple[str, ...] | None:
-    users = tuple(dict.fromkeys(request.args.getlist("user")))
+    users = tuple(dict.fromkeys(map(canonical_name, request.args.getlist("user"))))
     if not users:
         if not hub.service.can_list:
             raise NotFound(f"{NO_LIST}; name the users to watch: {PREFIX}watch?user=NAME&user=NAME")

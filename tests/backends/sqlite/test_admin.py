@@ -48,6 +48,16 @@ def test_an_edit_changes_what_it_names_and_nothing_else(connection: sqlite3.Conn
     assert person.name is None
 
 
+def test_a_name_may_be_given_in_nfd(connection: sqlite3.Connection) -> None:
+    add_user(connection, "zoe\u0308", Edit(status="Here"), KEEP)
+    change_user(connection, "zoe\u0308", Edit(name="Zo\u00eb"), KEEP)
+    shown = show_user(connection, "zoe\u0308", 0, KEEP)
+    assert shown is not None
+    assert (shown.login, shown.name) == ("zo\u00eb", "Zo\u00eb")
+    remove_user(connection, "zoe\u0308")
+    assert show_user(connection, "zo\u00eb", 0, KEEP) is None
+
+
 def test_a_status_with_an_end_is_shown_above_the_one_that_returns(connection: sqlite3.Connection) -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     add_user(connection, "ada", Edit(status="Weaving"), KEEP)

@@ -254,6 +254,14 @@ async def test_partial_names_match_only_if_the_administrator_allows_it():
         assert await both_lanes(place, b"zzz\r\n") == b"No such user\r\n"
 
 
+async def test_partial_names_match_in_every_normal_form():
+    backend = RecordingBackend()
+    backend.users["zoe"] = UserInfo("zoe", "Away", name="Zoe\u0301 \u00c9tienne")
+    async with open_door(FingerPolicy(ambiguous=True), backend=backend) as place:
+        for query in ("zo\u00e9", "zoe\u0301", "\u00e9t", "e\u0301t"):
+            assert b"Login: zoe" in await both_lanes(place, f"{query}\r\n".encode())
+
+
 async def test_every_query_is_logged_escaped_in_both_lanes():
     log = io.StringIO()
     observer = Observer(log, human=False)

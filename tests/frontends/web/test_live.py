@@ -102,6 +102,15 @@ async def test_those_who_are_named_are_told_of_and_nobody_else():
         assert await last_told(other) == (f"{epoch}:2", "ada", "Weaving")
 
 
+async def test_a_user_may_be_named_in_nfd():
+    backend = MemoryBackend({"zo\u00eb": "Here"})
+    async with serving(backend) as site, watching(site, "?snapshot=1&user=zoe%CC%88") as other:
+        epoch = (await other.message())["epoch"]
+        assert await snapshot(other) == {"zo\u00eb": "Here", "": f"{epoch}:0"}
+        await backend.set_user("zo\u00eb", "Away")
+        assert await last_told(other) == (f"{epoch}:1", "zo\u00eb", "Away")
+
+
 async def test_an_expired_status_is_told_as_what_comes_after_it():
     backend = MemoryBackend(USERS)
     async with trio.open_nursery() as nursery:
