@@ -1,12 +1,12 @@
-"""The contract between fingertrio and whatever knows people's statuses.
+"""The contract between fingertrio and its backends, the sources of statuses.
 
-Standard library only: a backend written against this file depends on nothing else of ours. A backend is any object with
-`get_user`; each further thing it can do is a capability, a protocol of its own, asked for once when the program starts.
-Nothing here knows the network, and a backend never learns which door a question came through.
+Standard library only: a backend written against this file needs no other module of fingertrio. A backend is any object
+with `get_user`. Everything else that it can do is a capability, a protocol of its own, which the program checks once at
+the start. Nothing here knows the network, and a backend never learns through which door a query came.
 
 A backend is *opened* by an async context manager function that takes one argument, its options: a dataclass or a
-pydantic model, found by the argument's annotation and checked before it is called. Connections, files and tasks belong
-to that context and end with it. The function is published in the entry-point group `fingertrio.backends`.
+pydantic model, named by the argument's annotation and validated before the call. Connections, files and tasks belong to
+that context and end with it. The function is published in the entry-point group `fingertrio.backends`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ STATUS_LIMIT = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
-    """What is known of one user at one moment. `UserInfo("moshez", "Happy and well")` is enough.
+    """A user's status and details at one moment. `UserInfo("moshez", "Happy and well")` is complete.
 
     Attributes:
         user: the login name, as `fingertrio.names.is_user_name` accepts it.
-        status: text, lines separated by LF, without a trailing one. It is shown as it is, after filtering.
-        name: the full name, which RFC 1288 section 2.5 wants in every full answer.
+        status: text, lines separated by LF, without a trailing LF. It is shown unchanged, apart from filtering.
+        name: the full name. RFC 1288 section 2.5 requires it in every full answer.
         since: when this status was set; aware (with a time zone).
-        until: when it stops to hold; aware. `get_user` never answers with a status whose `until` has passed.
-        details: what /W adds, in the order in which it is shown: "project", "pubkey", "pronouns", "timezone", links.
+        until: when it expires; aware. `get_user` never returns a status whose `until` has passed.
+        details: what /W adds, in display order: "project", "pubkey", "pronouns", "timezone", links.
     """
 
     user: str
@@ -48,13 +48,13 @@ class UserInfo:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Somebody's answer may differ from now on. `user` None: anybody's may, and the list of users too."""
+    """The answer for `user` may differ from now on. None: every answer may, and the list of users too."""
 
     user: str | None
 
 
 class BackendError(Exception):
-    """A failure with two faces: what a stranger may read, and the private cause, chained with `raise ... from`.
+    """A failure with a message that any client may read, and a private cause, chained with `raise ... from`.
 
     Every other exception that escapes a backend is logged with its traceback and answered as INTERNAL_ERROR.
     """
@@ -66,63 +66,63 @@ class BackendError(Exception):
 
 @runtime_checkable
 class Backend(Protocol):
-    """The one thing every backend can do."""
+    """What every backend can do."""
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """What is known of `user`; None: there is no such user. Raises BackendError where that cannot be told."""
+        """The user's status and details; None: no such user. Raises BackendError if the backend cannot know."""
         ...
 
 
 @runtime_checkable
 class ListsUsers(Protocol):
-    """Knows who there is."""
+    """Lists its users."""
 
     async def get_users(self) -> Sequence[str]:
-        """Every login name, each once, in the order in which people should read them."""
+        """Every login name, each once, in display order."""
         ...
 
 
 @runtime_checkable
 class SetsStatus(Protocol):
-    """Takes new statuses."""
+    """Stores new statuses."""
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-        """Store `status` and return what `get_user` answers from now on. When this returns, it is stored.
+        """Store `status` and return what `get_user` returns from now on. The status is stored before this returns.
 
-        `user` has passed `names.check_user_name`; it need not exist yet. Cancelled or failed, the old status or the
-        new one is there, whole; a remote backend cannot promise which.
+        `user` has passed `names.check_user_name`; it need not exist yet. After a cancellation or a failure, either the
+        old or the new status is stored, complete; a remote backend cannot promise which.
         """
         ...
 
 
 @runtime_checkable
 class EmitsChanges(Protocol):
-    """Tells when an answer changes, so that answers may be kept for as long as nothing is heard."""
+    """Reports changes, so that the service may cache an answer until it changes."""
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """A feed of every change after the context was entered, ours and other people's; for one reader.
+        """A feed of every change after the context was entered, whoever made it; for one reader.
 
-        The feed may end or raise when its source breaks: whoever reads it forgets what it kept and enters again.
+        The feed may end or raise when its source fails. Its reader then empties its cache and enters a new one.
         """
         ...
 
 
 @runtime_checkable
 class KeepsHistory(Protocol):
-    """Remembers what was said before."""
+    """Keeps earlier statuses."""
 
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
-        """At most `limit` statuses of `user`, newest first, the present one included, set before `before`."""
+        """At most `limit` statuses of `user` set before `before`, newest first, the current one included."""
         ...
 
 
 @runtime_checkable
 class TellsStaleness(Protocol):
-    """Goes on answering from what it knew last while its source is away, and does not hide it."""
+    """Continues to answer from its last known state while its source is unavailable, and reports this."""
 
     def stale_since(self) -> datetime | None:
-        """Since when answers may be out of date, because what they come from is away; None: they are true. Aware.
+        """The time (aware) since which answers may be out of date, as their source is unavailable; None: up to date.
 
-        It is looked at with every call and about once a second, so it has to be at hand.
+        Called with every query and about once a second, so it must be fast.
         """
         ...

@@ -1,10 +1,10 @@
-"""Change feeds that cannot grow: one writer who never waits, any number of readers who may be as slow as they like.
+"""Change feeds of bounded size: one writer that never waits, and any number of readers, however slow.
 
-A backend that knows when an answer changes keeps one `ChangeHub`, calls `emit` and hands out `changes()`, which is the
-whole of the capability EmitsChanges. Knows trio and the contract, nothing else; not for use from other threads.
+A backend that knows when an answer changes keeps one `ChangeHub`, calls `emit` and returns `changes()`: that is all of
+the capability EmitsChanges. This module knows only trio and the contract. It must not be used from other threads.
 
-A reader wants to know whose answer to ask for again, not how often it changed. So what waits for a reader is a set of
-names, each once, and past a limit it is the one statement that covers them all: anything may have changed.
+A reader needs to know which answers to ask for again, not how often they changed. So a feed holds a set of names, each
+once. Past a limit it holds a single change instead that covers them all: anything may have changed.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import trio
 
 from fingertrio.backend import Change
 
-# Names that may wait for one reader. Asking anew for a thousand users costs about what forgetting them all does, and a
-# thousand names are some tens of kilobytes per reader.
+# Names that may wait for one reader. Asking again for a thousand users costs about as much as emptying the cache, and a
+# thousand names take some tens of kilobytes per reader.
 FEED_LIMIT = 1024
 
-# Names that are read in one turn of the reader: their share of a round of the loop is small then, and the turn too.
+# Names that a reader gets before it yields to other tasks: few enough for a short turn, enough to spread its cost.
 _TURN = 32
 
 
 class ChangeFeed:
-    """What one reader has not read yet: an endless asynchronous iterator. Cancelling a read loses nothing."""
+    """The changes that one reader has not read yet: an endless async iterator. A cancelled read loses nothing."""
 
     __slots__ = ("_arrived", "_read", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[str | None, None] = {}  # a dict for its order: the oldest is told first
+        self._waiting: dict[str | None, None] = {}  # a dict for its order: the oldest change comes first
         self._arrived = trio.Event()
         self._read = 0
 
     def put(self, change: Change) -> None:
-        """Tell the reader, without waiting for it."""
+        """Add a change, without waiting for the reader."""
         waiting = self._waiting
         if change.user not in waiting and None not in waiting:
             if change.user is None or len(waiting) >= FEED_LIMIT:
@@ -49,8 +49,8 @@ class ChangeFeed:
         return self
 
     async def __anext__(self) -> Change:
-        # A reader in a loop must let others run, and be cancellable. To let them run at every name would cost a round
-        # of the loop for each, which is most of what a change costs.
+        # A reader in a loop must yield to other tasks, and be cancellable. Yielding at every name would cost a round of
+        # trio's loop for each, which is most of the cost of a change.
         self._read += 1
         if self._read % _TURN:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -65,7 +65,7 @@ class ChangeFeed:
 
 
 class ChangeHub:
-    """Gives each reader a feed of its own and tells all of them."""
+    """Sends each change to every reader's own feed."""
 
     __slots__ = ("_feeds",)
 
@@ -73,18 +73,18 @@ class ChangeHub:
         self._feeds: set[ChangeFeed] = set()
 
     def emit(self, change: Change) -> None:
-        """Tell every reader that is there now."""
+        """Send a change to every present reader."""
         for feed in self._feeds:
             feed.put(change)
 
     def emit_all(self, users: Collection[str | None]) -> None:
-        """Tell every reader of every one of `users`, or, where no feed could hold them, that anything may differ."""
+        """Send a change for each of `users`; if they are more than a feed can hold, one for everything."""
         for user in users if len(users) <= FEED_LIMIT else (None,):
             self.emit(Change(user))
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[ChangeFeed]:
-        """A feed of what is emitted from now on, until the context ends."""
+        """A feed of all changes from now on, until the context ends."""
         feed = ChangeFeed()
         self._feeds.add(feed)
         try:

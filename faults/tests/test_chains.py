@@ -11,7 +11,7 @@ import pytest
 
 from faults.chains import damage
 from fingertrio.backends.sqlite.rows import Put, Retention
-from fingertrio.backends.sqlite.store import Store
+from fingertrio.backends.sqlite.store import SQLiteStore
 
 NOW = 1_800_000_000 * 1_000_000  # microseconds
 MANY = 1000
@@ -19,12 +19,12 @@ FEW = 3
 
 
 @contextmanager
-def opened(path: Path, most: int = MANY) -> Iterator[Store]:
-    with closing(Store.open(path, Retention(most), lambda: NOW)) as store:
+def opened(path: Path, most: int = MANY) -> Iterator[SQLiteStore]:
+    with closing(SQLiteStore.open(path, Retention(most), lambda: NOW)) as store:
         yield store
 
 
-def put(store: Store, login: str, text: str, until: int | None = None) -> None:
+def put(store: SQLiteStore, login: str, text: str, until: int | None = None) -> None:
     (answer,) = store.commit([Put(login, text, until)])
     assert not isinstance(answer, Exception), answer
 

@@ -1,7 +1,6 @@
-"""A call to the backend, made so that its caller can rely on it: it ends in time, and fails in one way only.
+"""Calls to the backend, with a deadline, that fail with BackendError only.
 
-It also keeps the books: how long calls took and how they ended, and whether the backend works, which is told to the log
-once when it changes, not with every call.
+Each call is measured and counted. Whether the backend works is logged when that changes, not with every call.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ import trio
 from fingertrio.backend import BackendError
 from fingertrio.observe.observer import Observer, error_text
 
-# Operations that write are told apart: where statuses cannot be set, questions may still be answered.
+# Writing is a condition of its own: a backend that cannot set statuses may still answer queries.
 _WRITES = frozenset({"set_user"})
 
 T = TypeVar("T")
 
 
 class BackendCalls:
-    """Makes calls.
+    """Makes the calls.
 
     Args:
         deadline: seconds that one call may take.
-        observer: told how each ended.
+        observer: gets the outcome of each call.
     """
 
     def __init__(self, deadline: float, observer: Observer) -> None:
         self.deadline = deadline
         self._observer = observer
-        self._failed: dict[str, Callable[[], Awaitable[object]]] = {}  # by operation, the last question, if it failed
+        self._failed: dict[str, Callable[[], Awaitable[object]]] = {}  # by operation, the last call, if it failed
 
     async def make(self, operation: str, call: Callable[[], Awaitable[T]], *, label: str | None = None) -> T:
-        """What `call` returns. It is counted as `label`, by default as its operation.
+        """The result of `call`. It is counted as `label`; by default, as its operation.
 
         Raises:
-            BackendError: whatever went wrong; its cause has been reported.
+            BackendError: the call failed; its cause has been reported.
         """
         started = trio.current_time()
         outcome = "error"
@@ -66,10 +65,10 @@ class BackendCalls:
         return value
 
     async def probe(self, instead: Mapping[str, Callable[[], Awaitable[object]]] = MappingProxyType({})) -> None:
-        """Ask anew what failed last, or what `instead` has for its operation; never raises.
+        """Repeat the calls that failed last, or what `instead` has for their operations. Never raises.
 
-        So it shows that the backend works again even where nobody else asks any more, because it did not. One operation
-        says nothing of another: a backend may list its users and know nothing of any.
+        This notices the backend's recovery even if no client asks. Each operation is probed by itself: a backend may
+        be able to list its users and unable to answer for one.
         """
         for operation, call in list(self._failed.items()):
             with suppress(BackendError):

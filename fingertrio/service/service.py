@@ -1,12 +1,12 @@
-"""The service: what every front end asks, and the only thing that asks the backend.
+"""The service: every front end asks it, and only it asks the backend.
 
-It adds what no backend should have to write again: a deadline on every call, one call for many askers (single flight),
-a bounded cache that a backend's changes keep true, and one public face for every failure. It knows neither sockets nor
-protocols, and nothing of where a status comes from.
+It adds what no backend should have to implement: a deadline on every call, one call for many simultaneous queries
+(single flight), a bounded cache that the backend's changes keep up to date, and a public message for every failure. It
+knows neither sockets nor protocols, nor where a status comes from.
 
-Single flight without a task of its own: the first asker makes the call in its own task, the others wait for what it
-brings. If the first is cancelled, so is its call, and one of those who wait makes it anew. Nobody who is cancelled
-takes anybody along, and a miss costs no spawn.
+Single flight works without a task of its own: the first query makes the call in its own task, and the others wait for
+the result. If the first is cancelled, so is its call, and one of the waiting queries makes it again. So a cancelled
+query never harms another, and a cache miss starts no task.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from fingertrio.service.staleness import Staleness
 from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.times import in_utc
 
-# Seconds before a broken change feed is entered again: at first, and at most. A source that was away shall be followed
-# again within five seconds of its return.
+# Seconds before a broken change feed is entered again: at first, and at most. A source must be followed again within
+# five seconds of its return.
 _FEED_BACKOFF = (0.25, 2.0)
 
-# Whom `probe` asks for: probably nobody, which is an answer.
+# The user that `probe` asks for. Probably unknown, but that is an answer too.
 _PROBED = "readiness-probe"
 
 _LIST = ""  # the key of the list of users in its cache
 
-_NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for what could not be a name
+_NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for text that is not a login name
 
 
 T = TypeVar("T")
@@ -56,13 +56,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePolicy:
-    """The service's numbers.
+    """The service's limits.
 
     Attributes:
         deadline: seconds that a backend may take for one call.
-        cache_ttl: seconds that an answer holds where the backend emits no changes (or its feed is broken).
-        cache_size: answers kept at most, known and unknown users counted apart, so that a flood of questions for users
-            who do not exist cannot push out those who do.
+        cache_ttl: seconds that an answer may be used if the backend emits no changes (or its feed is broken).
+        cache_size: answers kept at most. Known and unknown users are counted separately, so that a flood of queries for
+            users who do not exist cannot evict users who do.
     """
 
     deadline: float = 5.0
@@ -71,7 +71,7 @@ class ServicePolicy:
 
 
 class FingerService:
-    """Asks one backend on behalf of every door. Made by `FingerService.open`."""
+    """Asks one backend on behalf of all front ends. Made by `FingerService.open`."""
 
     def __init__(self, backend: Backend, policy: ServicePolicy, observer: Observer) -> None:
         self._backend = backend
@@ -81,26 +81,26 @@ class FingerService:
         self._setter = backend if isinstance(backend, SetsStatus) else None
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._emitter = backend if isinstance(backend, EmitsChanges) else None
-        self._live = False  # the change feed is being heard
+        self._live = False  # the change feed is being read
         self._users: AnswerCache[UserInfo | None] = AnswerCache("get_user")
         self._list: AnswerCache[tuple[str, ...]] = AnswerCache("get_users")
         self._hub = ChangeHub()
         self.staleness = Staleness(backend, observer, self._forget_all)
-        self.epoch = 0  # counts changes of any kind: equal epochs, equal answers, expiry apart
+        self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, backend: Backend, policy: ServicePolicy | None = None, observer: Observer | None = None
     ) -> AsyncIterator[FingerService]:
-        """A service over an opened backend, following its changes until the context ends. The backend stays open."""
+        """A service over an opened backend, whose changes it follows until the context ends. The backend stays open."""
         service = cls(backend, policy or ServicePolicy(), observer or Observer())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.staleness.follow)
             if (emitter := service._emitter) is not None:
                 tried = trio.Event()
                 nursery.start_soon(service._follow, emitter, tried)
-                with trio.move_on_after(service._policy.deadline):  # a source that says nothing shall not delay us
+                with trio.move_on_after(service._policy.deadline):  # a silent source must not delay the start
                     await tried.wait()
                 if not tried.is_set():
                     service._observer.degraded("change_feed", "the backend does not answer", essential=False)
@@ -108,27 +108,27 @@ class FingerService:
             nursery.cancel_scope.cancel()
 
     def adopt(self, policy: ServicePolicy) -> None:
-        """Other numbers from now on; what is kept holds as long as it was to."""
+        """Use other limits from now on. Cached answers keep their expiry."""
         self._policy = policy
         self._calls.deadline = policy.deadline
 
     @property
     def can_set(self) -> bool:
-        """Whether `set_user` can succeed at all."""
+        """Whether the backend can set statuses."""
         return self._setter is not None
 
     @property
     def can_list(self) -> bool:
-        """Whether `get_users` can succeed at all."""
+        """Whether the backend lists its users."""
         return self._lister is not None
 
     @property
     def hears_changes(self) -> bool:
-        """Whether `changes` tells of every change, and not only of those that are made through this service."""
+        """Whether `changes` reports every change, and not only those made through this service."""
         return self._emitter is not None
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
-        """The answer for `user` if it is in memory and holds, without waiting; None: ask `get_user`."""
+        """The answer for `user` if a valid one is cached; None: await `get_user`."""
         if not user.isascii():
             user = canonical_name(user)
         answer = self._users.find(user, trio.current_time())
@@ -138,30 +138,30 @@ class FingerService:
         return None if is_user_name(user) else _NOBODY
 
     def peek_users(self) -> Answer[tuple[str, ...]] | None:
-        """The list of users if it is in memory and holds, without waiting."""
+        """The list of users if a valid one is cached; None: await `get_users`."""
         answer = self._list.find(_LIST, trio.current_time())
         if answer is not None:
             self._observer.metrics.cache_hits += 1
         return answer
 
     def reused(self) -> None:
-        """A front end showed again what it had rendered of an answer that holds. That is a cache hit too."""
+        """Count a cache hit: a front end reused what it had rendered from a valid answer."""
         self._observer.metrics.cache_hits += 1
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """What is known of `user`; None: no such user, and so for whatever could not be a name.
+        """The user's status and details; None: no such user, or not a login name.
 
         Raises:
-            BackendError: with a message fit for strangers; its cause has been logged.
+            BackendError: with a message for the client; its cause has been logged.
         """
         return (await self.ask_user(user)).value
 
     async def get_users(self) -> tuple[str, ...]:
-        """Every login name. Raises BackendError, also where the backend keeps no list."""
+        """Every login name. Raises BackendError, also if the backend does not list its users."""
         return (await self.ask_users()).value
 
     async def ask_user(self, user: str) -> Answer[UserInfo | None]:
-        """As `get_user`, with the time until which the answer holds."""
+        """Like `get_user`, with the expiry time of the answer."""
         user = canonical_name(user)
         if not is_user_name(user):
             return _NOBODY
@@ -172,7 +172,7 @@ class FingerService:
         return await self._ask(self._users, user, call)
 
     async def ask_users(self) -> Answer[tuple[str, ...]]:
-        """As `get_users`, with the time until which the answer holds."""
+        """Like `get_users`, with the expiry time of the answer."""
         if (lister := self._lister) is None:
             raise BackendError("No list of users is kept here")
 
@@ -183,10 +183,10 @@ class FingerService:
         return await self._ask(self._list, _LIST, call)
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-        """Set a status; every door shows it when this returns.
+        """Set a status. Every front end shows it when this returns.
 
         Raises:
-            ValueError: the name or the status cannot be taken, with a reason that a person can act upon.
+            ValueError: the name or the status is not acceptable, with a reason for the user.
             BackendError: nothing was set.
         """
         user = check_user_name(user)
@@ -195,7 +195,7 @@ class FingerService:
         try:
             size = len(status.encode())
         except UnicodeEncodeError:
-            raise ValueError("the status is not text: it has lone surrogates") from None
+            raise ValueError("the status is not valid text: it contains lone surrogates") from None
         if size > STATUS_LIMIT:
             raise ValueError(f"the status is longer than {STATUS_LIMIT} bytes")
         if until is not None:
@@ -204,20 +204,20 @@ class FingerService:
             raise BackendError("Statuses cannot be set here")
         try:
             return await self._calls.make("set_user", lambda: setter.set_user(user, status, until=until))
-        finally:  # also after a failure: a call that timed out may have been carried out
+        finally:  # after a failure too: a call that timed out may have been carried out
             self._changed(Change(user))
 
     def changes(self) -> AbstractAsyncContextManager[ChangeFeed]:
         """A feed of changes for one subscriber, from when the context is entered; see `changes.ChangeFeed`.
 
-        Without a backend that emits changes it tells of those made through this service only.
+        If the backend does not emit changes, the feed reports only those made through this service.
         """
         return self._hub.changes()
 
     async def probe(self) -> None:
-        """If the last question to the backend failed, ask it anew, so that its recovery shows though nobody else asks.
+        """If the last call to the backend failed, repeat it, so that its recovery is noticed even without queries.
 
-        Not for the same user: that one user's status cannot be read does not mean that the backend fails.
+        Not for the same user: one unreadable user does not mean that the backend fails.
         """
         await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
 
@@ -280,7 +280,7 @@ class FingerService:
         return Answer(info, expires, self.staleness.look())
 
     def _changed(self, change: Change) -> None:
-        """Forget what the change touches and tell the subscribers. Synchronous: nobody sees it half done."""
+        """Invalidate what the change concerns and notify the subscribers. Synchronous, so no task sees it half done."""
         if change.user is None:
             self._forget_all()
         else:
@@ -295,9 +295,9 @@ class FingerService:
         self._list.forget_all()
 
     async def _follow(self, emitter: EmitsChanges, tried: trio.Event) -> None:
-        """Hear the backend's changes for as long as we live; while the feed is broken, answers hold `cache_ttl`.
+        """Follow the backend's changes. While the feed is broken, answers expire after `cache_ttl`.
 
-        `tried` is set once the feed is heard or has failed.
+        `tried` is set once the feed has been entered or has failed.
         """
         backoff = Backoff(*_FEED_BACKOFF)
         while True:
@@ -311,13 +311,13 @@ class FingerService:
                     tried.set()
                     async for change in feed:
                         self._changed(change)
-                self._observer.degraded("change_feed", "the backend has ended it", essential=False)
-            except Exception as error:  # noqa: BLE001 -- whatever a backend's feed dies of, the doors stay open
+                self._observer.degraded("change_feed", "the backend ended the feed", essential=False)
+            except Exception as error:  # noqa: BLE001 -- the doors stay open whatever a backend's feed raises
                 self._observer.degraded("change_feed", error_text(error), essential=False)
             finally:
                 self._live = False
                 self._changed(Change(None))
             tried.set()
-            if trio.current_time() - entered > _FEED_BACKOFF[1]:  # a feed that breaks at once counts as none
+            if trio.current_time() - entered > _FEED_BACKOFF[1]:  # a feed that breaks at once is no success
                 backoff.reset()
             await trio.sleep(backoff.pause())

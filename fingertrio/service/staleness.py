@@ -1,7 +1,7 @@
-"""Whether answers are out of date, and since when: what a backend says of its age, followed for whoever shows it.
+"""Whether answers are out of date, and since when.
 
-A backend does not have to announce that. It is looked at with every answer, which is marked with what is found, and
-about once a second, so that those who show answers, or keep them, learn of it though nobody asks.
+A backend need not announce that it became stale. The service checks with every answer, which it marks accordingly, and
+about once a second, so that front ends that show or keep answers notice it without a query.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from fingertrio.backend import Backend, TellsStaleness
 from fingertrio.observe.observer import Observer, error_text
 from fingertrio.wire.times import in_utc
 
-_LOOKED_AT = 1.0  # seconds between two looks, and so the time for which an answer that is kept may say otherwise
+_INTERVAL = 1.0  # seconds between two checks, and so the time for which a cached answer may be marked wrongly
 
 
 class Staleness:
-    """Followed while `follow` runs.
+    """The staleness of one backend, followed while `follow` runs.
 
     Args:
-        backend: that may, or may not, tell its staleness.
-        observer: told, as a condition that is not essential. The log is left to the backend, which knows more.
-        forget: called when the staleness has become another, since what was kept of answers says otherwise.
+        backend: any backend; one without the capability is never stale.
+        observer: gets a condition that is not essential. Logging is left to the backend, which knows more.
+        forget: called when the staleness changes, since cached answers are marked with the old one.
 
     Attributes:
-        since: since when answers may be out of date; None: they are true.
-        changed: set, and replaced, when `since` has become another.
+        since: the time since which answers may be out of date; None: up to date.
+        changed: set, and replaced, when `since` changes.
     """
 
     def __init__(self, backend: Backend, observer: Observer, forget: Callable[[], None]) -> None:
@@ -39,29 +39,29 @@ class Staleness:
         self.changed = trio.Event()
 
     def look(self) -> datetime | None:
-        """Since when what the backend has just answered may be out of date; where it cannot tell, what it told last."""
+        """The staleness of the answer that the backend has just given; if the backend fails, the last known one."""
         try:
             return self._ask()
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the backend, its answers are given
+        except Exception as error:  # noqa: BLE001 -- a backend that cannot say is still asked
             self._cannot_tell(error)
             return self.since
 
     async def follow(self) -> None:
-        """Notice when answers begin to be out of date, and when that is over."""
+        """Notice when answers become out of date, and when they are up to date again."""
         if self._ages is None:
             return
         while True:
             try:
                 since = self._ask()
-            except Exception as error:  # noqa: BLE001 -- whatever is wrong with the backend, the doors stay open
+            except Exception as error:  # noqa: BLE001 -- the doors stay open whatever the backend raises
                 self._cannot_tell(error)
             else:
                 self._take(since)
-            await trio.sleep(_LOOKED_AT)
+            await trio.sleep(_INTERVAL)
 
     def _ask(self) -> datetime | None:
         since = None if self._ages is None else self._ages.stale_since()
-        # No later than now, whatever the clock says by which the backend knows.
+        # No later than now: the backend's source may have another clock.
         return None if since is None else min(in_utc(since), datetime.now(UTC))
 
     def _cannot_tell(self, error: Exception) -> None:
@@ -71,7 +71,7 @@ class Staleness:
         if since is None:
             self._observer.recovered("stale_answers")
         else:
-            reason = f"what answers come from is away; they are as of {since:%Y-%m-%d %H:%M:%S} UTC"
+            reason = f"the source of the answers is unavailable; they are as of {since:%Y-%m-%d %H:%M:%S} UTC"
             self._observer.degraded("stale_answers", reason, essential=False, quiet=True)
         if since != self.since:
             self.since = since

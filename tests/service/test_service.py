@@ -843,7 +843,7 @@ class TestSetting:
             (" \t\n", "is empty"),
             ("x" * (STATUS_LIMIT + 1), f"longer than {STATUS_LIMIT} bytes"),
             ("\u00e9" * (STATUS_LIMIT // 2 + 1), f"longer than {STATUS_LIMIT} bytes"),
-            ("a\ud800b", "not text"),
+            ("a\ud800b", "not valid text"),
         ],
         ids=["empty", "blank", "long", "long in bytes", "surrogate"],
     )

@@ -72,7 +72,7 @@ async def test_it_is_a_condition_that_is_not_essential_and_that_the_log_has_from
         await trio.sleep(5)
         condition = observer.metrics.conditions["stale_answers"]
         assert not condition.essential
-        assert condition.reason == "what answers come from is away; they are as of 2026-01-01 12:00:00 UTC"
+        assert condition.reason == "the source of the answers is unavailable; they are as of 2026-01-01 12:00:00 UTC"
         backend.age = None
         await trio.sleep(5)
         assert "stale_answers" not in observer.metrics.conditions
