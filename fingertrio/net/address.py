@@ -1,4 +1,8 @@
-"""Addresses to listen on, as operators write them: "127.0.0.1:7979", "[::1]:79", "unix:/run/fingertrio/setter.sock"."""
+"""Addresses to listen on, as operators write them: "127.0.0.1:7979", "[::1]:79", "unix:/run/fingertrio/setter.sock".
+
+Also IP addresses and networks, with IPv4-mapped forms (RFC 4291 section 2.5.5.2) as plain IPv4. A dual-stack socket
+shows an IPv4 peer as ::ffff:192.0.2.1, and so do some proxies; comparisons have to treat both forms as equal.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 _UNIX = "unix:"
 _UNIX_PATH_LIMIT = 107  # sun_path of unix(7), less its final NUL
@@ -29,10 +37,24 @@ class Address:
         """Whether only this machine can connect: a unix socket or a loopback address."""
         if self.path is not None or self.host == "localhost":
             return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:  # a host name: it may resolve to any address
-            return False
+        ip = parse_ip(self.host)
+        return ip is not None and ip.is_loopback  # None: a host name, which may resolve to any address
+
+
+def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address without its zone, IPv4-mapped ones as IPv4; None if the text is not an address."""
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def plain_network(network: Network) -> Network:
+    """The same network, an IPv4-mapped one as IPv4, so that it contains what `parse_ip` returns."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((network.network_address.packed[12:], network.prefixlen - 96))
+    return network
 
 
 def parse_address(text: str) -> Address:

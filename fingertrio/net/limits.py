@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from fingertrio.net.address import Network, parse_ip, plain_network
+
+__all__ = ["ConnectionCaps", "Network", "RateLimiter", "limit_key"]
 
 
 def limit_key(peer: str) -> str:
@@ -31,13 +33,19 @@ class ConnectionCaps:
     Args:
         total: the most connections at once.
         per_address: the most of one address (IPv6: one /64). Unix sockets count for the total only.
+
+    Attributes:
+        is_proxy: whether the connections of this address carry requests of many clients. They count for the total
+            only, and the front end counts each request under the client's address (`admit_request`).
     """
 
     def __init__(self, *, total: int, per_address: int) -> None:
         self.total = total
         self.per_address = per_address
+        self.is_proxy: Callable[[str], bool] | None = None
         self._open = 0
         self._by_key: Counter[str] = Counter()
+        self._by_proxy: Counter[str] = Counter()  # counted as a proxy; the answer of `is_proxy` may change meanwhile
 
     def admit(self, peer: str, *, beyond: bool = False) -> str | None:
         """Count a connection of `peer` and return None, or return the limit that refuses it, as a metrics label.
@@ -48,20 +56,33 @@ class ConnectionCaps:
         """
         if self._open >= self.total and not beyond:
             return "connections"
-        key = limit_key(peer)
+        if (reason := self.admit_request(peer, beyond=beyond)) is not None:
+            return reason
+        self._open += 1
+        return None
+
+    def admit_request(self, client: str, *, beyond: bool = False) -> str | None:
+        """The same for a request that a proxy forwards for `client`: the total counts the proxy's connection."""
+        if self.is_proxy is not None and self.is_proxy(client):
+            self._by_proxy[client] += 1
+            return None
+        key = limit_key(client)
         if key and self._by_key[key] >= self.per_address and not beyond:
             return "connections_per_address"
-        self._open += 1
         self._by_key[key] += 1
         return None
 
     def release(self, peer: str) -> None:
         """Count one admitted connection of `peer` less."""
-        key = limit_key(peer)
         self._open -= 1
-        self._by_key[key] -= 1
-        if not self._by_key[key]:
-            del self._by_key[key]
+        self.release_request(peer)
+
+    def release_request(self, client: str) -> None:
+        """The same for a request admitted by `admit_request`."""
+        counts, key = (self._by_proxy, client) if client in self._by_proxy else (self._by_key, limit_key(client))
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 class _Bucket:
@@ -97,7 +118,7 @@ class RateLimiter:
     def __init__(self, *, rate: float, burst: float, exempt: Sequence[Network] = (), size: int = 65_536) -> None:
         self._rate = rate
         self._burst = burst
-        self._exempt = exempt
+        self._exempt = [plain_network(network) for network in exempt]
         # Two generations: a request moves its address to the younger one. When that is full, it becomes the older one,
         # and the older one is dropped. A search for the quietest addresses would block the program for 100 ms.
         self._size = size // 2
@@ -106,7 +127,7 @@ class RateLimiter:
 
     def adjust(self, *, rate: float, burst: float, exempt: Sequence[Network]) -> None:
         """Apply new limits from now on. Every address starts with a full bucket."""
-        self._rate, self._burst, self._exempt = rate, burst, exempt
+        self._rate, self._burst, self._exempt = rate, burst, [plain_network(network) for network in exempt]
         self._young, self._old = _Generation(), _Generation()
 
     def allow(self, peer: str, now: float) -> bool:
@@ -154,10 +175,5 @@ class RateLimiter:
         return bucket
 
     def _is_exempt(self, peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address):
-            address = address.ipv4_mapped or address
-        return any(address in network for network in self._exempt)
+        address = parse_ip(peer)
+        return address is not None and any(address in network for network in self._exempt)

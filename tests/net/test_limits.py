@@ -53,6 +53,30 @@ def test_all_together_may_have_so_many():
     assert caps.admit("192.0.2.2") is None
 
 
+def test_proxies_count_for_the_total_only_and_their_clients_by_their_requests():
+    caps = ConnectionCaps(total=3, per_address=1)
+    caps.is_proxy = "192.0.2.99".__eq__
+    assert [caps.admit("192.0.2.99") for _ in range(3)] == [None] * 3
+    assert [caps.admit_request("192.0.2.1") for _ in range(2)] == [None, "connections_per_address"]
+    assert caps.admit_request("192.0.2.99") is None, "the proxy itself"
+    assert caps.admit("192.0.2.2") == "connections"
+    caps.release_request("192.0.2.1")
+    caps.release_request("192.0.2.99")
+    assert caps.admit_request("192.0.2.1") is None
+
+
+def test_a_connection_is_released_as_it_was_admitted():
+    caps = ConnectionCaps(total=9, per_address=1)
+    caps.is_proxy = "192.0.2.99".__eq__
+    caps.admit("192.0.2.99")
+    caps.is_proxy = None
+    assert caps.admit("192.0.2.99") is None
+    assert caps.admit("192.0.2.99") == "connections_per_address"
+    for _ in range(2):
+        caps.release("192.0.2.99")
+    assert (caps._open, caps._by_key, caps._by_proxy) == (0, {}, {})
+
+
 def test_unix_sockets_count_for_the_total_only():
     caps = ConnectionCaps(total=3, per_address=1)
     assert [caps.admit("") for _ in range(4)] == [None, None, None, "connections"]

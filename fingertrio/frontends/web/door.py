@@ -10,7 +10,9 @@ from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.http.tls import CertificateError, make_tls_context
+from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.listen import address_of
 
 
 class _Http:
@@ -29,6 +31,7 @@ class _Http:
     def __init__(self, options: HttpSection, door: Door) -> None:
         # Shared by all policies: watchers stay connected, and counted, when the policy changes.
         self._watchers = ConnectionCaps(total=options.max_watchers, per_address=options.max_watchers_per_address)
+        _warn_of_unlisted_proxies(options, door)
         self._frontend = WebFrontend(
             service=door.service,
             observer=door.observer,
@@ -55,6 +58,21 @@ class _Http:
             live=LivePolicy(caps=self._watchers, origins=options.allowed_origins),
             tls=_tls(options),
             keep_alive=options.keep_alive,
+        )
+
+
+def _warn_of_unlisted_proxies(options: HttpSection, door: Door) -> None:
+    """Warn if only this machine can connect and no proxy is listed. A proxy here would lift all limits per client.
+
+    All its clients would have its address, and loopback and Unix sockets are usually exempt from the limits.
+    """
+    addresses = [address_of(listener) for listener in door.listeners]
+    if addresses and not options.trusted_proxies and all(parse_address(address).is_local for address in addresses):
+        door.observer.warning(
+            "no_trusted_proxies",
+            reason="only this machine can connect. If a proxy forwards requests to it, set [http] trusted_proxies: "
+            "otherwise the limits for each address do not apply to the proxy's clients",
+            addresses=", ".join(addresses),
         )
 
 

@@ -16,7 +16,7 @@ from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
-from fingertrio.frontends.web.peers import RateLimit, TrustedProxies
+from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
@@ -47,7 +47,8 @@ class WebFrontend(HttpFrontend):
         observer: logs and counts every request.
         rate: how often one address may send a request.
         policy: what `adopt` can change later.
-        listeners, caps: see `HttpFrontend`.
+        listeners: see `HttpFrontend`.
+        caps: see `HttpFrontend`. Trusted proxies count for the total only, the clients behind them by their requests.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class WebFrontend(HttpFrontend):
         self._make_hub = partial(LiveHub, service, observer)
         self._hub = self._make_hub()
         self._policy = policy = policy or WebPolicy()
+        self._proxies = TrustedProxies(policy.trusted_proxies)
+        caps.is_proxy = self._is_proxy
 
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
-            app: ASGIFramework = create_app(service, observer, live=live)
-            if rate is not None:
-                app = RateLimit(app, rate, observer)
-            return TrustedProxies(Gate(app, observer), lambda: self._policy.trusted_proxies)
+            app = ClientLimits(create_app(service, observer, live=live), rate, caps, observer)
+            return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 
         super().__init__(
             make_app,
@@ -81,9 +82,13 @@ class WebFrontend(HttpFrontend):
             keep_alive=policy.keep_alive,
         )
 
+    def _is_proxy(self, peer: str) -> bool:
+        return self._proxies.includes(peer)
+
     def adopt(self, policy: WebPolicy) -> None:
         """Use another policy from the next request, handshake and connection on. Open connections stay open."""
         self._policy = policy
+        self._proxies = TrustedProxies(policy.trusted_proxies)
         self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive)
 
     async def serve(

@@ -21,7 +21,7 @@ from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.http.http2 import PREFACE
 from fingertrio.http.tls import make_tls_context
 from fingertrio.net.address import parse_address
-from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
@@ -56,6 +56,7 @@ class Site:
     log: io.StringIO
     stopping: trio.Event
     scope: trio.CancelScope
+    door: WebFrontend
     returned: trio.Event = field(default_factory=trio.Event)
 
     async def connect(self, tls: ssl.SSLContext | None = None) -> Client:
@@ -192,34 +193,40 @@ class Http2Client:
 async def serving(
     backend: Backend | Mapping[str, str] = USERS,
     *,
-    at: str = "127.0.0.1:0",
+    at: str | socket.socket = "127.0.0.1:0",
     certfile: Path | None = None,
     keep_alive: float = 5.0,
     backend_deadline: float = 5.0,
     caps: ConnectionCaps | None = None,
+    rate: RateLimiter | None = None,
     live: LivePolicy | None = None,
+    policy: WebPolicy | None = None,
 ) -> AsyncIterator[Site]:
-    """A web door that serves `backend`, ended at the end."""
+    """A web front end that serves `backend`, stopped at the end. `policy` replaces certfile, keep_alive and live."""
     log = io.StringIO()
     observer = Watched(log)
-    listeners = bind(parse_address(at))
+    listeners = bind(parse_address(at)) if isinstance(at, str) else [at]
     try:
         opened = FakeBackend(backend) if isinstance(backend, Mapping) else backend
-        policy = ServicePolicy(deadline=backend_deadline)
-        async with FingerService.open(opened, policy, observer) as service, trio.open_nursery() as nursery:
+        async with (
+            FingerService.open(opened, ServicePolicy(deadline=backend_deadline), observer) as service,
+            trio.open_nursery() as nursery,
+        ):
             door = WebFrontend(
                 service=service,
                 observer=observer,
                 listeners=listeners,
                 caps=caps or ConnectionCaps(total=100, per_address=100),
-                policy=WebPolicy(
+                rate=rate,
+                policy=policy
+                or WebPolicy(
                     tls=None if certfile is None else make_tls_context(certfile, None),
                     keep_alive=keep_alive,
                     live=live or LivePolicy(),
                 ),
             )
-            address = listeners[0].getsockname() if listeners[0].family != socket.AF_UNIX else ("", 0)
-            site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope)
+            address = listeners[0].getsockname()[:2] if listeners[0].family != socket.AF_UNIX else ("", 0)
+            site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope, door)
 
             async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
                 await door.serve(site.stopping, task_status=task_status)

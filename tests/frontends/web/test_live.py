@@ -203,7 +203,7 @@ async def test_when_anything_may_have_changed_a_snapshot_follows(query: str):
         assert (await last_told(other))[1:] == ("shawn", "Here again")
 
 
-async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it_is(autojump_clock: MockClock):
+async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it_is(patient_clock: MockClock):
     backend = MemoryBackend(USERS)
     async with serving(backend) as site, watching(site, "?user=ada") as other:
         epoch = (await other.message())["epoch"]
@@ -245,7 +245,7 @@ async def test_one_call_to_the_backend_serves_all_watchers():
         assert backend.calls["get_user"] == 3
 
 
-async def test_a_snapshot_waits_for_a_backend_that_fails(autojump_clock: MockClock):
+async def test_a_snapshot_waits_for_a_backend_that_fails(patient_clock: MockClock):
     backend = FakeBackend(USERS)
     backend.failure = BackendError()
     async with serving(backend) as site, watching(site, "?snapshot=1") as other:
@@ -255,7 +255,7 @@ async def test_a_snapshot_waits_for_a_backend_that_fails(autojump_clock: MockClo
         assert set(await snapshot(other)) == {*USERS, ""}
 
 
-async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(autojump_clock: MockClock):
+async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patient_clock: MockClock):
     class Broken(MemoryBackend):
         works = False
 
@@ -295,7 +295,7 @@ async def test_a_slow_reader_is_told_the_latest_of_each_user_and_not_all_there_w
         assert len(told) < 450
 
 
-async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(autojump_clock: MockClock):
+async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(patient_clock: MockClock):
     async with with_many_changes() as (site, _backend, other):
         await trio.sleep(30.5)
         assert await other.closed() == 1013
@@ -305,7 +305,7 @@ async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(autojump_cl
         assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
-async def test_who_never_reads_again_is_dropped_without(autojump_clock: MockClock):
+async def test_who_never_reads_again_is_dropped_without(patient_clock: MockClock):
     async with with_many_changes() as (site, _backend, _other):
         await site.empty(60)
         assert trio.current_time() < 40
@@ -325,7 +325,7 @@ async def test_a_stop_is_told_at_once_and_waits_for_nobody():
         assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
-async def test_who_does_not_read_does_not_hold_up_a_stop(autojump_clock: MockClock):
+async def test_who_does_not_read_does_not_hold_up_a_stop(patient_clock: MockClock):
     async with with_many_changes() as (site, _backend, _other):
         begun = trio.current_time()
         site.stopping.set()
@@ -333,7 +333,7 @@ async def test_who_does_not_read_does_not_hold_up_a_stop(autojump_clock: MockClo
         assert trio.current_time() - begun < 1.1
 
 
-async def test_a_door_that_is_cancelled_says_that_it_failed_and_ends_promptly(autojump_clock: MockClock):
+async def test_a_door_that_is_cancelled_says_that_it_failed_and_ends_promptly(patient_clock: MockClock):
     async with with_many_changes() as (site, _backend, _stuck), watching(site) as other:
         assert (await other.message())["type"] == "hello"
         begun = trio.current_time()

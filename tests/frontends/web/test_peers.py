@@ -1,6 +1,7 @@
 """Who asks, and how often: forwarded headers are believed of listed proxies only, and limits speak each protocol."""
 
 import json
+import socket
 import xmlrpc.client
 from ipaddress import ip_network
 from typing import Any
@@ -11,13 +12,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
-from fingertrio.frontends.web.peers import TrustedProxies
+from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
+from tests.frontends.web.kit import Client, serving
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 
@@ -36,7 +38,8 @@ async def seen(client, headers, trusted=PROXIES):
         "headers": [(name.encode(), value.encode()) for name, value in headers],
     }
     unused: Any = None
-    await TrustedProxies(app, lambda: trusted)(scope, unused, unused)
+    proxies = TrustedProxies(trusted)
+    await ForwardedClient(app, lambda: proxies)(scope, unused, unused)
     return result[0]
 
 
@@ -54,11 +57,41 @@ async def seen(client, headers, trusted=PROXIES):
         ("10.1.1.1", [], "10.1.1.1"),
         ("192.0.2.1", ["6.6.6.6"], "192.0.2.1"),  # no proxy of ours
         ("2001:db8::5", ["192.0.2.7"], "192.0.2.7"),
+        ("::ffff:10.1.1.1", ["192.0.2.7"], "192.0.2.7"),  # a dual-stack socket
+        ("::ffff:192.0.2.1", ["6.6.6.6"], "192.0.2.1"),
+        ("10.1.1.1", ["::ffff:192.0.2.7"], "192.0.2.7"),
+        ("10.1.1.1", ["[::ffff:192.0.2.7]:4711"], "192.0.2.7"),
+        ("10.1.1.1", ["192.0.2.7, ::ffff:10.2.2.2"], "192.0.2.7"),
+        ("10.1.1.1", ["192.0.2.7, ::FFFF:0a02:0202"], "192.0.2.7"),  # the same in hexadecimal
     ],
 )
 async def test_a_forwarded_address_is_believed_as_far_as_the_listed_proxies_reach(client, forwarded, expected):
     (address, _), _ = await seen((client, 1), [("x-forwarded-for", value) for value in forwarded])
     assert address == expected
+
+
+async def test_a_proxy_may_be_listed_by_an_ipv4_mapped_address():
+    headers = [("x-forwarded-for", "192.0.2.7")]
+    trusted = (ip_network("::ffff:10.0.0.0/104"),)
+    for peer in ("10.1.1.1", "::ffff:10.1.1.1"):
+        assert (await seen((peer, 1), headers, trusted))[0] == ("192.0.2.7", 0)
+    assert (await seen(("11.1.1.1", 1), headers, trusted))[0] == ("11.1.1.1", 1)
+
+
+async def test_a_dual_stack_socket_shows_the_proxy_as_what_it_is():
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    sock.setblocking(False)
+    policy = WebPolicy(trusted_proxies=(ip_network("127.0.0.1/32"),))
+    async with serving(at=sock, policy=policy) as site:
+        stream = await trio.open_tcp_stream("127.0.0.1", site.address[1])
+        async with Client(stream) as client:
+            await client.send(b"GET /moshez HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: ::ffff:192.0.2.7\r\n\r\n")
+            await client.response()
+            await client.send(b"GET /moshez HTTP/1.1\r\nHost: test\r\n\r\n")
+            await client.response()
+        await site.empty()
+        lines = [json.loads(line) for line in site.log.getvalue().splitlines()]
+        assert [line["peer"] for line in lines if line["event"] == "query"] == ["192.0.2.7", "127.0.0.1"]
 
 
 async def test_the_scheme_is_believed_of_proxies_only():

@@ -1,0 +1,171 @@
+"""Behind a real nginx over TCP: limits apply to the clients, and the proxy counts for the total only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.web.frontend import WebPolicy
+from fingertrio.frontends.web.live_watcher import LivePolicy
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.testing import FakeBackend
+from tests.frontends.web.kit import USERS, Client, serving
+from tests.frontends.web.nginx import nginx
+from tests.frontends.web.watching import Other, opened
+
+PROXY = (ip_network("127.0.0.1/32"),)
+PER_ADDRESS = 16  # far fewer than the connections of nginx
+
+
+@asynccontextmanager
+async def connection(address: tuple[str, int], source: str) -> AsyncIterator[Client]:
+    """A connection to nginx from another loopback address, which nginx reports as the client."""
+    stream = await trio.open_tcp_stream(*address, local_address=source)
+    async with Client(stream) as client:
+        yield client
+
+
+async def status(address: tuple[str, int], source: str, path: str = "/moshez") -> int:
+    async with connection(address, source) as client:
+        await client.send(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        return int((await client.rest()).split()[1])
+
+
+async def statuses(address: tuple[str, int], sources: list[str]) -> dict[str, Counter[int]]:
+    """The status codes of requests that are sent at once, one for each entry, by source."""
+    found: dict[str, Counter[int]] = {source: Counter() for source in sources}
+
+    async def ask(source: str) -> None:
+        found[source][await status(address, source)] += 1
+
+    async with trio.open_nursery() as nursery:
+        for source in sources:
+            nursery.start_soon(ask, source)
+    return found
+
+
+def caps(total: int = 2000) -> ConnectionCaps:
+    return ConnectionCaps(total=total, per_address=PER_ADDRESS)
+
+
+def limited_watchers(per_address: int = 64) -> WebPolicy:
+    live = LivePolicy(caps=ConnectionCaps(total=2000, per_address=per_address))
+    return WebPolicy(trusted_proxies=PROXY, live=live)
+
+
+async def test_two_hundred_requests_at_once_are_all_answered(tmp_path: Path):
+    sources = [f"127.0.0.{number % 20 + 2}" for number in range(200)]
+    async with serving(caps=caps(), policy=limited_watchers()) as site, nginx(site.address, tmp_path) as address:
+        found = await statuses(address, sources)
+        assert sum(found.values(), Counter()) == {200: 200}
+        assert site.observer.metrics.refusals == {}
+
+
+async def test_a_client_with_too_many_requests_in_progress_is_refused_and_no_other_is(tmp_path: Path):
+    backend = FakeBackend(USERS)
+    backend.hold()
+    async with serving(backend, caps=caps(), policy=limited_watchers()) as site:
+        async with nginx(site.address, tmp_path) as address, trio.open_nursery() as nursery:
+            found: dict[str, Counter[int]] = {}
+
+            async def ask(source: str, count: int) -> None:
+                found.update(await statuses(address, [source] * count))
+
+            nursery.start_soon(ask, "127.0.0.2", PER_ADDRESS + 5)
+            while site.observer.metrics.refusals["http", "connections_per_address"] < 5:
+                await wait_all_tasks_blocked(0.001)
+            nursery.start_soon(ask, "127.0.0.3", PER_ADDRESS)
+            while backend.calls["get_user"] < 1 or site.observer.metrics.cache_joins < 2 * PER_ADDRESS - 1:
+                await wait_all_tasks_blocked(0.001)
+            backend.release()
+        assert found == {"127.0.0.2": {200: PER_ADDRESS, 503: 5}, "127.0.0.3": {200: PER_ADDRESS}}
+
+
+async def test_what_has_been_answered_no_longer_counts(tmp_path: Path):
+    async with serving(caps=caps(), policy=limited_watchers()) as site, nginx(site.address, tmp_path) as address:
+        async with connection(address, "127.0.0.2") as client:
+            for _ in range(PER_ADDRESS * 2):
+                await client.send(b"GET /nobody HTTP/1.1\r\nHost: test\r\n\r\n")
+                assert b" 404 " in (await client.until(b"\r\n"))
+                await client.until(b"</html>")
+
+
+async def test_the_total_counts_the_proxy_too(tmp_path: Path):
+    backend = FakeBackend(USERS)
+    backend.hold()
+    async with serving(backend, caps=caps(total=5), policy=limited_watchers()) as site:
+        async with nginx(site.address, tmp_path) as address, trio.open_nursery() as nursery:
+
+            async def release() -> None:
+                while site.observer.metrics.refusals["http", "connections"] < 5:
+                    await wait_all_tasks_blocked(0.001)
+                backend.release()
+
+            nursery.start_soon(release)
+            found = await statuses(address, [f"127.0.0.{number}" for number in range(2, 12)])
+            assert sum(found.values(), Counter()) == {200: 5, 503: 5}
+
+
+async def test_rates_count_the_client(tmp_path: Path):
+    rate = RateLimiter(rate=0.001, burst=3)
+    async with serving(caps=caps(), rate=rate, policy=limited_watchers()) as site:
+        async with nginx(site.address, tmp_path) as address:
+            assert [await status(address, "127.0.0.2") for _ in range(4)] == [200, 200, 200, 429]
+            assert await status(address, "127.0.0.3") == 200
+
+
+async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) -> Other:
+    return await opened(await stack.enter_async_context(connection(address, source)))
+
+
+async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_changes(tmp_path: Path):
+    backend = MemoryBackend(USERS)
+    policy = limited_watchers(per_address=40)
+    async with serving(backend, caps=caps(), policy=policy) as site, nginx(site.address, tmp_path) as address:
+        async with AsyncExitStack() as stack:
+            sources = [f"127.0.0.{number % 10 + 2}" for number in range(400)]
+            watchers = [await watch(stack, address, source) for source in sources]
+            for watcher in watchers:
+                assert (await watcher.message())["type"] == "hello"
+            assert site.observer.metrics.connections["watch"] == 400
+            assert await status(address, "127.0.0.99") == 200, "another visitor"
+            assert await (await watch(stack, address, "127.0.0.2")).closed() == 1013, "the 41st of one address"
+            assert (await (await watch(stack, address, "127.0.0.12")).message())["type"] == "hello"
+            await backend.set_user("moshez", "In the garden")
+            for watcher in watchers:
+                assert (await watcher.message())["status"] == "In the garden"
+
+
+async def test_a_client_that_is_no_listed_proxy_is_limited_by_its_own_address_whatever_it_writes():
+    """Without trust in the peer, its headers give it no limits of another address."""
+    policy = WebPolicy(trusted_proxies=(ip_network("192.0.2.1/32"),))
+    async with serving(caps=ConnectionCaps(total=100, per_address=2), policy=policy) as site, AsyncExitStack() as stack:
+        for _ in range(2):
+            await _keep_open(await stack.enter_async_context(await site.connect()))
+        third = await stack.enter_async_context(await site.connect())
+        await third.send(b"GET /moshez HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 192.0.2.77\r\n\r\n")
+        assert (await third.rest()).startswith(b"HTTP/1.1 503 ")
+
+
+async def _keep_open(client: Client) -> None:
+    await client.send(b"GET /-/icon.svg HTTP/1.1\r\nHost: test\r\n\r\n")
+    await client.response()
+
+
+async def test_trust_that_ends_while_a_proxy_is_connected_leaves_the_counts_right():
+    counted = caps()
+    async with serving(caps=counted, policy=WebPolicy(trusted_proxies=PROXY)) as site:
+        async with await site.connect() as client:
+            await _keep_open(client)
+            site.door.adopt(WebPolicy())
+            async with await site.connect() as other:
+                await _keep_open(other)
+        await site.empty()
+        assert (counted._open, counted._by_key, counted._by_proxy) == (0, {}, {})

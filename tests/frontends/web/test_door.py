@@ -1,0 +1,58 @@
+"""What the [http] section turns into, and what it warns of."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fingertrio.config.sections import HttpSection
+from fingertrio.frontend import Door
+from fingertrio.frontends.web.door import open_http
+from fingertrio.net.address import parse_address
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.listen import bind, close_all
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
+
+
+async def warnings(*addresses: str, **options: Any) -> list[dict[str, Any]]:
+    """What opening the front end logs."""
+    log = io.StringIO()
+    listeners: list[socket.socket] = []
+    try:
+        for address in addresses:
+            listeners += bind(parse_address(address))
+        async with FingerService.open(FakeBackend({})) as service:
+            door = Door(
+                name="http",
+                service=service,
+                observer=Observer(log, human=False),
+                listeners=listeners,
+                caps=ConnectionCaps(total=1, per_address=1),
+                queries=RateLimiter(rate=1, burst=1),
+                writes=RateLimiter(rate=1, burst=1),
+            )
+            open_http(HttpSection(listen=(), **options), door)
+    finally:
+        close_all(listeners)
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1:0"], ["127.0.0.1:0", "[::1]:0"], ["unix:{}/s"]])
+async def test_where_a_proxy_would_be_exempt_from_all_limits_the_start_says_so(addresses: list[str], tmp_path: Path):
+    [line] = await warnings(*(address.format(tmp_path) for address in addresses))
+    assert (line["event"], line["level"]) == ("no_trusted_proxies", "warning")
+    assert "trusted_proxies" in line["reason"]
+
+
+async def test_no_warning_where_proxies_are_listed_or_clients_connect_directly():
+    assert await warnings("127.0.0.1:0", trusted_proxies=["127.0.0.1"]) == []
+    assert await warnings("0.0.0.0:0") == []
+    assert await warnings("127.0.0.1:0", "0.0.0.0:0") == []
+    assert await warnings() == []
