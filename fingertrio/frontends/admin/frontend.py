@@ -22,6 +22,9 @@ from fingertrio.observe.metrics import Metrics
 
 _TEXT = "text/plain; charset=utf-8"
 
+# RFC 9110 section 9.1: other methods are not implemented (501).
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+
 _Response = tuple[int, bytes, str]  # status, body, Content-Type
 
 
@@ -68,6 +71,10 @@ class AdminApp:
             raise AssertionError(f"the server passes on no {scope['type']}")
 
     async def _answer(self, method: str, path: str) -> _Response:
+        if method not in _METHODS:
+            return 501, b"not implemented\n", _TEXT
+        if path not in {"/metrics", "/healthz", "/readyz"}:
+            return 404, b"available: /metrics, /healthz and /readyz\n", _TEXT
         if method not in {"GET", "HEAD"}:
             return 405, b"only GET and HEAD are allowed\n", _TEXT
         match path:
@@ -75,9 +82,7 @@ class AdminApp:
                 return 200, self._exposition.render(), CONTENT_TYPE
             case "/healthz":
                 return 200, b"ok\n", _TEXT
-            case "/readyz":
-                return await self._readiness()
-        return 404, b"available: /metrics, /healthz and /readyz\n", _TEXT
+        return await self._readiness()
 
     async def _readiness(self) -> _Response:
         await self._probe()

@@ -77,19 +77,20 @@ def user_json(info: UserInfo) -> dict[str, object]:
 
 def problem(status: int, title: str, detail: str) -> Response:
     """An error response as defined by RFC 9457."""
-    return Response(
-        problem_body(status, title, detail, quote(request.path)), status, mimetype="application/problem+json"
-    )
+    return Response(problem_body(status, title, detail, request.path), status, mimetype="application/problem+json")
 
 
-def problem_body(status: int, title: str, detail: str, instance: str) -> bytes:
-    """The body of an error response. Type "about:blank" means that the status code alone identifies the problem."""
+def problem_body(status: int, title: str, detail: str, path: str) -> bytes:
+    """The body of an error response to a request for `path`, as text without percent-encoding.
+
+    Type "about:blank" means that the status code alone identifies the problem. The instance is a URI reference.
+    """
     document = {
         "type": "about:blank",
         "title": title,
         "status": status,
         "detail": clean_line(detail),
-        "instance": instance,
+        "instance": quote(path),
     }
     return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
 

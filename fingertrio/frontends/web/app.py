@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 from quart.ctx import RequestContext
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
+from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable, UnsupportedMediaType
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
@@ -40,6 +40,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",  # store, but revalidate by ETag before each use: statuses change
 }
+
+# RFC 9110 section 9.1: other methods are not implemented at all (501); these may be unsuitable for a resource (405).
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
@@ -78,11 +81,33 @@ class _App(QuartTrio):
         self.url_map.merge_slashes = False  # no redirects: names contain no slash
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
+        _check_request()
         with trio.fail_after(self._deadline):
             return await super().dispatch_request(request_context)
 
     def log_exception(self, exception_info: _ExcInfo) -> None:
         self._observer.error("http_handler_failed", exc=exception_info[1])
+
+
+class _UnknownMethod(HTTPException):
+    code = 501
+    description = "This server does not implement the method of this request"
+
+
+class _CompressedBody(UnsupportedMediaType):
+    description = "Compressed request bodies are not supported: send the body without Content-Encoding"
+
+    def get_headers(self, *_: object) -> list[tuple[str, str]]:
+        return [("Accept-Encoding", "identity")]  # RFC 9110 section 15.5.16
+
+
+def _check_request() -> None:
+    """Refuse what no route can process, before the body is read."""
+    if request.method not in _METHODS:
+        raise _UnknownMethod
+    codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
+    if codings - {"", "identity"} and request.method in {"POST", "PUT", "PATCH", "DELETE"}:
+        raise _CompressedBody
 
 
 async def _finish(response: Response) -> Response:

@@ -29,7 +29,7 @@ _USER_NAME = "RPC2"
 _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
 # All methods, so that each 405 comes from here with the right Allow header. GET and HEAD are for the user named RPC2.
-_HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 def finger_methods(service: FingerService) -> tuple[Method, ...]:
@@ -68,9 +68,7 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
     @blueprint.route(f"/{_USER_NAME}", methods=_HTTP_METHODS, provide_automatic_options=False)
     async def rpc2() -> Response:
         if request.method != "POST":
-            if request.method in {"GET", "HEAD"} and (page := await user_page(service, _USER_NAME)) is not None:
-                return page
-            raise MethodNotAllowed(valid_methods=["POST"])
+            return await _respond_without_call(service)
         if _could_be_cross_site(request):
             raise UnsupportedMediaType("Send XML-RPC calls with Content-Type: text/xml")
         try:
@@ -83,6 +81,17 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
         return Response(done.body, content_type="text/xml; charset=utf-8")
 
     return blueprint
+
+
+async def _respond_without_call(service: FingerService) -> Response:
+    """The page of the user named RPC2, or the methods that are allowed."""
+    page = await user_page(service, _USER_NAME)
+    if page is not None and request.method in {"GET", "HEAD"}:
+        return page
+    allowed = ["OPTIONS", "POST"] if page is None else ["GET", "HEAD", "OPTIONS", "POST"]
+    if request.method == "OPTIONS":
+        return Response(b"", headers={"Allow": ", ".join(allowed)})
+    raise MethodNotAllowed(valid_methods=allowed)
 
 
 def _could_be_cross_site(request: Request) -> bool:

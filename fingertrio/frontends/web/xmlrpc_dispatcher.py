@@ -7,8 +7,9 @@ HTTP nor finger.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 
 import trio
 
@@ -136,6 +137,7 @@ class XMLRPCDispatcher:
         method = self._methods.get(name)
         if method is None:
             raise XMLRPCError(FaultCode.NO_SUCH_METHOD, _NO_SUCH_METHOD)
+        params = [_as_text(param) if kind == "string" else param for kind, param in zip_longest(method.params, params)]
         if [type(param) for param in params] != [_PYTHON_TYPES[kind] for kind in method.params]:
             raise XMLRPCError(
                 FaultCode.BAD_PARAMS, f"{method.name} takes {', '.join(method.params) or 'no parameters'}"
@@ -227,6 +229,16 @@ class XMLRPCDispatcher:
             case {"methodName": str(method), "params": list(params)}:
                 return await self._answer(method, params)
         return Reply(Fault(FaultCode.BAD_PARAMS, "each call in a multicall is a struct of methodName and params"))
+
+
+def _as_text(value: Value) -> Value:
+    """Text for an integer or for UTF-8 in base64: some clients choose the type by the value and send 42 or "zoë" so."""
+    if type(value) is int:  # not bool
+        return str(value)
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
+    return value
 
 
 def _dump(reply: Reply) -> bytes:

@@ -111,10 +111,19 @@ async def test_there_is_nothing_else(admin, path):
     assert b"/metrics" in body
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
 async def test_nothing_can_be_done_but_look(admin, method):
     status, _, headers = await admin.ask("/healthz", method)
     assert (status, headers[b"allow"]) == (405, b"GET, HEAD")
+    status, _, headers = await admin.ask("/nothing", method)
+    assert status == 404
+    assert b"allow" not in headers
+
+
+async def test_an_unknown_method_is_not_implemented(admin):
+    status, _, headers = await admin.ask("/healthz", "BREW")
+    assert status == 501
+    assert b"allow" not in headers
 
 
 async def test_its_life_span_begins_and_ends():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import xmlrpc.client
@@ -10,15 +11,18 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 from trio.testing import MockClock
 
 from fingertrio.backend import Backend, BackendError
 from fingertrio.frontends.web.app import create_app
+from fingertrio.net.limits import RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
+from tests.frontends.web.kit import serving
 
 USERS = {"moshez": "Happy and well", "shawn": "Doing the laundry"}
 
@@ -131,12 +135,55 @@ async def test_a_handler_that_takes_too_long_is_stopped(autojump_clock: MockCloc
         assert (await response.get_json(force=True))["detail"].startswith("The request took too long")
 
 
-async def test_a_wrong_method_is_told_the_right_ones() -> None:
-    async with application() as site:
-        for path in ("/moshez", "/api/users", "/"):
-            response = await site.client.post(path)
-            assert response.status_code == 405
-            assert {"GET", "HEAD"} <= {method.strip() for method in response.headers["Allow"].split(",")}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+PATHS = ["/", "/moshez", "/nobody", "/-/style.css", "/api/users", "/api/users/moshez", "/api/watch", "/RPC2"]
+
+
+@pytest.mark.parametrize("users", [USERS, USERS | {"RPC2": "Remote and procedural"}])
+@pytest.mark.parametrize("path", PATHS)
+async def test_allow_is_true_at_every_path(path: str, users: dict[str, str]) -> None:
+    """The methods that Allow names are those, and only those, that are not answered by 405."""
+    async with serving(users) as site, httpx2.AsyncClient(base_url=site.url) as client:
+        responses = {method: await client.request(method, path) for method in METHODS}
+        allowed = {method for method, response in responses.items() if response.status_code != 405}
+        for method, response in responses.items():
+            if method not in allowed or method == "OPTIONS":
+                assert {found.strip() for found in response.headers["Allow"].split(",")} == allowed, method
+
+
+@pytest.mark.parametrize("path", ["/", "/moshez", "/a/b", "/api/users", "/api/x/y", "/RPC2"])
+@pytest.mark.parametrize("method", ["BREW", "PROPFIND", "X", "M-SEARCH"])
+async def test_an_unknown_method_is_not_implemented_anywhere(path: str, method: str) -> None:
+    async with serving() as site, httpx2.AsyncClient(base_url=site.url) as client:
+        response = await client.request(method, path)
+        assert response.status_code == 501
+        assert "Allow" not in response.headers
+        assert (response.headers["Content-Type"] == "application/problem+json") == path.startswith("/api/")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP", "nonsense"])
+@pytest.mark.parametrize("path", ["/RPC2", "/api/users/moshez"])
+async def test_a_compressed_body_is_refused_with_what_is_accepted(path: str, coding: str) -> None:
+    call = xmlrpc.client.dumps(("moshez",), "getUser").encode()
+    headers = {"Content-Type": "text/xml", "Content-Encoding": coding}
+    async with serving() as site, httpx2.AsyncClient(base_url=site.url) as client:
+        response = await client.post(path, content=gzip.compress(call), headers=headers)
+        assert response.status_code == 415
+        assert response.headers["Accept-Encoding"] == "identity"
+        assert "Content-Encoding" in response.text
+        plain = await client.post("/RPC2", content=call, headers=headers | {"Content-Encoding": "identity"})
+        assert "Happy and well" in plain.text
+
+
+@pytest.mark.parametrize("end", ["a%20b%22%3C", "%E6%97%A5", "%00", "%25", "a?b"])
+async def test_the_instance_of_every_problem_is_a_uri_reference(end: str) -> None:
+    path = f"/api/users/{end}"
+    async with serving(rate=RateLimiter(rate=0.001, burst=3)) as site:
+        async with httpx2.AsyncClient(base_url=site.url) as client:
+            for method, status in (("GET", 404), ("POST", 405), ("BREW", 501), ("GET", 429)):
+                response = await client.request(method, path)
+                assert response.status_code == status
+                assert response.json()["instance"] == path.partition("?")[0]
 
 
 async def test_a_body_past_the_limit_is_refused() -> None:

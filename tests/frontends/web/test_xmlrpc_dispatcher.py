@@ -104,7 +104,10 @@ async def test_a_call_is_answered_and_its_line_in_the_log_left_to_whoever_carrie
         (dump_call("__init__", []), -32601, "bad"),
         (dump_call("echo", []), -32602, "bad"),
         (dump_call("echo", ["a", "b"]), -32602, "bad"),
-        (dump_call("echo", [1]), -32602, "bad"),
+        (dump_call("echo", [True]), -32602, "bad"),
+        (dump_call("echo", [1.5]), -32602, "bad"),
+        (dump_call("echo", [b"\xff"]), -32602, "bad"),
+        (dump_call("echo", [["a"]]), -32602, "bad"),
         (dump_call("system.multicall", ["a"]), -32602, "bad"),
         (dump_call("system.methodHelp", ["no.such"]), -32602, "bad"),
         (dump_call("system.methodSignature", ["no.such"]), -32602, "bad"),
@@ -133,8 +136,16 @@ async def test_a_broken_method_is_logged_with_its_traceback_and_tells_nothing(di
 
 
 async def test_a_wrong_parameter_is_told_what_is_wanted(dispatching: Dispatching) -> None:
-    assert await dispatching.call("echo", 1) == Fault(-32602, "echo takes string")
+    assert await dispatching.call("echo", 1.5) == Fault(-32602, "echo takes string")
     assert await dispatching.call("gone", 1) == Fault(-32602, "gone takes no parameters")
+
+
+@pytest.mark.parametrize(("value", "text"), [(42, "42"), (-7, "-7"), ("zoë".encode(), "zoë"), (b"", "")])
+async def test_an_integer_or_base64_is_taken_as_the_string_that_is_expected(
+    dispatching: Dispatching, value: Value, text: str
+) -> None:
+    assert await dispatching.call("echo", value) == text
+    assert await dispatching.multicall(("echo", [value])) == [[text]]
 
 
 async def test_a_truth_value_is_no_int() -> None:
