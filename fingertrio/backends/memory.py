@@ -1,11 +1,11 @@
-"""The backend that remembers: statuses in a dict, from the configuration or set since, gone when the program ends.
+"""Statuses in a dict: from the configuration, or set since the start; lost when the program ends.
 
-It is the measure of the others: nothing stands between a question and its answer, so it shows what the contract means
-and what everything around it costs. It knows no files and no network.
+The reference for other backends: it shows what the contract means and, as its own work is close to nothing, what the
+rest of the program costs. It uses no files and no network.
 
-Each user has at most two statuses, a lasting one and one that holds `until` a moment. The latter is shown while it
-holds; afterwards the lasting one is, or there is no such user again. A new lasting status takes the place of both. No
-status is deeper than that: what was to hold until five and was overtaken by what holds until three is forgotten.
+Each user has at most two statuses: one without an end, and one with an end (`until`), which is shown until then.
+Afterwards the one without an end is shown again, or the user is unknown again. Setting a status without an end replaces
+both. Setting a status with an end replaces an earlier one with an end, even if the earlier one would have ended later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
 
-# Seconds. `until` belongs to the calendar's clock, which may be set while we sleep on the monotonic one: look again.
+# Seconds. `until` is a time of the calendar clock, which may be set while we sleep on the monotonic one: check again.
 _LONGEST_SLEEP = 60.0
 
 
@@ -37,7 +37,7 @@ def _name(text: str) -> str:
 def _status(text: str) -> str:
     if not text.strip():
         raise ValueError("the status is empty")
-    return text.removesuffix("\n")  # what a multi-line TOML string ends with
+    return text.removesuffix("\n")  # the end of a multi-line TOML string
 
 
 class MemoryOptions(BaseModel):
@@ -46,7 +46,7 @@ class MemoryOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     users: dict[Annotated[str, AfterValidator(_name)], Annotated[str, AfterValidator(_status)]] = Field(
-        default={}, description="status by login name, in the order in which people should read them"
+        default={}, description="status by login name, in the order of the list of users"
     )
 
 
@@ -55,36 +55,36 @@ def _utc_now() -> datetime:
 
 
 class MemoryBackend:
-    """Lists, sets and emits changes. It answers as soon as it is made; `run` adds telling of statuses that expire.
+    """Lists users, sets statuses and emits changes. Only the changes of statuses that end need `run`.
 
     Args:
-        users: status by login name; when these were set is not known.
-        now: the calendar's clock; gives aware datetimes.
+        users: status by login name, without `since`.
+        now: the calendar clock; returns aware datetimes.
     """
 
     def __init__(self, users: Mapping[str, str], *, now: Callable[[], datetime] = _utc_now) -> None:
         self._lasting = {user: UserInfo(user, status) for user, status in users.items()}
-        self._passing: dict[str, tuple[datetime, UserInfo]] = {}  # with the moment until which it holds
+        self._passing: dict[str, tuple[datetime, UserInfo]] = {}  # with its `until`
         self._now = now
         self._hub = ChangeHub()
-        self._planned: datetime | None = None  # the earliest end that `run` sleeps for
+        self._planned: datetime | None = None  # the earliest `until` that `run` waits for
         self._replan = trio.Event()
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """What is known of `user`; never raises."""
+        """The status that holds now; None: no such user. Never raises."""
         await trio.lowlevel.checkpoint()
         return self._answer(user)
 
     async def get_users(self) -> Sequence[str]:
-        """Everybody who has a status now, in the order of their first one."""
+        """Every user who has a status now, in the order of their first one."""
         await trio.lowlevel.checkpoint()
         now = self._now()
         passing = [user for user, (until, _) in self._passing.items() if until > now]
         return list(dict.fromkeys([*self._lasting, *passing]))
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-        """Set a status, of anybody. Raises BackendError where `until` is no longer ahead."""
-        await trio.lowlevel.checkpoint()  # the only one: cancelled here, nothing happened yet
+        """Set the status of any user. Raises BackendError if `until` has passed."""
+        await trio.lowlevel.checkpoint()  # the only checkpoint: if cancelled here, nothing has changed
         now = self._now()
         info = UserInfo(user, status, since=now, until=until)
         if until is None:
@@ -95,16 +95,16 @@ class MemoryBackend:
             if self._planned is None or until < self._planned:
                 self._replan.set()
         else:
-            raise BackendError("The time until which the status should hold has passed")
+            raise BackendError("The end of the status has passed already")
         self._hub.emit(Change(user))
         return info
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """A feed of every change from now on; a slow reader finds each user in it once."""
+        """A feed of every change from now on; a slow reader gets each user once."""
         return self._hub.changes()
 
     async def run(self) -> None:
-        """Tell of each status that has expired. Never returns."""
+        """Emit a change when a status ends. Never returns."""
         while True:
             now = self._now()
             for user, (until, _) in list(self._passing.items()):
@@ -125,7 +125,7 @@ class MemoryBackend:
 
 @asynccontextmanager
 async def open_memory(options: MemoryOptions) -> AsyncIterator[MemoryBackend]:
-    """The backend with the users of the configuration; it forgets what was set when the context ends."""
+    """The backend with the users of the configuration. Statuses set later are lost when the context ends."""
     backend = MemoryBackend(options.users)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backend.run)

@@ -26,7 +26,7 @@ async def test_the_contract_holds(clause: Clause) -> None:
 
 
 class Calendar:
-    """The calendar's clock of a test: it shows trio's time, or what it is set to."""
+    """A calendar clock that follows trio's clock, plus an offset that a test sets."""
 
     def __init__(self) -> None:
         self.offset = timedelta(0)
@@ -55,7 +55,7 @@ async def test_users_of_the_configuration_keep_their_order_and_have_no_since() -
         assert await backend.get_user("moshez") == UserInfo("moshez", "Happy and well")
 
 
-async def test_nobody_is_there_by_default() -> None:
+async def test_there_are_no_users_by_default() -> None:
     async with open_memory(MemoryOptions()) as backend:
         assert await backend.get_users() == []
 
@@ -69,7 +69,7 @@ async def test_what_is_set_in_one_opening_does_not_reach_the_options() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-l", "../x", "a b", "a@b", "x" * 65, "m\u043eshez"])
-def test_a_bad_name_is_an_error_that_names_it(name: str) -> None:
+def test_a_bad_name_is_an_error_that_quotes_it(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         MemoryOptions(users={"moshez": "Happy and well", name: "Hello"})
     (error,) = caught.value.errors()
@@ -78,7 +78,7 @@ def test_a_bad_name_is_an_error_that_names_it(name: str) -> None:
     assert error["loc"][:2] == ("users", name)
 
 
-def test_every_bad_name_is_told_at_once() -> None:
+def test_all_bad_names_are_reported_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         MemoryOptions(users={"-l": "Hello", "a b": "Hello"})
     assert caught.value.error_count() == 2
@@ -117,7 +117,7 @@ async def test_a_status_holds_up_to_its_until_and_not_at_it(autojump_clock: Mock
         assert await status_of(backend, "moshez") == "Happy and well"
 
 
-async def test_whom_nothing_lasting_is_known_of_goes_with_his_until(autojump_clock: MockClock) -> None:
+async def test_a_user_without_a_lasting_status_is_gone_after_the_until(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("bob", "Passing by", until=calendar.now() + MINUTE)
@@ -127,7 +127,7 @@ async def test_whom_nothing_lasting_is_known_of_goes_with_his_until(autojump_clo
         assert await backend.get_users() == ["moshez", "alice"]
 
 
-async def test_a_lasting_status_ends_the_passing_one(autojump_clock: MockClock) -> None:
+async def test_a_lasting_status_replaces_the_passing_one(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("moshez", "Back soon", until=calendar.now() + MINUTE)
@@ -137,7 +137,7 @@ async def test_a_lasting_status_ends_the_passing_one(autojump_clock: MockClock) 
         assert await status_of(backend, "moshez") == "Back"
 
 
-async def test_a_passing_status_takes_the_place_of_another(autojump_clock: MockClock) -> None:
+async def test_a_passing_status_replaces_another(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("moshez", "Away for long", until=calendar.now() + 5 * MINUTE)
@@ -146,11 +146,11 @@ async def test_a_passing_status_takes_the_place_of_another(autojump_clock: MockC
         assert await status_of(backend, "moshez") == "Happy and well"
 
 
-async def test_an_until_that_passed_is_refused_and_changes_nothing(autojump_clock: MockClock) -> None:
+async def test_a_past_until_is_refused_and_changes_nothing(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend, backend.changes() as feed:
         for until in (calendar.now(), calendar.now() - MINUTE):
-            with pytest.raises(BackendError, match="has passed"):
+            with pytest.raises(BackendError, match="has passed already"):
                 await backend.set_user("moshez", "Gone", until=until)
         assert await status_of(backend, "moshez") == "Happy and well"
         with trio.move_on_after(1) as silence:
@@ -158,11 +158,11 @@ async def test_an_until_that_passed_is_refused_and_changes_nothing(autojump_cloc
         assert silence.cancelled_caught
 
 
-async def test_expiries_are_told_when_they_happen(autojump_clock: MockClock) -> None:
+async def test_the_end_of_a_status_is_emitted_on_time(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("alice", "Away for long", until=calendar.now() + 5 * MINUTE)
-        await wait_all_tasks_blocked()  # the sleep that the next one has to shorten is under way
+        await wait_all_tasks_blocked()  # `run` sleeps now, and the next set must wake it
         await backend.set_user("moshez", "Back soon", until=calendar.now() + MINUTE)
         async with backend.changes() as feed:
             started = trio.current_time()
@@ -172,7 +172,7 @@ async def test_expiries_are_told_when_they_happen(autojump_clock: MockClock) -> 
             assert trio.current_time() - started == pytest.approx(300)
 
 
-async def test_an_expiry_is_told_soon_after_the_calendar_was_set_forward(autojump_clock: MockClock) -> None:
+async def test_the_end_of_a_status_is_emitted_soon_after_the_clock_was_set_forward(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("moshez", "Back tomorrow", until=calendar.now() + timedelta(days=1))
@@ -183,7 +183,7 @@ async def test_an_expiry_is_told_soon_after_the_calendar_was_set_forward(autojum
                 assert await anext(feed) == Change("moshez")
 
 
-async def test_a_status_that_was_replaced_expires_silently(autojump_clock: MockClock) -> None:
+async def test_the_end_of_a_replaced_status_is_not_emitted(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:
         await backend.set_user("moshez", "Back soon", until=calendar.now() + MINUTE)
@@ -194,7 +194,7 @@ async def test_a_status_that_was_replaced_expires_silently(autojump_clock: MockC
             assert silence.cancelled_caught
 
 
-async def test_who_reads_late_finds_each_user_once() -> None:
+async def test_a_slow_reader_gets_each_user_once() -> None:
     async with open_memory(MemoryOptions(users=USERS)) as backend, backend.changes() as feed:
         for number in range(1000):
             await backend.set_user("moshez", f"Status {number}")
@@ -202,7 +202,7 @@ async def test_who_reads_late_finds_each_user_once() -> None:
         assert [await anext(feed), await anext(feed)] == [Change("moshez"), Change("alice")]
 
 
-async def test_questions_are_checkpoints() -> None:
+async def test_every_call_is_a_checkpoint() -> None:
     async with open_memory(MemoryOptions(users=USERS)) as backend:
         for call in (backend.get_user("moshez"), backend.get_users(), backend.set_user("moshez", "In the garden")):
             with trio.testing.assert_checkpoints():

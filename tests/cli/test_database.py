@@ -25,7 +25,7 @@ def test_a_file_that_is_missing_or_no_database_is_told(path: Path) -> None:
         assert not path.exists()
     path.write_text("moshez: Happy\n")
     for arguments in (("user", "add", "ada"), ("export",), ("backup", path.parent / "b.db")):
-        assert "is no SQLite database" in failed(*arguments, path=path)
+        assert "is not a SQLite database" in failed(*arguments, path=path)
     assert path.read_text() == "moshez: Happy\n"
 
 

@@ -84,7 +84,7 @@ def test_wrong_usage_is_told(path: Path, arguments: tuple[str, ...], reason: str
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("user", "add", "ada"), "there is a user ada already"),
+        (("user", "add", "ada"), "user ada exists already"),
         (("user", "set", "grace", "--name", "G"), "no user grace"),
         (("user", "set", "ada", "--status", " "), "the status is empty"),
         (("user", "remove", "grace"), "no user grace"),

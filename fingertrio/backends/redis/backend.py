@@ -34,7 +34,7 @@ from fingertrio.wire.times import to_microseconds
 
 _UNAVAILABLE = "The statuses cannot be reached at the moment"
 _UNCONFIRMED = "The store did not answer; the status may or may not have been set"
-_PASSED = "The time until which the status should hold has passed"
+_PASSED = "The end of the status has passed already"
 
 T = TypeVar("T")
 

@@ -1,17 +1,17 @@
-"""The embedded default: statuses in one SQLite file, as durable as the disk, with nothing to install or to run beside.
+"""The default backend: statuses in one SQLite file. Nothing has to be installed or run beside it.
 
     schema.py               the tables, their version, migrations
-    rows.py, writing.py     every statement, as functions of a connection
-    files.py, opening.py    making, recognising and opening the file
-    store.py                the open file, for threads: reading, committing together, noticing others
-    lane.py                 many who ask, one thread that works, in batches
-    backend.py              the contract, over a store and lanes
+    rows.py, writing.py     all SQL statements, as functions of a connection
+    files.py, opening.py    creating, checking and opening the file
+    store.py                the open database, for threads: reads, group commits, changes by other programs
+    worker.py               a thread that works for many tasks, in batches
+    backend.py              the backend contract, with a store and workers
     admin.py, backup.py, transfer.py, sources.py, checks.py
-                            what the command line does to a file, whether it is served or not
+                            the work of the command line, whether a server uses the file or not
 
-An `OK` means that the status outlasts a loss of power: each commit waits for the disk (synchronous = FULL). Sets that
-arrive while the disk is waited for share the next commit, so that it costs one set's latency and not everybody's
-throughput. docs/guide/sqlite.md is the operator's page.
+An `OK` means that the status survives a power failure: each commit waits for the disk (synchronous = FULL). Sets that
+arrive during a commit share the next one, so waiting for the disk costs latency but not throughput.
+docs/guide/sqlite.md is the page for operators.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ __all__ = ["SQLiteBackend", "SQLiteOptions", "open_sqlite"]
 
 
 class SQLiteOptions(BaseModel):
-    """What a configuration may say of this backend. `path` is made absolute."""
+    """The options of the backend. `path` is made absolute."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     path: Annotated[Path, AfterValidator(absolute)] = Field(
         default_factory=default_path,
-        description="The database file. It is made if it is missing, with its directories, for its owner alone.",
+        description="The database file. If it is missing it is created, with its directories, for its owner only.",
     )
     history: int = Field(
-        default=1000, ge=1, description="How many statuses of each user are kept, the present one included."
+        default=1000, ge=1, description="How many statuses of each user are kept, including the present one."
     )
     history_days: float | None = Field(
         default=None,
         gt=0,
         le=36_500,
-        description="For how many days after it was set a past status is kept; without it, for ever.",
+        description="For how many days after it was set a past status is kept; by default for ever.",
     )
 
     @property
@@ -64,11 +64,11 @@ def _utc_now() -> int:
 
 @asynccontextmanager
 async def open_sqlite(options: SQLiteOptions) -> AsyncIterator[SQLiteBackend]:
-    """The backend over one SQLite file. Gets, lists and sets users, keeps history and tells of every change.
+    """The backend over one SQLite file. Lists users, sets statuses, keeps history and emits every change.
 
     Raises:
-        ValueError: the file is damaged, another program's, or a later version's; it stays as it is.
-        OSError: the file cannot be made or read.
+        ValueError: the file is damaged, another program's, or of a later version; it is unchanged.
+        OSError: the file cannot be created or read.
     """
     store = await trio.to_thread.run_sync(
         SQLiteStore.open, options.path, options.retention, _utc_now, limiter=trio.CapacityLimiter(1)

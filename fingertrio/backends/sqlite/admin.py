@@ -1,7 +1,7 @@
-"""What an administrator does to the file, whether it is being served or not: users, with their names and details.
+"""Managing users in the file, for the command line, whether a server uses the file or not.
 
-Each function is one look or one transaction on a connection of `administered`. A server that has the file open notices
-within two of its looks, half a second. Nothing here knows trio: it belongs to the command line.
+Each function is one query or one transaction on a connection from `administered`. A running server notices a change
+within half a second. Nothing here uses trio.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from fingertrio.wire.times import to_microseconds
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """What the file says of a user, with or without a status that holds now.
+    """The stored data of a user.
 
     Attributes:
-        past: newest first, the present status left out.
+        present: the status that holds now, if any.
+        past: the other statuses, newest first.
     """
 
     login: str
@@ -38,12 +39,12 @@ class StoredUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What is to be said of a user.
+    """Changes to a user.
 
     Attributes:
-        name: the full name; empty: none; None: as it is.
-        details: those that are to be different, by name; an empty text takes one away.
-        status: a new status; None: as it is.
+        name: the full name; empty: remove it; None: no change.
+        details: the details to change, by name; an empty text removes a detail.
+        status: a new status; None: no change.
         until: when the new status ends; aware.
     """
 
@@ -55,14 +56,14 @@ class Edit:
 
 @contextmanager
 def administered(path: Path, *, make: bool = False) -> Iterator[sqlite3.Connection]:
-    """A connection to the database at `path`, which must be there unless it is to be made.
+    """A connection to the database at `path`, which must exist unless `make` is given.
 
-    Where the file may not be written, it can still be read, if it is of our version.
+    A file of the current version that may not be written is opened for reading.
 
     Raises:
-        ValueError: it is damaged, another program's, or a later version's; it stays as it is.
-        OSError: it is not there, cannot be made or opened.
-        sqlite3.Error: from what is done in the context, too.
+        ValueError: the file is damaged, another program's, or of a later version; it is unchanged.
+        OSError: the file does not exist, or cannot be created or opened.
+        sqlite3.Error: from the context, too.
     """
     if not path.exists():
         if not make:
@@ -83,7 +84,7 @@ def now() -> int:
 
 
 def show_user(connection: sqlite3.Connection, login: str, history: int, retention: Retention) -> StoredUser | None:
-    """What the file says of `login`, with the last `history` statuses; None: nothing."""
+    """The stored data of `login`, with the last `history` statuses; None: no such user."""
     login = canonical_name(login)
     found = connection.execute("SELECT name, details FROM user WHERE login = ?", (login,)).fetchone()
     if found is None:
@@ -91,23 +92,23 @@ def show_user(connection: sqlite3.Connection, login: str, history: int, retentio
     name, details = found
     time = now()
     present = rows.find(connection, login, time)
-    said = rows.history(connection, login, history + 1, None, time, retention)
-    past = [info for info in said if present is None or info.since != present.since][:history]
+    statuses = rows.history(connection, login, history + 1, None, time, retention)
+    past = [info for info in statuses if present is None or info.since != present.since][:history]
     return StoredUser(login, name, rows.details_from_json(details), present, tuple(past))
 
 
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
-    """Make a user. Raises ValueError: something cannot be taken, or there is such a user already."""
+    """Add a user. Raises ValueError: the data is not valid, or the user exists already."""
     login = checks.login(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is not None:
-            raise ValueError(f"there is a user {login} already")
+            raise ValueError(f"user {login} exists already")
         writing.add(connection, login)
         _change(connection, login, edit, retention)
 
 
 def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
-    """Change what is said of a user. Raises ValueError: something cannot be taken, or there is no such user."""
+    """Change a user. Raises ValueError: the data is not valid, or there is no such user."""
     login = canonical_name(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is None:
@@ -116,13 +117,13 @@ def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retentio
 
 
 def remove_user(connection: sqlite3.Connection, login: str) -> None:
-    """Forget a user and everything that he said. Raises ValueError: there is no such user."""
+    """Remove a user with the whole history. Raises ValueError: there is no such user."""
     login = canonical_name(login)
     with transaction(connection, ADMIN_PATIENCE):
         user = _find_id(connection, login)
         if user is None:
             raise ValueError(f"there is no user {login}")
-        writing.erase_log(connection, user)
+        writing.delete_log(connection, user)
         connection.execute("DELETE FROM user WHERE id = ?", (user,))
 
 
@@ -141,5 +142,5 @@ def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: R
         time = now()
         until = None if edit.until is None else to_microseconds(edit.until)
         if until is not None and until <= time:
-            raise ValueError("the time until which the status should hold has passed")
+            raise ValueError("the end of the status has passed already")
         writing.put(connection, [Put(login, checks.status(edit.status), until)], time, retention)

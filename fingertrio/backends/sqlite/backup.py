@@ -1,4 +1,4 @@
-"""Copies of the whole file, made and put back while it is being served."""
+"""Backup and restore of the whole database, while the server uses it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import Path
 from fingertrio.backends.sqlite import files, opening, schema
 from fingertrio.backends.sqlite.opening import check, connect, open_to_write
 
-# Pages (4 KiB each) copied between two reports of progress.
+# Pages (4 KiB each) copied between two progress reports.
 _PAGES = 256
 
-Progress = Callable[[int, int], None]  # pages done, pages in all
+Progress = Callable[[int, int], None]  # pages done, total pages
 
 
-def _silent(_done: int, _total: int) -> None:
-    """Tells nobody."""
+def _no_progress(_done: int, _total: int) -> None:
+    """Report nothing."""
 
 
-def back_up(path: Path, target: Path, *, force: bool = False, progress: Progress = _silent) -> None:
-    """Copy the database at `path`, as it is at one moment, to `target`: a single file, checked, for its owner alone.
+def back_up(path: Path, target: Path, *, force: bool = False, progress: Progress = _no_progress) -> None:
+    """Copy a snapshot of the database at `path` to `target`: a single checked file, mode 0600.
 
-    The file appears at `target` when it is whole and on the disk, or not at all. Writers do not wait meanwhile; their
-    log grows until the copy is made.
+    The file appears at `target` when it is complete and on the disk, or not at all. Writers do not wait for the backup;
+    the write-ahead log grows until the copy is complete.
 
     Raises:
-        FileExistsError: `target` is there already, and `force` is not given.
-        ValueError: `target` is the database itself, or that is damaged, or none of ours.
-        OSError, sqlite3.Error: it cannot be read or written.
+        FileExistsError: `target` exists and `force` is not given.
+        ValueError: `target` is the database itself, or the database is damaged or not ours.
+        OSError, sqlite3.Error: reading or writing failed.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -40,7 +40,7 @@ def back_up(path: Path, target: Path, *, force: bool = False, progress: Progress
         if target.samefile(path):
             raise ValueError(f"{target} is the database itself")
         if not force:
-            raise FileExistsError(f"{target} is there already")
+            raise FileExistsError(f"{target} exists already")
     if check(path) == 0:
         raise ValueError(f"{path} is empty")
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
@@ -48,11 +48,11 @@ def back_up(path: Path, target: Path, *, force: bool = False, progress: Progress
     copy = Path(name)
     try:
         with closing(connect(path, "read")) as source, closing(sqlite3.connect(copy, isolation_level=None)) as made:
-            # One moment: without a transaction around it, the copy would begin anew with every commit.
+            # One transaction, or every commit of the server would restart the copy.
             source.execute("BEGIN")
             _copy(source, made, progress)
-            made.execute("PRAGMA journal_mode = DELETE")  # it comes as WAL; a file that is stored should need no other
-            _require_sound(made, path)
+            made.execute("PRAGMA journal_mode = DELETE")  # not WAL: a backup should not need a second file
+            _check_integrity(made, path)
         _sync(copy)
         copy.replace(target)
         files.sync_directory(target.parent)
@@ -62,14 +62,14 @@ def back_up(path: Path, target: Path, *, force: bool = False, progress: Progress
         raise
 
 
-def restore(path: Path, source: Path, *, progress: Progress = _silent) -> None:
-    """Let the database at `path` say what the backup `source` says, in one transaction.
+def restore(path: Path, source: Path, *, progress: Progress = _no_progress) -> None:
+    """Replace the content of the database at `path` by that of the backup `source`, in one transaction.
 
-    A server that has it open answers from what was there until the end of it, and refuses sets for as long.
+    Until it ends, a running server answers with the old content and refuses sets.
 
     Raises:
-        ValueError: the backup is damaged, none of ours, or of another version than ours.
-        OSError, sqlite3.Error: it cannot be read or written; the database is as it was.
+        ValueError: the backup is damaged, not ours, or of another version.
+        OSError, sqlite3.Error: reading or writing failed; the database is unchanged.
     """
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file")
@@ -80,7 +80,7 @@ def restore(path: Path, source: Path, *, progress: Progress = _silent) -> None:
         raise ValueError(
             f"{source} is empty"
             if version == 0
-            else f"{source} is of version {version}: stop the server, put it in place of {path}, and start"
+            else f"{source} has version {version}: stop the server, move the backup to {path}, and start the server"
         )
     if path.exists():
         check(path)
@@ -88,7 +88,7 @@ def restore(path: Path, source: Path, *, progress: Progress = _silent) -> None:
         files.make(path)
     with closing(connect(source, "read")) as backup, closing(open_to_write(path)) as database:
         backup.execute("BEGIN")
-        _require_sound(backup, source)
+        _check_integrity(backup, source)
         _copy(backup, database, progress)
 
 
@@ -98,13 +98,13 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, progress: Prog
     def step(status: int, remaining: int, total: int) -> None:
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             progress(total - remaining, total)
-        elif time.monotonic() >= deadline:  # it would be tried for ever
-            raise OSError("the database is busy; another program is writing to it")
+        elif time.monotonic() >= deadline:  # SQLite itself would retry for ever
+            raise OSError("the database is busy: another program is writing to it; try again later")
 
     source.backup(target, pages=_PAGES, progress=step, sleep=0.001)
 
 
-def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
+def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise ValueError(f"{path} is damaged: {found}")

@@ -1,7 +1,7 @@
-"""What may be written from outside the service: by the administrator, or from a file that is imported.
+"""Limits for data that does not come through the service: from the administrator, or from an imported file.
 
-The service checks what comes through its doors. Here the same rules stand for what comes past them, straight into the
-file; a test holds the two together.
+The service checks what front ends receive. The same rules apply to what the command line writes directly to the file; a
+test checks that the two agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fingertrio.backend import STATUS_LIMIT
 from fingertrio.names import check_user_name
 from fingertrio.wire.text import clean, clean_line
 
-# A name is a line in a list; what is longer than this is none. A detail may be a public key with many signatures.
+# A full name has to fit into one line of a list. A detail may be a public key with many signatures.
 NAME_LIMIT = 200  # characters
 DETAIL_LIMIT = 16 * 1024  # bytes of UTF-8
 DETAIL_NAME_LIMIT = 40  # characters
@@ -20,12 +20,12 @@ DETAILS = 50  # of one user
 
 
 def login(text: str) -> str:
-    """A login name under which a status may be set. Raises ValueError."""
+    """A valid login name. Raises ValueError."""
     return check_user_name(text)
 
 
 def status(text: str) -> str:
-    """A status as the doors would store it: clean, without the line end that files end with. Raises ValueError."""
+    """A status as front ends would store it: clean, without line ends at its end. Raises ValueError."""
     cleaned = clean(text).rstrip("\n")
     if not cleaned.strip():
         raise ValueError("the status is empty")
@@ -35,7 +35,7 @@ def status(text: str) -> str:
 
 
 def full_name(text: str | None) -> str | None:
-    """A full name, clean; None where nothing is left of it. Raises ValueError."""
+    """A clean full name; None if nothing is left after cleaning. Raises ValueError."""
     name = clean_line(text or "")
     if len(name) > NAME_LIMIT:
         raise ValueError(f"the full name is longer than {NAME_LIMIT} characters")
@@ -43,16 +43,16 @@ def full_name(text: str | None) -> str | None:
 
 
 def details(given: Mapping[str, str]) -> dict[str, str]:
-    """Details, clean, without the empty ones. Raises ValueError."""
+    """Clean details without empty ones. Raises ValueError."""
     checked: dict[str, str] = {}
     for key, text in given.items():
         name, value = clean_line(key), clean(text).strip("\n")
         if not name or len(name) > DETAIL_NAME_LIMIT:
-            raise ValueError(f"a detail's name has 1 to {DETAIL_NAME_LIMIT} characters")
+            raise ValueError(f"the name of a detail must have 1 to {DETAIL_NAME_LIMIT} characters")
         if len(value.encode()) > DETAIL_LIMIT:
             raise ValueError(f"the detail {name} is longer than {DETAIL_LIMIT} bytes")
         if value.strip():
             checked[name] = value
     if len(checked) > DETAILS:
-        raise ValueError(f"there are more than {DETAILS} details")
+        raise ValueError(f"more than {DETAILS} details")
     return checked

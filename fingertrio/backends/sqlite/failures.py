@@ -1,4 +1,4 @@
-"""What goes wrong in SQLite, in words fit for strangers, with the cause chained."""
+"""SQLite's errors as BackendError: a public message, with the private cause chained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 
 from fingertrio.backend import BackendError
 
-_WORDS = {
+_MESSAGES = {
     sqlite3.SQLITE_BUSY: "The database is busy, try again later",
     sqlite3.SQLITE_LOCKED: "The database is busy, try again later",
     sqlite3.SQLITE_FULL: "The disk is full",
@@ -16,34 +16,34 @@ _WORDS = {
     sqlite3.SQLITE_NOTADB: "The database is damaged",
 }
 
-# What may be the matter with one record of many: the others are worth another try.
-_OF_ONE = frozenset(
+# Errors that a single status may cause: the other statuses of the batch are tried again without it.
+_OF_ONE_STATUS = frozenset(
     {
         sqlite3.SQLITE_CONSTRAINT,
         sqlite3.SQLITE_MISMATCH,
         sqlite3.SQLITE_TOOBIG,
-        sqlite3.SQLITE_FULL,  # a shorter one may find room
+        sqlite3.SQLITE_FULL,  # a shorter one may fit
         sqlite3.SQLITE_CORRUPT,  # the damaged page may be another user's
     }
 )
 
 
 def code_of(error: BaseException) -> int | None:
-    """SQLite's primary result code; None: it is no error of SQLite's, or of the module around it."""
+    """SQLite's primary result code; None: the error does not come from SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else None
 
 
 def concerns_all(error: Exception) -> bool:
-    """Whether what made a transaction fail would make any other fail as well."""
+    """Whether any other transaction would fail in the same way."""
     code = code_of(error)
-    return code is not None and code not in _OF_ONE
+    return code is not None and code not in _OF_ONE_STATUS
 
 
 def failure(error: Exception) -> BackendError:
-    """`error` as what a backend raises; one that is such already comes back as it is."""
+    """`error` as a BackendError; a BackendError is returned unchanged."""
     if isinstance(error, BackendError):
         return error
-    told = BackendError(_WORDS.get(code_of(error) or 0, "The database failed"))
-    told.__cause__ = error
-    return told
+    converted = BackendError(_MESSAGES.get(code_of(error) or 0, "The database failed"))
+    converted.__cause__ = error
+    return converted

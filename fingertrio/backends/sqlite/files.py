@@ -1,7 +1,7 @@
-"""The file: where it is, how it is made, and which one it is.
+"""The database file: its path, how it is created, and its identity.
 
-Nobody but SQLite opens or closes the database file once it is in use: POSIX takes all locks of a process off a file
-when any descriptor of it is closed.
+Once the database is in use, only SQLite may open or close the database file: closing any descriptor of a file drops all
+POSIX locks that the process holds on the file.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Identity = tuple[int, int]
 
 
 def default_path() -> Path:
-    """The database of whoever runs the program, under the XDG directory for what a program keeps; with its ~."""
+    """The path in the XDG state directory of the user who runs the program; `~` is not expanded."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG specification: a relative path is to be ignored.
+    # The XDG specification says that a relative path must be ignored.
     directory = Path(state) if state.startswith("/") else Path("~/.local/state")
     return directory / "fingertrio" / "fingertrio.db"
 
 
 def absolute(path: Path) -> Path:
-    """`path` as an absolute one. Raises ValueError where it names no file, or its ~ stands for nobody's home."""
+    """`path` made absolute. Raises ValueError if it is not the path of a file, or if `~` cannot be expanded."""
     if not path.name or "\0" in str(path):
-        raise ValueError("this names no file")
+        raise ValueError("this is not the path of a file")
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:
@@ -38,31 +38,31 @@ def absolute(path: Path) -> Path:
 
 
 def make(path: Path) -> None:
-    """Make an empty file, for its owner alone, and the directories that it needs; what is there stays as it is.
+    """Create an empty file (mode 0600) and missing directories (0700); existing ones stay as they are.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file or a directory cannot be created.
     """
     missing = [directory for directory in path.parents if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
-        _give_away(directory)
-        sync_directory(directory.parent)  # a file is as durable as the names that lead to it
-    # SQLite would make it readable for all. Its companions, -wal and -shm, get the same permissions.
+        _give_to_owner_of_directory(directory)
+        sync_directory(directory.parent)  # a file is only as durable as its directory entry
+    # SQLite would create a file that every user can read. It gives -wal and -shm the permissions of the database.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        _give_away(path)
+        _give_to_owner_of_directory(path)
 
 
-def _give_away(path: Path) -> None:
-    """What root has made belongs to whom the directory belongs, or the server, which is not root, could not open it."""
+def _give_to_owner_of_directory(path: Path) -> None:
+    """Give what root created to the owner of its directory, because the server, which is not root, must open it."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` outlast a loss of power."""
+    """Fsync `directory`, so that its entries survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -71,7 +71,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def identity(path: Path) -> Identity | None:
-    """Which file is there now; None: none is, or it cannot be told."""
+    """Which file `path` leads to now; None: no file, or it cannot be determined."""
     try:
         status = path.stat()
     except OSError:
@@ -80,44 +80,44 @@ def identity(path: Path) -> Identity | None:
 
 
 def companion(path: Path, suffix: Literal["-wal", "-shm"]) -> Path:
-    """The file that SQLite keeps beside `path`; where that is a link, beside what it leads to."""
+    """The -wal or -shm of the database at `path`; if `path` is a link, it is beside the target."""
     target = path.resolve()
     return target.with_name(target.name + suffix)
 
 
 def is_writable(path: Path) -> bool:
-    """Whether we may write the file, and its companions beside it."""
-    return all(_may(place, os.W_OK) for place in (path, path.resolve().parent))
+    """Whether this process may write the database and create files beside it."""
+    return all(_has_access(place, os.W_OK) for place in (path, path.resolve().parent))
 
 
-def denied(path: Path) -> str | None:
-    """Which permission we lack to read the database at `path`; None: that is not what is the matter with it."""
-    # From the root downwards: below a directory that we may not enter, nothing can be told.
+def missing_permission(path: Path) -> str | None:
+    """Which permission this process lacks to read the database at `path`; None: it lacks none."""
+    # From the root downwards, because nothing can be said about files below a directory that we may not enter.
     for directory in reversed(path.resolve().parents):
-        if not _may(directory, os.X_OK):
-            return _whose(directory)
+        if not _has_access(directory, os.X_OK):
+            return _ownership(directory)
     wal, shm = companion(path, "-wal"), companion(path, "-shm")
     for place in (path, wal, shm):
-        if place.exists() and not _may(place, os.R_OK):
-            return _whose(place)
-    if wal.exists() and not shm.exists() and not _may(shm.parent, os.W_OK):
-        return f"{_whose(shm.parent)}, and {shm.name} has to be made there"
+        if place.exists() and not _has_access(place, os.R_OK):
+            return _ownership(place)
+    if wal.exists() and not shm.exists() and not _has_access(shm.parent, os.W_OK):
+        return f"{_ownership(shm.parent)}, and SQLite has to create {shm.name} there"
     return None
 
 
-def _may(place: Path, what: int) -> bool:
-    return os.access(place, what, effective_ids=True)
+def _has_access(place: Path, mode: int) -> bool:
+    return os.access(place, mode, effective_ids=True)
 
 
-def _whose(place: Path) -> str:
+def _ownership(place: Path) -> str:
     status = place.stat()
     user, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
-    we = f"{_name(pwd.getpwuid, os.geteuid())}:{_name(grp.getgrgid, os.getegid())}"
-    return f"{place} belongs to {user}:{group}, mode {stat.S_IMODE(status.st_mode):04o}; this program runs as {we}"
+    process = f"{_name(pwd.getpwuid, os.geteuid())}:{_name(grp.getgrgid, os.getegid())}"
+    return f"{place} belongs to {user}:{group}, mode {stat.S_IMODE(status.st_mode):04o}; this program runs as {process}"
 
 
 def _name(look_up: Callable[[int], tuple[object, ...]], number: int) -> str:
     try:
         return str(look_up(number)[0])
-    except KeyError:  # nobody is called so, as in many a container
+    except KeyError:  # a number without a name, as in many containers
         return str(number)

@@ -1,4 +1,4 @@
-"""Opening a database, for a server as for the command line: looked at first, then led to our version, durable."""
+"""Opening a database, for the server and for the command line: check, open for durable writing, migrate."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from urllib.parse import quote
 from fingertrio.backends.sqlite import files, schema
 from fingertrio.backends.sqlite.failures import code_of
 
-# Seconds that a statement waits while another program writes. The service waits 5 s for an answer: those who queue
-# behind a set that waited in vain get theirs in time, too.
+# Seconds to wait for the lock while another program writes. The service waits 5 s for an answer, so requests that queue
+# behind a set that waited in vain are still answered in time.
 BUSY_PATIENCE = 2.0
 
-# Seconds that the command line waits for its turn beside a server that writes without a pause.
+# Seconds that the command line waits for the lock beside a server that writes without a pause.
 ADMIN_PATIENCE = 30.0
 
-# Seconds between two tries to begin. SQLite waits longer and longer, up to 0.1 s, and whoever commits one transaction
-# after the other leaves but a gap of some 0.1 ms between them: this finds one soon, whichever side it is on.
+# Seconds between two attempts to get the lock. SQLite's own pauses grow to 0.1 s, but a program that commits without a
+# pause leaves only gaps of about 0.1 ms: short pauses find a gap soon, for both programs.
 _RETRY = 0.001
 
-# Statements that a connection keeps compiled. What is written together is one statement for each size of a batch.
+# Compiled statements kept by a connection. Writing uses one statement for each size of a batch.
 _STATEMENTS = 256
 
-# Bytes to which the log of writes is cut back when a large import or restoration has made it grow.
+# Bytes to which the write-ahead log is truncated after a large import or restore has made it grow.
 _WAL_LIMIT = 16 * 1024 * 1024
 
 
 def check(path: Path, *, alone: bool = False) -> int:
-    """The version of the file at `path`, 0 for an empty one. Leaves every byte of it as it is.
+    """The version of the file at `path`, 0 for an empty file. Does not change the file.
 
-    To open a database for writing, and to close it, can change it. So it is read only: by itself, or, where a log of
-    writes was left or is in use beside it, together with that.
+    Opening a database for writing, and closing it, may change the file. So it is opened for reading: together with its
+    write-ahead log if there is one with content, otherwise without.
 
     Args:
         path: absolute.
-        alone: read it by itself in any case, as whatever lies beside it is another file's.
+        alone: read it without the log in any case, because the log beside it belongs to another file.
 
     Raises:
-        ValueError: it is no file, no database, damaged, another program's, or of a later version than ours.
-        PermissionError: we may not read it, with whose it is and who we are.
+        ValueError: not a regular file, not a database, damaged, another program's, or of a later version.
+        PermissionError: this process may not read it; the message names the owner of the file and of this process.
         sqlite3.Error: it cannot be read for another reason.
     """
-    if not path.is_file():  # a FIFO would make us wait for ever
-        raise ValueError(f"{path} is no regular file")
+    if not path.is_file():  # opening a FIFO would block for ever
+        raise ValueError(f"{path} is not a regular file")
     wal = files.companion(path, "-wal")
     together = not alone and wal.exists() and wal.stat().st_size > 0
     try:
         with closing(connect(path, "ro" if together else "immutable")) as connection:
             return schema.version_of(connection, path)
     except sqlite3.OperationalError as error:
-        # SQLite says "unable to open database file", whatever the reason.
-        reason = files.denied(path) if code_of(error) == sqlite3.SQLITE_CANTOPEN else None
+        # SQLite's message is always "unable to open database file".
+        reason = files.missing_permission(path) if code_of(error) == sqlite3.SQLITE_CANTOPEN else None
         if reason is None:
             raise
         raise PermissionError(f"the database cannot be opened: {reason}") from error
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection that writes to the file, which `check` has found to be ours or empty, led to our version.
+    """A connection for writing to a file that `check` accepted, migrated to the current version.
 
     Raises:
-        ValueError, sqlite3.Error: it cannot be written; nothing of it was changed.
+        ValueError, sqlite3.Error: the file cannot be written; it is unchanged.
     """
     connection = connect(path, "rw")
     try:
@@ -81,9 +81,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, patience: float | None = None) -> Iterator[None]:
-    """Write: all that is done in this context, or nothing. Ends when it is on the disk.
+    """A write transaction around the context: committed and on the disk at its end, rolled back on an exception.
 
-    Waits for its turn up to `patience` seconds, by default BUSY_PATIENCE.
+    Waits for the lock up to `patience` seconds, by default BUSY_PATIENCE.
     """
     deadline = time.monotonic() + (BUSY_PATIENCE if patience is None else patience)
     while True:
@@ -98,22 +98,22 @@ def transaction(connection: sqlite3.Connection, patience: float | None = None) -
         yield
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:  # a full disk, for one, may have ended it already
+        if connection.in_transaction:  # an error, such as a full disk, may have ended it already
             connection.execute("ROLLBACK")
 
 
 def connect(path: Path, mode: Literal["rw", "read", "ro", "immutable"]) -> sqlite3.Connection:
-    """A connection to an existing file, for one thread at a time; transactions are begun by hand.
+    """A connection to an existing file, for one thread at a time, without implicit transactions.
 
     Args:
         path: absolute.
-        mode: "rw" falls back to reading where the file may not be written; the first write then fails. "read" is the
-            same, and writes nothing but what SQLite does by itself: the last one to close a file puts its log back into
-            it and tidies up. "ro" leaves that to others. "immutable" reads the file alone, with neither locks nor
-            -wal: right where nobody can be writing.
+        mode: "rw": read and write; if the file may not be written, the first write fails. "read": the same, but writes
+            nothing except SQLite's own clean-up (the last connection to close checkpoints the log and removes it).
+            "ro": read without that clean-up. "immutable": read the file without locks and without -wal; only correct if
+            no program can be writing.
 
     Raises:
-        sqlite3.OperationalError: it cannot be opened. What is in the file shows when it is read.
+        sqlite3.OperationalError: the file cannot be opened. Its content is only checked when it is read.
     """
     options = {"rw": "mode=rw", "read": "mode=rw", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[mode]
     connection = sqlite3.connect(
@@ -130,9 +130,9 @@ def connect(path: Path, mode: Literal["rw", "read", "ro", "immutable"]) -> sqlit
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
-    """Let writes go to the log (WAL), and each transaction be on the disk when it is committed."""
+    """Switch on the write-ahead log (WAL), with an fsync for each commit."""
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":  # a file system without shared memory
-        raise ValueError("the file system of the database cannot do what SQLite's write-ahead log needs")
+    if mode != "wal":  # for example a file system without shared memory
+        raise ValueError("the file system does not support SQLite's write-ahead log; put the database on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")

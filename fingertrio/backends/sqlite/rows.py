@@ -1,4 +1,4 @@
-"""What is asked of the database, as plain functions of a connection; and the values that stand for its rows.
+"""Queries, as plain functions of a connection, and the values that stand for rows.
 
 No threads, no trio, no files. Times are microseconds since 1970, as `wire.times` converts them.
 """
@@ -17,35 +17,35 @@ from fingertrio.wire.times import from_microseconds
 
 _DAY = 24 * 60 * 60 * 1_000_000  # microseconds
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much of what was said before is kept: `count` statuses of each user, and nothing set before `days` ago.
+    """How much history is kept: `count` statuses of each user, and none that was set more than `days` ago.
 
-    The statuses that hold now, or will again when the latest has expired, are kept in any case.
+    The status that holds now, and the one that will hold when it ends, are always kept.
     """
 
     count: int
     days: float | None = None
 
     def cutoff(self, now: int) -> int:
-        """Before when nothing is kept."""
+        """The time before which no history is kept."""
         return 0 if self.days is None else now - int(self.days * _DAY)
 
     @property
-    def most(self) -> int:
-        """How many there may be in the log before it is trimmed; answers always keep to `count`.
+    def trim_above(self) -> int:
+        """How many statuses of a user may be stored before they are trimmed; answers always respect `count`.
 
-        To trim is to walk along all of a user's statuses, so it is done once in a while: when there are twice as many.
+        Trimming walks along all statuses of a user, so it is only done when there are twice as many as wanted.
         """
         return self.count + max(8, self.count)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One row of the log; `until` None: a lasting status."""
+    """One row of the table `status`; `until` None: a lasting status."""
 
     since: int
     until: int | None
@@ -53,7 +53,7 @@ class StatusRow:
 
 
 class Put(NamedTuple):
-    """A status to be set; `until` in microseconds. A tuple, since thousands are made in a second."""
+    """A status to set; `until` in microseconds. A tuple, because thousands are created in a second."""
 
     login: str
     text: str
@@ -68,8 +68,8 @@ WHERE user.login = ?1
 
 _LIST = "SELECT login FROM user WHERE lasting IS NOT NULL OR passing_until > ? ORDER BY login"
 
-# Along the log from the latest. A status without `until` ended when the next one without it was set; one with it ended
-# then, or as soon as any other was set.
+# From the latest status backwards. A lasting status ended when the next lasting one was set. A passing status ended at
+# its `until`, or earlier if any other status was set.
 _HISTORY = """
 WITH RECURSIVE chain (id, since, until, previous, ended, replaced, position, lasting) AS (
     SELECT status.id, status.since, status.until, status.previous, status.until,
@@ -94,20 +94,20 @@ _FOREVER = 2**63 - 1  # no `before`
 
 
 def find(connection: sqlite3.Connection, login: str, now: int) -> UserInfo | None:
-    """What is to be answered for `login`."""
+    """The user with the status that holds now; None: the user is unknown or has no status now."""
     row = connection.execute(_FIND, (login, now)).fetchone()
     return None if row is None else info_of(*row)
 
 
 def logins(connection: sqlite3.Connection, now: int) -> list[str]:
-    """Everybody who has a status now, in the order of their names."""
+    """Every user who has a status now, in the order of the names."""
     return [login for (login,) in connection.execute(_LIST, (now,))]
 
 
 def history(
     connection: sqlite3.Connection, login: str, limit: int, before: int | None, now: int, retention: Retention
 ) -> list[UserInfo]:
-    """Statuses of `login`, newest first. `until`: when it ended or will; None: it holds, or will again."""
+    """Statuses of `login`, newest first. `until`: when it ended or will end; None: it holds, or will hold again."""
     found = connection.execute(
         _HISTORY,
         {
@@ -125,13 +125,13 @@ def history(
 
 
 def expired(connection: sqlite3.Connection, after: int, now: int) -> list[str]:
-    """Whose status ended by its `until` later than `after`, up to `now`."""
+    """Users whose passing status ended after `after` and not after `now`."""
     found = connection.execute("SELECT login FROM user WHERE passing_until > ? AND passing_until <= ?", (after, now))
     return [login for (login,) in found]
 
 
 def next_expiry(connection: sqlite3.Connection, now: int) -> int | None:
-    """When the next status will end by its `until`."""
+    """When the next passing status will end."""
     row: tuple[int | None] = connection.execute(
         "SELECT min(passing_until) FROM user WHERE passing_until > ?", (now,)
     ).fetchone()
@@ -150,5 +150,5 @@ def info_of(login: str, name: str | None, details: str, text: str, since: int, u
 
 
 def details_from_json(text: str) -> Mapping[str, str]:
-    """The details as UserInfo has them."""
-    return _NOTHING if text == "{}" else MappingProxyType(json.loads(text))
+    """The details in the form of UserInfo."""
+    return _NO_DETAILS if text == "{}" else MappingProxyType(json.loads(text))

@@ -1,18 +1,18 @@
-"""The shape of the database, its version, and the way to it from every earlier version.
+"""The tables of the database, its version, and the migrations from earlier versions.
 
-The file says itself whose it is (`application_id`) and of which version (`user_version`). Both are looked at before
-anything is written, so that what is not ours, or is of a later program, stays as it is to the last byte. A migration is
-one transaction: the file is of one version or of another, whenever the power fails.
+The file states its program (`application_id`) and its version (`user_version`). Both are checked before anything is
+written, so a file of another program or of a later version is not changed by a single byte. All migrations together are
+one transaction: after a power failure the file has the old version or the new one.
 
-Version 1. Statuses are a log: a row is added to its end and never changed, and it points at the one that the same user
-had before. What a set writes are therefore the last page of the log and the page of the user, however many users set at
-once; a table kept in the order of users, or an index of them, costs a page each, and with full durability every page is
-a write to the disk that somebody waits for (measured: 17 us of CPU a set against 6.5).
+Version 1. The table `status` is a log: rows are added at its end and not changed, and each points to the previous row
+of the same user. So a set writes the last page of the log and the page of the user, however many users set at once.
+Keeping the rows in the order of users, or an index for that, costs one more page for each set, and with full durability
+a client waits for every page that is written (measured: 17 us of CPU for each set, against 6.5).
 
-- What holds now: the latest status while its `until` (if it has one) is ahead, otherwise the last one without `until`.
-- When a past one ended is nowhere written; it follows from those after it (`rows.history`).
-- Times are microseconds since 1970 (UTC). `since` grows along a user's statuses, whatever the clock did meanwhile.
-- `details` is a JSON object of text by text, in the order in which it is shown.
+- The status that holds now is the latest one, until its `until` if it has one; then the last one without `until`.
+- The end of a past status is not stored; it follows from the later ones (`rows.history`).
+- Times are microseconds since 1970 (UTC). Along the statuses of a user `since` grows, even if the clock is set back.
+- `details` is a JSON object from text to text, in the order in which details are shown.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-APPLICATION_ID = int.from_bytes(b"FNGR", "big")  # at offset 68 of the file, where file(1) finds it too
+APPLICATION_ID = int.from_bytes(b"FNGR", "big")  # at offset 68 of the file, where file(1) finds it
 
-# MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file. What has been released is never edited.
+# MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file. A released migration is never edited.
 MIGRATIONS: Sequence[Sequence[str]] = (
     (
         """
@@ -53,10 +53,10 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 
 
 def version_of(connection: sqlite3.Connection, path: object, known: int = len(MIGRATIONS)) -> int:
-    """The version of an open database; 0: there is nothing in it yet. Writes nothing.
+    """The version of an open database; 0: the database is empty. Writes nothing.
 
     Raises:
-        ValueError: it is not ours, or of a later version than `known`, or no database, or damaged.
+        ValueError: not a database, another program's, of a later version than `known`, or damaged.
     """
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -64,34 +64,34 @@ def version_of(connection: sqlite3.Connection, path: object, known: int = len(MI
         (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise ValueError(f"{path} is no SQLite database; it stays as it is") from error
+            raise ValueError(f"{path} is not a SQLite database; it was not changed") from error
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise ValueError(f"{path} is damaged ({error}); it stays as it is") from error
+            raise ValueError(f"{path} is damaged ({error}); it was not changed") from error
         raise
     if application == 0 and version == 0 and objects == 0:
         return 0
     if application != APPLICATION_ID:
-        raise ValueError(f"{path} is the database of another program; it stays as it is")
+        raise ValueError(f"{path} is the database of another program; it was not changed")
     if not 1 <= version <= known:
         raise ValueError(
-            f"{path} is of version {version}, written by a later fingertrio; this one knows version {known}. "
-            "It stays as it is"
+            f"{path} has version {version}, of a later fingertrio; this one supports version {known}. "
+            "It was not changed"
         )
     return int(version)
 
 
 def migrate(connection: sqlite3.Connection, path: object, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Lead the database to the last version, in one transaction, or leave it as it was.
+    """Migrate the database to the last version, in one transaction.
 
     Raises:
         ValueError: as `version_of`.
-        sqlite3.Error: it cannot be written.
+        sqlite3.Error: the database cannot be written; it is unchanged.
     """
     if version_of(connection, path, len(migrations)) == len(migrations):
-        return  # without waiting for a lock that somebody who writes may hold
+        return  # without waiting for the lock, which another program may hold
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Looked at again, now that nobody else can do the same.
+        # Read again under the lock: another program may have migrated meanwhile.
         for statements in migrations[version_of(connection, path, len(migrations)) :]:
             for statement in statements:
                 connection.execute(statement)

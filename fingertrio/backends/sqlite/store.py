@@ -1,15 +1,15 @@
-"""The open database, for threads: reading, committing together, and noticing what others do to the file.
+"""The open database, for threads: reads, group commits, and noticing what other programs do to the file.
 
-Three connections, each for one thread at a time. One writes. One answers questions for single users, each a few pages
-of a tree. One goes through many rows (the list, a history) and can be interrupted. None waits for another: in the
-write-ahead log readers see the last commit whatever the writer is doing.
+Three connections, each for one thread at a time. The writer sets statuses. The finder reads single users, a few pages
+each. The scanner reads many rows (the list, a history) and can be interrupted. They do not wait for each other: with a
+write-ahead log, readers see the last commit whatever the writer does.
 
-Every method here may block, on a disk or on a lock, and so belongs into a thread; nothing here knows trio.
+Every method may block on the disk or on a lock, so it must run in a thread. Nothing here uses trio.
 
-Which file it is. The path may come to lead to another file while we run: a backup was put in its place. What we
-committed to the old one then would be lost, so each transaction looks first (2 us). The new file is opened once it has
-shown to be ours and whole; until then readers go on with the old one, and sets fail. What SQLite left beside the old
-one (-wal, -shm) is removed first: it would be applied to the new one.
+The identity of the file. While the server runs, another file may be moved to the path, such as a backup. Commits to the
+old file would then be lost, so each transaction first compares the identity of the file (2 us). The new file is opened
+when it has been checked to be ours and undamaged; until then readers use the old file, and sets fail. The -wal and -shm
+that SQLite left beside the old file are removed first, because SQLite would apply them to the new file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Connection:
-    """One connection and the lock of the thread that uses it."""
+    """A connection and the lock for the thread that uses it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -53,7 +53,7 @@ class _Connection:
 
 
 class SQLiteStore:
-    """Made by `SQLiteStore.open`."""
+    """Created by `SQLiteStore.open`."""
 
     def __init__(self, path: Path, retention: Retention, now: Callable[[], int]) -> None:
         self._path = path
@@ -64,19 +64,19 @@ class SQLiteStore:
         self._scanner = _Connection()
         self._file: files.Identity | None = None
         self._companions: dict[Path, files.Identity | None] = {}
-        self._frozen: tuple[int, int] | None = None  # opened as immutable, in this state
-        self._version: int | None = None  # counts what others committed
-        self._replaced = False  # the file was, since the last look
-        self._trouble = ""  # that was logged last
-        self._stale_since: datetime | None = None  # since when the file was not in its place, as far as was looked
+        self._frozen: tuple[int, int] | None = None  # the state of the file when it was opened as immutable
+        self._version: int | None = None  # PRAGMA data_version: changes with each commit by another program
+        self._replaced = False  # the file was replaced since the last poll
+        self._problem = ""  # the last problem that was logged
+        self._stale_since: datetime | None = None  # when the file was first seen not to be in its place
 
     @classmethod
     def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> SQLiteStore:
-        """Open the database at `path`, which is made if it is missing and led to our version if it is older.
+        """Open the database at `path`. A missing file is created, an older version is migrated.
 
         Raises:
-            ValueError: it is damaged, another program's, or a later version's; it stays as it is.
-            OSError: it cannot be made or read, or others keep it locked.
+            ValueError: the file is damaged, another program's, or of a later version; it is unchanged.
+            OSError: the file cannot be created or read, or is locked by another program.
         """
         store = cls(path, retention, now)
         if not path.exists():
@@ -92,48 +92,48 @@ class SQLiteStore:
         return store
 
     @property
-    def keeps_for_ever(self) -> bool:
-        """Whether history is never forgotten for its age."""
-        return self._retention.days is None
+    def deletes_by_age(self) -> bool:
+        """Whether old history is deleted."""
+        return self._retention.days is not None
 
     def close(self) -> None:
-        """Close what is open. The last one to close the database puts the log of writes back into it."""
+        """Close all connections. The last connection to a database checkpoints its log and removes it."""
         for connection in (self._finder, self._scanner, self._writer):
             with connection.lock:
                 connection.close()
 
     def interrupt(self) -> None:
-        """Let the list or the history that is being read fail soon. From any thread, at any time before `close`."""
+        """Interrupt the scanner's query. From any thread, at any time before `close`."""
         connection = self._scanner.open
         if connection is not None:
-            with suppress(sqlite3.ProgrammingError):  # it was closed this very moment
+            with suppress(sqlite3.ProgrammingError):  # it has just been closed
                 connection.interrupt()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def find(self, logins: Sequence[str]) -> list[UserInfo | BackendError | None]:
-        """For each of `logins` what is known, or why it cannot be told."""
+        """For each of `logins` the user, None if there is no such user, or the failure."""
         return [self._find_one(login) for login in logins]
 
     def _find_one(self, login: str) -> UserInfo | BackendError | None:
         try:
             with self._finder.use() as connection:
                 return rows.find(connection, login, self._now())
-        except Exception as error:  # noqa: BLE001 -- it is the answer to this question, and no other's
+        except Exception as error:  # noqa: BLE001 -- it is the answer for this user, and for no other
             return failure(error)
 
     def logins(self) -> list[str]:
-        """Everybody who has a status now. Raises BackendError."""
+        """Every user who has a status now. Raises BackendError."""
         with self._scanning() as connection:
             return rows.logins(connection, self._now())
 
     def history(self, login: str, limit: int, before: int | None) -> list[UserInfo]:
-        """What `login` said. Raises BackendError."""
+        """Statuses of `login`, newest first. Raises BackendError."""
         with self._scanning() as connection:
             return rows.history(connection, login, limit, before, self._now(), self._retention)
 
     def expiries(self, after: int) -> tuple[list[str], int, int | None]:
-        """Whose status ended later than `after`, up to now; now; and when the next one will. Raises BackendError."""
+        """Users whose status ended after `after`; now; and when the next status will end. Raises BackendError."""
         with self._scanning() as connection:
             now = self._now()
             return rows.expired(connection, after, now), now, rows.next_expiry(connection, now)
@@ -149,10 +149,10 @@ class SQLiteStore:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
-        """Set statuses, in this order, in one transaction. For each what holds now, or why it was not set.
+        """Set statuses, in this order, in one transaction. For each the user's new status, or the failure.
 
-        If the transaction fails by one of them, each half is tried by itself, and so on: one bad record among 64 costs
-        a dozen transactions, and no neighbour.
+        If the transaction fails because of one status, each half is tried by itself, and so on: one bad status among 64
+        costs a dozen transactions, but the other 63 are set.
         """
         with self._writer.lock:
             return self._commit(puts)
@@ -160,7 +160,7 @@ class SQLiteStore:
     def _commit(self, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
         try:
             return list(self._commit_together(puts))
-        except Exception as error:  # noqa: BLE001 -- it is the answer to those who set, and the writer lives on
+        except Exception as error:  # noqa: BLE001 -- it is the answer to these sets; the writer goes on
             if len(puts) == 1 or isinstance(error, BackendError) or concerns_all(error):
                 return [failure(error) for _ in puts]
             half = len(puts) // 2
@@ -171,17 +171,17 @@ class SQLiteStore:
         with transaction(connection):
             return writing.put(connection, puts, self._now(), self._retention)
 
-    def forget(self, after: int, count: int) -> int | None:
-        """Trim the history of the next `count` users, by id, after the user `after`; the last one's id, None: all done.
+    def trim_history(self, after: int, count: int) -> int | None:
+        """Trim the history of the next `count` users after the id `after`. Returns the last id; None: no more users.
 
         Raises:
-            BackendError: it failed; nothing of this portion was done.
+            BackendError: the transaction failed; nothing was deleted.
         """
         try:
             with self._writer.lock:
                 connection = self._to_write()
                 with transaction(connection):
-                    users = writing.users_after(connection, after, count)
+                    users = writing.user_ids_after(connection, after, count)
                     for user in users:
                         writing.trim(connection, user, self._now(), self._retention)
                 return users[-1] if len(users) == count else None
@@ -189,15 +189,15 @@ class SQLiteStore:
             raise failure(error) from error
 
     def _to_write(self) -> sqlite3.Connection:
-        """The connection that writes, to the file that is at the path now. The writer's lock is held."""
+        """The writer's connection to the file that is at the path now. The caller holds the writer's lock."""
         if files.identity(self._path) != self._file or self._writer.open is None:
-            self._mend()
+            self._repair()
         if self._writer.open is None:
             raise BackendError("The database is read-only")
         return self._writer.open
 
-    def _mend(self) -> None:
-        """Have the file that is at the path now, and write to it if it may be written by now."""
+    def _repair(self) -> None:
+        """Open the file that is at the path now, for writing if that is permitted by now."""
         if files.identity(self._path) != self._file:
             self._follow()
         if self._writer.open is None and files.is_writable(self._path):
@@ -205,10 +205,10 @@ class SQLiteStore:
         if files.identity(self._path) != self._file:
             raise BackendError("The database is not in its place")
 
-    # --- others -------------------------------------------------------------------------------------------------------
+    # --- other programs -----------------------------------------------------------------------------------------------
 
-    def look(self) -> bool:
-        """Whether others have written, or have put another file in place, since the last look. Never raises."""
+    def poll(self) -> bool:
+        """Whether other programs have written or replaced the file since the last poll. Never raises."""
         with self._writer.lock:
             try:
                 if files.identity(self._path) != self._file:
@@ -216,44 +216,48 @@ class SQLiteStore:
                 elif self._frozen is not None and self._frozen != _state(self._path):
                     self._reattach()
                     self._replaced = True
-                self._look_whether_it_is_in_place()
+                self._check_staleness()
                 version = self._data_version()
             except (sqlite3.Error, BackendError, OSError) as error:
-                self._say(f"it cannot be read: {error}")
+                self._log_problem(f"the database cannot be read: {error}")
                 return False
-            news = self._replaced or version != self._version
+            changed = self._replaced or version != self._version
             self._replaced, self._version = False, version
-            return news
+            return changed
 
     def stale_since(self) -> datetime | None:
-        """Since when, as far as was looked, the file is not in its place, and answers are of before; None: it is."""
+        """When the store noticed that the file is not in its place, so that answers may be old; None: it is."""
         return self._stale_since
 
-    def _look_whether_it_is_in_place(self) -> None:
+    def _check_staleness(self) -> None:
         if files.identity(self._path) != self._file:
             self._stale_since = self._stale_since or from_microseconds(self._now())
         elif self._stale_since is not None:
             self._stale_since = None
-            if self._trouble:  # the same file has come back
-                self._say("it is in its place again")
-                self._trouble = ""
+            if self._problem:  # the same file is back
+                self._log_problem("the database is in its place again")
+                self._problem = ""
 
     def _data_version(self) -> int:
-        """A number that changes when others commit; of the writer, so that our own commits do not count."""
+        """Changes when another program commits. Asked of the writer, for which our own commits do not count."""
         if self._writer.open is not None:
             return _one(self._writer.open, "PRAGMA data_version")
         with self._scanner.use() as connection:
             return _one(connection, "PRAGMA data_version")
 
     def _follow(self) -> None:
-        """Open the file that is at the path now, if it can serve. The writer's lock is held."""
+        """Open the file that is at the path now, if it is usable. The caller holds the writer's lock."""
         if files.identity(self._path) is None:
-            self._say("it is gone; what it said is served, stale, and nothing can be set")
+            self._log_problem(
+                "the database is gone; serving its last content, as stale, refusing sets; put the file back"
+            )
             return
         try:
-            _require_ours(self._path)
+            _check_replacement(self._path)
         except (ValueError, OSError, sqlite3.Error) as error:
-            self._say(f"another file is in its place, which cannot serve: {error}. What was there before is, stale")
+            self._log_problem(
+                f"the database was replaced by an unusable file; serving the old one, as stale, refusing sets: {error}"
+            )
             return
         self._reattach()
         self._replaced = True
@@ -270,17 +274,17 @@ class SQLiteStore:
             try:
                 self._attach()
             except (ValueError, OSError, sqlite3.Error) as error:
-                self._file = None  # tried again at the next look
-                self._say(f"it cannot be opened: {error}")
+                self._file = None  # tried again at the next poll
+                self._log_problem(f"the database cannot be opened: {error}")
 
     def _attach(self) -> None:
-        """Open the three connections to the file, which was found to be ours or is empty."""
+        """Open the three connections. The file has been checked to be ours, or is empty."""
         path = self._path
         if files.is_writable(path):
             self._writer.open = open_to_write(path)
         elif check(path) != len(schema.MIGRATIONS):
-            raise PermissionError(f"{path} may not be written, and is not of this program's version")
-        # Where nobody can make -shm, nobody who writes is there, and the file alone is what there is to read.
+            raise PermissionError(f"{path} must be migrated to the version of this program, but may not be written")
+        # Without -wal and without permission to create it, no program is writing: read the file alone, without locks.
         frozen = self._writer.open is None and not files.companion(path, "-wal").exists()
         self._frozen = _state(path) if frozen else None
         for reader in (self._finder, self._scanner):
@@ -292,19 +296,19 @@ class SQLiteStore:
         }
         self._version = self._data_version() if self._writer.open is not None else None
         if self._writer.open is None:
-            self._say("it may not be written; statuses are shown and cannot be set")
-        elif self._trouble:
-            self._say("it is in use")
-            self._trouble = ""
+            self._log_problem("the database may not be written; serving it read-only, refusing sets")
+        elif self._problem:
+            self._log_problem("the database is usable again")
+            self._problem = ""
 
-    def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            _log.warning("%s: %s", self._path, trouble)
+    def _log_problem(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            _log.warning("%s: %s", self._path, problem)
 
 
-def _require_ours(path: Path) -> None:
-    """Raise ValueError or sqlite3.Error unless the file, which was put in place of another, can serve."""
+def _check_replacement(path: Path) -> None:
+    """Raise ValueError or sqlite3.Error if the file that replaced another one is not usable."""
     if check(path, alone=True) == 0:
         raise ValueError(f"{path} is empty")
 

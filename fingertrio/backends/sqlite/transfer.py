@@ -1,9 +1,8 @@
-"""Import and export: a database and other people's files.
+"""Import and export.
 
-An import is done record by record, each as a whole or not at all, and some together in one transaction. What is there
-already is left alone, so whoever was interrupted starts again and comes to where he was. It may run while the database
-is served: after each transaction it rests for as long as that took, so that whoever sets a status meanwhile finds
-the database free.
+Each record is imported completely or not at all; one transaction holds several records. Data that the database already
+has is not written again, so an interrupted import is continued by repeating it. An import may run beside a server:
+after each transaction it pauses for as long as the transaction took, so that clients can set statuses meanwhile.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.sources import BadRecord, ImportRecord, RecordStream
 from fingertrio.wire.times import from_microseconds
 
-# Seconds that one transaction of an import lasts: how long a server's sets wait for it.
-_TURN = 0.025
+# Seconds for one transaction of an import: the sets of a running server wait for as long.
+_TRANSACTION_TIME = 0.025
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the records."""
+    """How many records were imported, were known already, or are bad."""
 
     imported: int = 0
     unchanged: int = 0
@@ -34,7 +33,7 @@ class Tally:
 
 
 def export_users(connection: sqlite3.Connection) -> Iterator[str]:
-    """Everybody at one moment, a line of JSON each without its end; see `sources` for its shape."""
+    """A snapshot of all users: for each a line of JSON, without its line end; `sources` has the format."""
     connection.execute("BEGIN")
     try:
         login = ""
@@ -44,25 +43,25 @@ def export_users(connection: sqlite3.Connection) -> Iterator[str]:
             user, login, name, details = found
             yield _export(connection, user, login, name, details)
     finally:
-        connection.execute("ROLLBACK")  # nothing was written; it only held the moment
+        connection.execute("ROLLBACK")  # nothing was written; the transaction only held the snapshot
 
 
 def export_user(connection: sqlite3.Connection, login: str) -> str | None:
-    """The line of one user; None: there is no such user."""
+    """The line of one user; None: no such user."""
     found = connection.execute("SELECT id, login, name, details FROM user WHERE login = ?", (login,)).fetchone()
     return None if found is None else _export(connection, *found)
 
 
 def count_users(connection: sqlite3.Connection) -> int:
-    """How many lines an export has."""
+    """The number of lines of an export."""
     (count,) = connection.execute("SELECT count(*) FROM user").fetchone()
     return int(count)
 
 
 def _export(connection: sqlite3.Connection, user: int, login: str, name: str | None, details: str) -> str:
     statuses = [
-        {"status": said.text, "since": _time(said.since), "until": None if said.until is None else _time(said.until)}
-        for said in writing.log_of(connection, user)
+        {"status": row.text, "since": _time(row.since), "until": None if row.until is None else _time(row.until)}
+        for row in writing.read_log(connection, user)
     ]
     record = {"user": login, "name": name, "details": json.loads(details), "statuses": statuses}
     return json.dumps(record, ensure_ascii=False)
@@ -74,23 +73,23 @@ def _time(time: int) -> str:
 
 def import_records(
     connection: sqlite3.Connection,
-    reading: RecordStream,
+    stream: RecordStream,
     *,
     retention: Retention,
     on_bad: Callable[[BadRecord], None],
     progress: Callable[[int], None],
 ) -> Tally:
-    """Take what `reading` gives.
+    """Import the records of `stream`.
 
     Args:
         connection: to the database.
-        reading: from `sources.open_source`.
+        stream: from `sources.open_source`.
         retention: how much history is kept.
-        on_bad: told of each record that cannot be taken.
-        progress: told how much more of the source is in the database now.
+        on_bad: called with each record that cannot be imported.
+        progress: called with the size of the part of the source that was committed since the last call.
 
     Raises:
-        sqlite3.Error, OSError: it could not go on; what `progress` was told of is in the database.
+        sqlite3.Error, OSError: the import stopped; what was reported to `progress` is in the database.
     """
     tally = Tally()
     finished = False
@@ -99,16 +98,16 @@ def import_records(
         with transaction(connection, ADMIN_PATIENCE):
             begun = time.monotonic()
             finished = True
-            for record, size in reading:
+            for record, size in stream:
                 read += size
                 if isinstance(record, BadRecord):
                     bad.append(record)
                 elif record is not None:
-                    _take(connection, record, retention, part, bad)
-                if time.monotonic() - begun > _TURN:
+                    _import_one(connection, record, retention, part, bad)
+                if time.monotonic() - begun > _TRANSACTION_TIME:
                     finished = False
                     break
-        took = time.monotonic() - begun
+        duration = time.monotonic() - begun
         for one in bad:
             on_bad(one)
         tally.imported += part.imported
@@ -116,17 +115,17 @@ def import_records(
         tally.bad += len(bad)
         progress(read)
         if not finished:
-            time.sleep(took)
+            time.sleep(duration)
     return tally
 
 
-def _take(
+def _import_one(
     connection: sqlite3.Connection, record: ImportRecord, retention: Retention, tally: Tally, bad: list[BadRecord]
 ) -> None:
     connection.execute("SAVEPOINT record")
     try:
         changed = _apply(connection, record, retention)
-    except (sqlite3.IntegrityError, sqlite3.DataError) as error:  # the record's fault, and nobody else's
+    except (sqlite3.IntegrityError, sqlite3.DataError) as error:  # caused by this record only
         connection.execute("ROLLBACK TO record")
         bad.append(BadRecord(record.place, str(error)))
     else:
@@ -138,7 +137,7 @@ def _take(
 
 
 def _apply(connection: sqlite3.Connection, record: ImportRecord, retention: Retention) -> bool:
-    """Let the database say what the record says, and keep what it does not speak of. False: it does already."""
+    """Write a record to the database; data that the record does not contain is kept. False: nothing to change."""
     now = admin.now()
     found = connection.execute("SELECT id, name, details FROM user WHERE login = ?", (record.login,)).fetchone()
     user, name, text = found or (writing.add(connection, record.login), None, "{}")
@@ -148,20 +147,20 @@ def _apply(connection: sqlite3.Connection, record: ImportRecord, retention: Rete
         writing.update_profile(connection, user, record.name or name, {**details, **record.details})
         changed = True
     if record.status is not None:
-        return _apply_present(connection, user, record, now, retention) or changed
-    here = writing.log_of(connection, user)
-    merged = {said.since: said for said in (*here, *record.history)}
-    wanted = writing.retained([merged[since] for since in sorted(merged)], now, retention)
+        return _apply_status(connection, user, record, now, retention) or changed
+    here = writing.read_log(connection, user)
+    merged = {row.since: row for row in (*here, *record.history)}
+    wanted = writing.apply_retention([merged[since] for since in sorted(merged)], now, retention)
     if wanted != here:
-        writing.rewrite_log(connection, user, wanted)
+        writing.replace_log(connection, user, wanted)
         changed = True
     return changed
 
 
-def _apply_present(
+def _apply_status(
     connection: sqlite3.Connection, user: int, record: ImportRecord, now: int, retention: Retention
 ) -> bool:
-    lasting, latest = writing.last_said(connection, user)
+    lasting, latest = writing.last_statuses(connection, user)
     if record.status is None or record.status == lasting:
         return False
     written = record.status_time

@@ -1,6 +1,6 @@
-"""What is written to the database, as plain functions of a connection, in whatever transaction it has.
+"""Changes to the database, as plain functions of a connection, inside the transaction of the caller.
 
-schema.py tells the shape: statuses are a log, each pointing at the one that the same user had before.
+schema.py describes the tables: statuses form a log, in which each row points to the previous row of the same user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, info_of
 
 
 class _UserRow:
-    """A row of `user` while statuses are added."""
+    """A row of the table `user` while statuses are added."""
 
     __slots__ = ("details", "id", "kept", "lasting", "latest", "name", "passing_until", "since")
 
@@ -25,8 +25,8 @@ class _UserRow:
         self.passing_until: int | None = None
 
 
-# The last status of all; and of each login, the user's row and when the latest status was set. All of it in one row.
-_WHOM = """
+# The id of the last status; and for each login the user's row with the time of the latest status. All in one row.
+_SELECT_USERS = """
 SELECT (SELECT coalesce(max(id), 0) FROM status), json_group_array(json_array(
     user.login, user.id, user.name, user.details, user.kept, user.latest, user.lasting, coalesce(status.since, 0)
 ))
@@ -35,11 +35,10 @@ WHERE user.login IN ({})
 """
 
 
-# Rows for the log.
-_SAY = "INSERT INTO status (id, user, since, until, previous, text) VALUES {}"
+_INSERT_STATUSES = "INSERT INTO status (id, user, since, until, previous, text) VALUES {}"
 
-# Let users, who are there, point at other statuses.
-_POINT = """
+# An upsert because it takes many rows; the users exist already.
+_UPDATE_USERS = """
 INSERT INTO user (id, login, kept, latest, lasting, passing_until) VALUES {}
 ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, latest = excluded.latest, lasting = excluded.lasting,
     passing_until = excluded.passing_until
@@ -47,47 +46,47 @@ ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, latest = excluded.latest, l
 
 
 @cache
-def _for(statement: str, count: int, placeholders: str = "(?, ?, ?, ?, ?, ?)") -> str:
-    """`statement` with the placeholders for as many."""
+def _repeat(statement: str, count: int, placeholders: str = "(?, ?, ?, ?, ?, ?)") -> str:
+    """`statement` with `count` times the placeholders."""
     return statement.format(", ".join([placeholders] * count))
 
 
 def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention: Retention) -> list[UserInfo]:
-    """Let users, who need not exist, have new statuses from `now` on. For each what `find` gives after it.
+    """Set statuses, of users who need not exist yet. For each, what `rows.find` returns after it.
 
-    All are worked on together: each row that is fetched or written by itself gives the interpreter away, and has to
-    wait until it gets it back from a loop that is busy.
+    All rows are read and written together: each statement releases the interpreter lock and then has to wait until the
+    busy event loop gives it back.
     """
-    status, rows = _whom(connection, {one.login for one in puts})
-    people = {login: _UserRow(row) for login, *row in rows}
-    said: list[int | str | None] = []
+    status, rows = _select_users(connection, {one.login for one in puts})
+    users = {login: _UserRow(row) for login, *row in rows}
+    statuses: list[int | str | None] = []
     infos: list[UserInfo] = []
     for login, text, until in puts:
-        person = people.get(login)
-        if person is None:
-            person = people[login] = _UserRow((add(connection, login), None, "{}", 0, None, None, 0))
+        user = users.get(login)
+        if user is None:
+            user = users[login] = _UserRow((add(connection, login), None, "{}", 0, None, None, 0))
         status += 1
-        person.since = max(now, person.since + 1)  # along with the log, also after the clock was set back
-        said += (status, person.id, person.since, until, person.latest, text)
-        person.kept += 1
-        person.latest = status
-        person.passing_until = until
+        user.since = max(now, user.since + 1)  # grows along the log, even if the clock was set back
+        statuses += (status, user.id, user.since, until, user.latest, text)
+        user.kept += 1
+        user.latest = status
+        user.passing_until = until
         if until is None:
-            person.lasting = status
-        infos.append(info_of(login, person.name, person.details, text, person.since, until))
-    connection.execute(_for(_SAY, len(puts)), said)
+            user.lasting = status
+        infos.append(info_of(login, user.name, user.details, text, user.since, until))
+    connection.execute(_repeat(_INSERT_STATUSES, len(puts)), statuses)
     pointers: list[int | str | None] = []
-    for login, person in people.items():
-        pointers += (person.id, login, person.kept, person.latest, person.lasting, person.passing_until)
-    connection.execute(_for(_POINT, len(people)), pointers)
-    for person in people.values():
-        if person.kept > retention.most:
-            trim(connection, person.id, now, retention)
+    for login, user in users.items():
+        pointers += (user.id, login, user.kept, user.latest, user.lasting, user.passing_until)
+    connection.execute(_repeat(_UPDATE_USERS, len(users)), pointers)
+    for user in users.values():
+        if user.kept > retention.trim_above:
+            trim(connection, user.id, now, retention)
     return infos
 
 
-def _whom(connection: sqlite3.Connection, wanted: Collection[str]) -> tuple[int, list[list[Any]]]:
-    status, rows = connection.execute(_for(_WHOM, len(wanted), "?"), tuple(wanted)).fetchone()
+def _select_users(connection: sqlite3.Connection, wanted: Collection[str]) -> tuple[int, list[list[Any]]]:
+    status, rows = connection.execute(_repeat(_SELECT_USERS, len(wanted), "?"), tuple(wanted)).fetchone()
     return status, json.loads(rows)
 
 
@@ -97,10 +96,10 @@ def _last_status(connection: sqlite3.Connection) -> int:
 
 
 def add(connection: sqlite3.Connection, login: str) -> int:
-    """Make a user without a status. Returns the id."""
+    """Add a user without a status. Returns the id."""
     added = connection.execute("INSERT INTO user (login) VALUES (?)", (login,)).lastrowid
     if added is None:
-        raise AssertionError("INSERT gives a rowid")
+        raise AssertionError("INSERT returns a rowid")
     return added
 
 
@@ -111,7 +110,7 @@ def update_profile(connection: sqlite3.Connection, user: int, name: str | None, 
 
 
 # Newest first.
-_LOG = """
+_SELECT_LOG = """
 WITH RECURSIVE chain (id, since, previous) AS (
     SELECT status.id, status.since, status.previous
     FROM user JOIN status ON status.id = user.latest
@@ -124,8 +123,8 @@ SELECT chain.id, chain.since, chain.previous, status.until, status.text
 FROM chain CROSS JOIN status ON status.id = chain.id
 """
 
-# How many of the statuses from ?1 back are kept for their number and their age, and which is the last of these.
-_KEPT = """
+# Of the statuses from ?1 backwards: how many are kept for their number and age, the last of these, and the one before.
+_SELECT_KEPT = """
 WITH RECURSIVE chain (id, previous, number) AS (
     SELECT id, previous, 1 FROM status WHERE id = ?1
     UNION ALL
@@ -136,8 +135,8 @@ WITH RECURSIVE chain (id, previous, number) AS (
 SELECT max(number), id, previous FROM chain
 """
 
-# All from ?1 back but ?2.
-_DROP = """
+# Delete the statuses from ?1 backwards, except ?2.
+_DELETE_CHAIN = """
 DELETE FROM status WHERE id IS NOT ?2 AND id IN (
     WITH RECURSIVE chain (id) AS (
         VALUES (?1)
@@ -150,13 +149,15 @@ DELETE FROM status WHERE id IS NOT ?2 AND id IN (
 
 
 def trim(connection: sqlite3.Connection, user: int, now: int, retention: Retention) -> bool:
-    """Forget what is not to be kept of the user with the id `user`. Returns whether there was anything."""
+    """Delete the history of the user with the id `user` that is not kept. Returns whether anything was deleted."""
     latest, lasting = connection.execute("SELECT latest, lasting FROM user WHERE id = ?", (user,)).fetchone()
-    number, last, following = connection.execute(_KEPT, (latest, retention.count, retention.cutoff(now))).fetchone()
-    if following is None:  # the last one that is kept is the first that was said; or nothing ever was
+    number, last, following = connection.execute(
+        _SELECT_KEPT, (latest, retention.count, retention.cutoff(now))
+    ).fetchone()
+    if following is None:  # every status is kept, or there is none
         return False
     outlives = lasting is not None and lasting < last  # the ids of a user's statuses grow
-    dropped = connection.execute(_DROP, (following, lasting if outlives else None)).rowcount
+    dropped = connection.execute(_DELETE_CHAIN, (following, lasting if outlives else None)).rowcount
     if not dropped:
         return False
     connection.execute("UPDATE status SET previous = ? WHERE id = ?", (lasting if outlives else None, last))
@@ -166,8 +167,8 @@ def trim(connection: sqlite3.Connection, user: int, now: int, retention: Retenti
     return True
 
 
-def last_said(connection: sqlite3.Connection, user: int) -> tuple[str | None, int]:
-    """The text of the last lasting status, and when the latest one was set; None and 0 where nothing was said."""
+def last_statuses(connection: sqlite3.Connection, user: int) -> tuple[str | None, int]:
+    """The text of the last lasting status, and when the latest status was set; None and 0 if there is none."""
     row: tuple[str | None, int] = connection.execute(
         """
         SELECT (SELECT text FROM status WHERE id = user.lasting),
@@ -179,54 +180,54 @@ def last_said(connection: sqlite3.Connection, user: int) -> tuple[str | None, in
     return row
 
 
-def users_after(connection: sqlite3.Connection, after: int, count: int) -> list[int]:
+def user_ids_after(connection: sqlite3.Connection, after: int, count: int) -> list[int]:
     """The ids of the next `count` users."""
     found = connection.execute("SELECT id FROM user WHERE id > ? ORDER BY id LIMIT ?", (after, count))
     return [user for (user,) in found]
 
 
-def log_of(connection: sqlite3.Connection, user: int) -> list[StatusRow]:
-    """Everything that the user said, oldest first."""
-    found = connection.execute(_LOG, (user,)).fetchall()
+def read_log(connection: sqlite3.Connection, user: int) -> list[StatusRow]:
+    """All statuses of the user, oldest first."""
+    found = connection.execute(_SELECT_LOG, (user,)).fetchall()
     return [StatusRow(since, until, text) for _id, since, _previous, until, text in reversed(found)]
 
 
-def rewrite_log(connection: sqlite3.Connection, user: int, statuses: Sequence[StatusRow]) -> None:
-    """Let `statuses`, oldest first, be everything that the user said."""
-    erase_log(connection, user)
+def replace_log(connection: sqlite3.Connection, user: int, statuses: Sequence[StatusRow]) -> None:
+    """Replace all statuses of the user by `statuses`, oldest first."""
+    delete_log(connection, user)
     first = _last_status(connection) + 1
     latest: int | None = None
     lasting: int | None = None
     log = []
-    for status, said in enumerate(statuses, first):
-        log.append((status, user, said.since, said.until, latest, said.text))
+    for status, row in enumerate(statuses, first):
+        log.append((status, user, row.since, row.until, latest, row.text))
         latest = status
-        if said.until is None:
+        if row.until is None:
             lasting = status
-    connection.executemany(_for(_SAY, 1), log)
+    connection.executemany(_repeat(_INSERT_STATUSES, 1), log)
     connection.execute(
         "UPDATE user SET kept = ?, latest = ?, lasting = ?, passing_until = ? WHERE id = ?",
         (len(log), latest, lasting, statuses[-1].until if statuses else None, user),
     )
 
 
-def erase_log(connection: sqlite3.Connection, user: int) -> None:
-    """Forget everything that the user said."""
-    found = connection.execute(_LOG, (user,)).fetchall()
+def delete_log(connection: sqlite3.Connection, user: int) -> None:
+    """Delete all statuses of the user."""
+    found = connection.execute(_SELECT_LOG, (user,)).fetchall()
     connection.executemany("DELETE FROM status WHERE id = ?", [row[:1] for row in found])
     connection.execute(
         "UPDATE user SET kept = 0, latest = NULL, lasting = NULL, passing_until = NULL WHERE id = ?", (user,)
     )
 
 
-def retained(statuses: Iterable[StatusRow], now: int, retention: Retention) -> list[StatusRow]:
-    """What `trim` would leave of `statuses`, oldest first."""
-    said = list(statuses)
-    first = len(said) - retention.count
-    lasting = max((number for number, one in enumerate(said) if one.until is None), default=-1)
+def apply_retention(statuses: Iterable[StatusRow], now: int, retention: Retention) -> list[StatusRow]:
+    """The `statuses`, oldest first, that `trim` would leave."""
+    rows = list(statuses)
+    first = len(rows) - retention.count
+    lasting = max((number for number, row in enumerate(rows) if row.until is None), default=-1)
     cutoff = retention.cutoff(now)
     return [
-        one
-        for number, one in enumerate(said)
-        if (number >= first and one.since >= cutoff) or number in (len(said) - 1, lasting)
+        row
+        for number, row in enumerate(rows)
+        if (number >= first and row.since >= cutoff) or number in (len(rows) - 1, lasting)
     ]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.backends.sqlite import SQLiteBackend, SQLiteOptions, open_sqlite, rows
-from fingertrio.backends.sqlite.backend import LOOK
+from fingertrio.backends.sqlite.backend import POLL_INTERVAL
 from fingertrio.backends.sqlite.backup import back_up, restore
 from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.store import SQLiteStore
@@ -136,7 +136,7 @@ async def test_who_sets_and_closes_at_once_finds_it_stored(tmp_path: Path) -> No
         assert await status_of(backend, "moshez") == "Happy and well"
 
 
-async def test_a_disk_that_does_not_answer_fails_sets_and_leaves_questions_alone(
+async def test_a_disk_that_does_not_answer_fails_sets_and_leaves_reads_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_go = threading.Event()
@@ -252,7 +252,7 @@ async def test_our_own_sets_are_not_taken_for_another_process(tmp_path: Path) ->
     async with open_sqlite(SQLiteOptions(path=tmp_path / "x.db")) as backend, backend.changes() as feed:
         await backend.set_user("moshez", "Happy and well")
         assert await anext(feed) == Change("moshez")
-        with trio.move_on_after(3 * LOOK) as silence:
+        with trio.move_on_after(3 * POLL_INTERVAL) as silence:
             await anext(feed)
         assert silence.cancelled_caught
 

@@ -101,12 +101,12 @@ def test_a_restoration_is_one_transaction_that_readers_do_not_wait_for(tmp_path:
         back_up(path, backup)
         store.commit([Put(f"user{number}", "new", None) for number in range(300)])
         put(store, "late", "Came later")
-        store.look()
+        store.poll()
         restore(path, backup, progress=lambda _done, _total: seen.append(status(store, "user7")))
         assert set(seen[:-1]) == {"new"}
         assert status(store, "user7") == "x" * 8000
         assert status(store, "late") is None
-        assert store.look()
+        assert store.poll()
         put(store, "user7", "newest")
     assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
     assert path.stat().st_mode & 0o777 == 0o600

@@ -53,16 +53,16 @@ def test_what_has_to_be_made_beside_it_may_be_what_cannot_be(path: Path) -> None
     files.companion(path, "-wal").write_bytes(log)  # as a crash leaves it
     path.parent.chmod(0o500)
     assert f"{path.parent} belongs to" in refused(path)
-    assert "x.db-shm has to be made there" in refused(path)
+    assert "SQLite has to create x.db-shm there" in refused(path)
 
 
 def test_a_directory_on_the_way_may_be_what_is_closed(path: Path) -> None:
     path.parent.chmod(0o600)
-    assert f"{path.parent} belongs to" in (files.denied(path) or "")
+    assert f"{path.parent} belongs to" in (files.missing_permission(path) or "")
 
 
 def test_where_nothing_is_denied_sqlite_is_left_to_say_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert files.denied(path) is None
+    assert files.missing_permission(path) is None
 
     def too_many(*_arguments: object, **_options: object) -> None:
         error = sqlite3.OperationalError("unable to open database file")

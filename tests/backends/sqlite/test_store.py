@@ -181,8 +181,8 @@ def test_a_file_that_may_not_be_written_is_read_and_once_it_may_be_it_is(nobody:
         assert store.logins() == ["moshez"]
         with pytest.raises(BackendError, match="read-only"):
             put(store, "moshez", "In the garden")
-        store.look()
-        assert not store.look()
+        store.poll()
+        assert not store.poll()
         assert status(store, "moshez") == "Happy and well"
         nobody.chmod(0o700)
         path.chmod(0o600)
@@ -238,12 +238,12 @@ def test_a_backup_put_in_place_is_served_and_nothing_of_the_old_log_gets_into_it
         back_up(path, backup)
         put(store, "moshez", "In the garden")
         put(store, "ada", "Weaving")
-        assert not store.look()
+        assert not store.poll()
         backup.replace(path)
-        assert store.look()
+        assert store.poll()
         assert status(store, "moshez") == "Happy and well"
         assert status(store, "ada") is None
-        assert not store.look()
+        assert not store.poll()
         put(store, "moshez", "Back again")
     assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
     with opened(path) as store:
@@ -257,7 +257,7 @@ def test_a_set_right_after_the_replacement_goes_to_the_new_file(tmp_path: Path) 
         back_up(path, backup)
         backup.replace(path)
         put(store, "moshez", "In the garden")
-        assert store.look(), "the replacement is told although a set noticed it first"
+        assert store.poll(), "the replacement is told although a set noticed it first"
     with opened(path) as store:
         assert status(store, "moshez") == "In the garden"
 
@@ -271,14 +271,14 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
     with opened(path, now=clock) as store:
         put(store, "moshez", "Happy and well")
         back_up(path, backup)
-        assert not store.look()
+        assert not store.poll()
         assert store.stale_since() is None
         path.unlink()
         if content is not None:
             path.write_bytes(content)
         began = from_microseconds(clock.time)
         for _ in range(3):
-            assert not store.look()
+            assert not store.poll()
             assert store.stale_since() == began
             clock.time += SECOND
         with pytest.raises(BackendError, match="not in its place"):
@@ -287,7 +287,7 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
         assert store.logins() == ["moshez"]
         assert len(caplog.records) == 1, "it is said once"
         backup.replace(path)
-        assert store.look()
+        assert store.poll()
         assert store.stale_since() is None
         put(store, "moshez", "In the garden")
         assert status(store, "moshez") == "In the garden"
@@ -299,12 +299,12 @@ def test_the_same_file_may_come_back(tmp_path: Path, caplog: pytest.LogCaptureFi
         put(store, "moshez", "Happy and well")
         for times in (1, 2):
             path.rename(elsewhere)
-            assert not store.look()
+            assert not store.poll()
             assert store.stale_since() is not None
             elsewhere.rename(path)
-            store.look()
+            store.poll()
             assert store.stale_since() is None
-            assert [record.getMessage().partition(": it is ")[2][:4] for record in caplog.records] == [
+            assert [record.getMessage().partition(": the database is ")[2][:4] for record in caplog.records] == [
                 "gone",
                 "in i",
             ] * times
@@ -349,7 +349,7 @@ def test_a_link_leads_to_the_database_and_may_come_to_lead_to_another(tmp_path: 
         put(store, "ada", "Weaving")
         (tmp_path / "new").symlink_to(two)
         (tmp_path / "new").replace(link)
-        assert store.look()
+        assert store.poll()
         assert status(store, "moshez") == "two.db"
         assert store.logins() == ["moshez"]
     with opened(one) as store:

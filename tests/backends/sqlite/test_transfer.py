@@ -146,7 +146,7 @@ def test_users_files_and_plans_set_what_is_different(tmp_path: Path) -> None:
 
 
 def test_an_import_that_was_interrupted_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_TURN", 0.0)  # one record in each transaction
+    monkeypatch.setattr(transfer, "_TRANSACTION_TIME", 0.0)  # one record in each transaction
     source = write(
         tmp_path / "export", *({"user": f"user{n}", "statuses": [{"status": "x", "since": at(0)}]} for n in range(20))
     )
@@ -172,14 +172,14 @@ def test_a_record_is_taken_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch:
             for user, text in (("a", "x"), ("b", "poison"), ("c", "x"))
         ),
     )
-    rewrite = writing.rewrite_log
+    rewrite = writing.replace_log
 
     def failing(connection: sqlite3.Connection, user: int, statuses: list[StatusRow]) -> None:
         rewrite(connection, user, statuses)
         if statuses[0].text == "poison":
             raise sqlite3.IntegrityError("poison")
 
-    monkeypatch.setattr(writing, "rewrite_log", failing)
+    monkeypatch.setattr(writing, "replace_log", failing)
     tally, (bad,) = load(tmp_path / "x.db", source)
     assert tally == Tally(imported=2, bad=1)
     assert (bad.place, bad.reason) == (f"{source}:2", "poison")

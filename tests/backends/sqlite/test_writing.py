@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingertrio.backends.sqlite.rows import Retention, StatusRow
-from fingertrio.backends.sqlite.writing import retained
+from fingertrio.backends.sqlite.writing import apply_retention
 from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of, status
 
 DAY = 24 * 60 * 60 * SECOND
@@ -36,7 +36,7 @@ def test_history_keeps_to_its_number_and_so_does_the_file_more_or_less(tmp_path:
             assert len(store.history("moshez", 1000, None)) == min(number + 1, 20)
         assert [info.status for info in store.history("moshez", 2, None)] == ["Status 99", "Status 98"]
     counts = rows_of(tmp_path / "x.db", "SELECT count(*) FROM status GROUP BY user")
-    assert [count <= retention.most + 1 for (count,) in counts if isinstance(count, int)] == [True, True]
+    assert [count <= retention.trim_above + 1 for (count,) in counts if isinstance(count, int)] == [True, True]
 
 
 def test_the_lasting_status_is_kept_below_any_number_of_passing_ones(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_lasting_status_is_kept_below_any_number_of_passing_ones(tmp_path: P
             put(store, "moshez", f"Lasting {number}")
     (count,) = rows_of(tmp_path / "x.db", "SELECT count(*) FROM status")[0]
     assert isinstance(count, int)
-    assert count <= Retention(3).most + 1, "what is no longer in the chain would stay for ever"
+    assert count <= Retention(3).trim_above + 1, "what is no longer in the chain would stay for ever"
 
 
 def test_history_keeps_to_its_days_and_the_present_status_to_none(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_history_keeps_to_its_days_and_the_present_status_to_none(tmp_path: Path
         assert [info.status for info in store.history("moshez", 10, None)] == ["Status 4", "Status 3"]
         clock.time += 30 * DAY
         assert [info.status for info in store.history("moshez", 10, None)] == ["Status 4"]
-        assert store.forget(0, 10) is None
+        assert store.trim_history(0, 10) is None
         assert status(store, "moshez") == "Status 4"
     assert rows_of(tmp_path / "x.db", "SELECT text, previous FROM status") == [("Status 4", None)]
 
@@ -83,7 +83,7 @@ def test_forgetting_goes_through_everybody_in_portions(tmp_path: Path) -> None:
         user: int | None = 0
         portions = 0
         while user is not None:
-            user = store.forget(user, 2)
+            user = store.trim_history(user, 2)
             portions += 1
         assert portions == 3
     assert rows_of(tmp_path / "x.db", "SELECT count(*) FROM status") == [(5,)]
@@ -108,11 +108,11 @@ def test_whatever_was_said_trimming_leaves_what_an_import_keeps_and_nothing_loos
                 put(store, "moshez", f"Status {number}", until)
                 said.append(StatusRow(clock.time, until, f"Status {number}"))
         with opened(path, retention, clock) as store:
-            store.forget(0, 10)
+            store.trim_history(0, 10)
             history = [info.status for info in reversed(store.history("moshez", 1000, None))]
         left = rows_of(path, "SELECT since, until, text FROM status ORDER BY since")
         counted = rows_of(path, "SELECT kept FROM user")
-    kept = retained(said, clock.time, retention)
+    kept = apply_retention(said, clock.time, retention)
     assert left == [(one.since, one.until, one.text) for one in kept]
     assert set(history) <= {one.text for one in kept}
     assert counted == ([(len(kept),)] if said else [])
@@ -129,6 +129,6 @@ def test_what_an_import_keeps_is_what_trimming_leaves(tmp_path: Path, retention:
             put(store, "moshez", f"Status {number}", until)
             said.append(StatusRow(clock.time, until, f"Status {number}"))
     with opened(tmp_path / "x.db", retention, clock) as store:
-        store.forget(0, 10)
+        store.trim_history(0, 10)
     left = rows_of(tmp_path / "x.db", "SELECT since, until, text FROM status ORDER BY since")
-    assert left == [(one.since, one.until, one.text) for one in retained(said, clock.time, retention)]
+    assert left == [(one.since, one.until, one.text) for one in apply_retention(said, clock.time, retention)]
