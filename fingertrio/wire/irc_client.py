@@ -232,7 +232,8 @@ class IRCClient:
             case "NICK", (nick, *_) if message.source is not None and self.is_me(message.source.nick):
                 event = self._take_nick(NickChanged(nick))
             case Numeric.RPL_WELCOME, (nick, *_):
-                event = self._take_nick(Registered(nick))
+                # Some bouncers send a second welcome.
+                event = self._take_nick(NickChanged(nick) if self.registered else Registered(nick))
                 self.registered = True
             case "ERROR", params:
                 event = Ended(params[-1] if params else "")

@@ -40,6 +40,13 @@ from fingertrio.wire.irc_outbox import Outbox, Reply, TokenBucket
 # case; the flood rule allows one reply every two seconds.
 _ASKING_LIMIT = 16
 
+# Bytes received in one turn: about fifty short lines, a millisecond of work. Other doors wait for the end of a turn.
+_TURN_BYTES = 2048
+
+# Log lines about events that the server causes (nick changes): one every ten seconds, five in advance.
+_LOG_SECONDS = 10.0
+_LOG_BURST = 5
+
 # CTCP replies delay answers: one every ten seconds, three in advance.
 _CTCP_SECONDS = 10.0
 _CTCP_BURST = 3
@@ -119,6 +126,8 @@ class IRCSession:
         self._on_registered = on_registered
         self._outbox: Outbox[Reply] = Outbox()
         self._ctcp = TokenBucket(seconds=_CTCP_SECONDS, burst=_CTCP_BURST)
+        self._log = TokenBucket(seconds=_LOG_SECONDS, burst=_LOG_BURST)
+        self._suppressed = 0  # events since the last log line that were not logged
         self._asking = 0
         self._leaving = False
         self._sending = trio.Lock()
@@ -161,14 +170,19 @@ class IRCSession:
     async def _read(self) -> None:
         self._registration.deadline = trio.current_time() + self._times.register
         with self._registration:
+            await self._send_urgent(self._client.take_urgent())
             while True:
-                await self._send_urgent(self._client.take_urgent())
+                data = await self._receive()
+                began = trio.current_time()
                 try:
-                    events = self._client.receive(await self._receive())
+                    events = self._client.receive(data)
                 except ProtocolError as error:
                     raise _LostError(str(error)) from error
                 for event in events:
                     self._handle(event)
+                await self._send_urgent(self._client.take_urgent())
+                # Pause for as long as the turn took, so that a flood gets at most half of the time.
+                await trio.sleep(trio.current_time() - began)
         raise _LostError("registration timed out")
 
     async def _receive(self) -> bytes:
@@ -182,7 +196,7 @@ class IRCSession:
 
     async def _receive_some(self) -> bytes:
         try:
-            data = await self._stream.receive_some()
+            data = await self._stream.receive_some(_TURN_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _LostError("connection broken") from error
         if not data:
@@ -229,13 +243,24 @@ class IRCSession:
                 self._registration.deadline = inf
                 self._on_registered(nick)
             case NickChanged(nick):
-                self._observer.info("irc_nick_changed", nick=nick)
+                self._log_event("irc_nick_changed", nick=nick)
             case Malformed(reason):
                 self._observer.refused("irc", reason)
             case Ended(reason):
                 raise _LostError(f"ended by the server: {reason}")
             case Notice():
                 pass
+
+    def _log_event(self, event: str, **fields: object) -> None:
+        """Log an event that the server caused, at a limited rate; the next line tells how many were suppressed."""
+        if not self._log.take(trio.current_time()):
+            self._suppressed += 1
+            self._observer.refused("irc", "log")
+            return
+        if self._suppressed:
+            fields["suppressed"] = self._suppressed
+            self._suppressed = 0
+        self._observer.info(event, **fields)
 
     def _hear(self, source: Source, text: str) -> None:
         """Admit a question or drop it. Rejecting it in words would cost as much as answering it."""

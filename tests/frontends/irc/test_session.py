@@ -363,3 +363,44 @@ async def test_rejects_arguments_that_cannot_be_sent(service: FingerService) -> 
             port=6667,
             nick="finger bot",
         )
+
+
+async def test_a_server_that_floods_cannot_block_other_tasks(
+    autojump_clock: MockClock, server: FakeServer, log: Log, nursery: trio.Nursery
+) -> None:
+    """2,000 NICK lines in one piece are handled in turns of at most 2 KiB."""
+    lines, nick = [], "fingerbot"
+    for number in range(2000):
+        lines.append(f":{nick}!f@h NICK n{number}")
+        nick = f"n{number}"
+    turns = 0
+
+    scope = trio.CancelScope()
+
+    async def other() -> None:
+        nonlocal turns
+        with scope:
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+    await server.say(*lines)
+    nursery.start_soon(other)
+    await server.settled()
+    scope.cancel()
+    assert turns >= len("".join(lines)) / 2048
+
+
+async def test_a_server_cannot_flood_the_log(
+    autojump_clock: MockClock, server: FakeServer, log: Log, observer: Observer
+) -> None:
+    for number in range(0, 1000, 2):
+        await server.say(f":fingerbot!f@h NICK n{number}", f":n{number}!f@h NICK fingerbot")
+        await server.say(":irc.test 001 other :Welcome again", ":irc.test 001 fingerbot :Welcome again")
+    await server.settled()
+    assert len(log.records("irc_nick_changed", "irc_registered")) == 1 + 5
+    assert observer.metrics.refusals["irc", "log"] == 1995
+    await trio.sleep(10)
+    await server.say(":fingerbot!f@h NICK last")
+    await server.settled()
+    assert log.records("irc_nick_changed")[-1]["suppressed"] == 1995
