@@ -1,4 +1,4 @@
-"""The contract's fourth chapter: the feed of changes, by which others keep an answer until they hear of it."""
+"""The fourth chapter of the contract: the feed of changes, on which every cache of answers relies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fingertrio.backend import BackendError, Change, EmitsChanges, ListsUsers, S
 from fingertrio.testing.expiring import soon, wait_for_the_calendar
 from fingertrio.testing.kit import (
     Attempt,
-    Broken,
+    BrokenClauseError,
     Chapter,
     Emitter,
-    PassedOver,
     SettingEmitter,
+    SkippedClauseError,
     Subject,
     ask,
     cancel_everywhere,
@@ -29,12 +29,12 @@ from fingertrio.testing.kit import (
 
 chapter = Chapter()
 
-_MANY = 200  # changes that a reader lets pass: more than the buffers that one is tempted to put between tasks
+_MANY = 200  # changes that a reader does not read: more than any usual buffer between tasks
 
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def a_set_is_told(subject: Subject, backend: SettingEmitter) -> None:
-    """After each set_user, of a new user too, changes() gives Change(that user) or Change(None)."""
+    """After each set_user, also of a new user, changes() yields Change(user) or Change(None)."""
     user = new_name()
     async with backend.changes() as feed:
         for status in ("Happy and well", "In the garden"):
@@ -44,18 +44,18 @@ async def a_set_is_told(subject: Subject, backend: SettingEmitter) -> None:
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def the_past_is_not_told(subject: Subject, backend: SettingEmitter) -> None:
-    """changes() gives what changes after its context was entered, and nothing from before."""
+    """changes() yields changes made after its context was entered, and no earlier ones."""
     past, present = new_name(), new_name()
     await set_status(backend, past, "Before")
     async with backend.changes() as feed:
         await set_status(backend, present, "After")
         heard = await _hear(feed, present, subject.patience)
-    require(past not in heard, f"changes() gave Change({past!r}), which was set before its context was entered")
+    require(past not in heard, f"changes() returned Change({past!r}), which was set before its context was entered")
 
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def every_reader_is_told(subject: Subject, backend: SettingEmitter) -> None:
-    """Each of several readers of changes() is told of each change, also after one has left."""
+    """Each of several readers of changes() gets each change, also after another reader has left."""
     user = new_name()
     async with backend.changes() as first:
         async with backend.changes() as second:
@@ -68,7 +68,7 @@ async def every_reader_is_told(subject: Subject, backend: SettingEmitter) -> Non
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def the_answer_is_new_when_told(subject: Subject, backend: SettingEmitter) -> None:
-    """Who hears of a change and asks is answered what is new: get_user is never behind what changes() told."""
+    """A query after a change returns the new status: get_user is never behind what changes() has yielded."""
     user = new_name()
     async with backend.changes() as feed, trio.open_nursery() as nursery:
         for number in range(5):
@@ -78,7 +78,7 @@ async def the_answer_is_new_when_told(subject: Subject, backend: SettingEmitter)
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def a_slow_reader_holds_nobody_up(subject: Subject, backend: SettingEmitter) -> None:
-    """Who enters changes() and does not read delays no set_user, and later still learns of everybody who changed."""
+    """A reader that enters changes() and does not read delays no set_user, and later still gets every changed user."""
     users = [new_name() for _ in range(4)]
     async with backend.changes() as feed:
         with trio.move_on_after(subject.patience) as waiting:
@@ -93,7 +93,7 @@ async def a_slow_reader_holds_nobody_up(subject: Subject, backend: SettingEmitte
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def a_cancelled_entering_harms_nobody(subject: Subject, backend: SettingEmitter) -> None:
-    """Entering and leaving changes(), cancelled at any checkpoint, holds up nobody who sets, and nobody who reads."""
+    """Entering and leaving changes(), cancelled at any checkpoint, delays neither sets nor other readers."""
     user = new_name()
 
     async def enter() -> None:
@@ -111,7 +111,7 @@ async def a_cancelled_entering_harms_nobody(subject: Subject, backend: SettingEm
 
 @chapter.clause(EmitsChanges, SetsStatus)
 async def a_cancelled_read_loses_nothing(subject: Subject, backend: SettingEmitter) -> None:
-    """A read of changes(), cancelled at any checkpoint, loses no change: the next tells it, or that the feed ended."""
+    """A read of changes(), cancelled at any checkpoint, loses no change: the next read yields it, or the feed ends."""
     user = new_name()
     heard: set[str | None] = set()
     ended = False
@@ -129,7 +129,7 @@ async def a_cancelled_read_loses_nothing(subject: Subject, backend: SettingEmitt
             while not ended and not {user, None} & heard:
                 await read()
         lost = not ended and not {user, None} & heard
-        require(not lost, f"a read was cancelled, and Change({user!r}) told neither then nor to those who read on")
+        require(not lost, f"a read was cancelled, and neither it nor a later one yielded Change({user!r})")
         if attempt.cancelled and not ended:
             heard.clear()
             user = new_name()
@@ -149,7 +149,7 @@ async def an_expiry_is_told(subject: Subject, backend: SettingEmitter) -> None:
         try:
             await set_status(backend, user, "Back soon", until=until)
         except BackendError:
-            raise PassedOver from None
+            raise SkippedClauseError from None
         await _hear(feed, user, subject.patience)
         await wait_for_the_calendar(until)
         await _hear_until_answered(feed, backend, user, None, subject.patience)
@@ -157,9 +157,9 @@ async def an_expiry_is_told(subject: Subject, backend: SettingEmitter) -> None:
 
 @chapter.clause(EmitsChanges)
 async def what_others_change_is_told(subject: Subject, backend: Emitter) -> None:
-    """What is changed in the source, and not by us, is told and then answered like what we set."""
+    """A change that another program makes in the source is emitted, and then returned by get_user, like our own."""
     if subject.alter is None:
-        raise PassedOver
+        raise SkippedClauseError
     user = new_name()
     async with backend.changes() as feed:
         for status in ("Happy and well", "In the garden"):
@@ -167,28 +167,30 @@ async def what_others_change_is_told(subject: Subject, backend: Emitter) -> None
             await _hear_until_answered(feed, backend, user, status, subject.patience)
         if isinstance(backend, ListsUsers):
             users = await listed(backend)
-            require(users.count(user) == 1, f"get_users() gave {user!r} {users.count(user)} times")
+            require(users.count(user) == 1, f"get_users() returned {user!r} {users.count(user)} times")
     for known, status in subject.known.items():
         await expect(backend, known, status)
 
 
 async def _hear(feed: AsyncIterator[Change], user: str, seconds: float) -> set[str | None]:
-    """Read until the feed says that the answer for `user` may differ; who else was named, None for everybody."""
+    """Read until the feed reports a change of `user`; returns every name that it reported, None for all users."""
     heard: set[str | None] = set()
     with trio.move_on_after(seconds):
         async for change in feed:
-            require(isinstance(change, Change), f"changes() gave {change!r}, which is no Change")
+            require(isinstance(change, Change), f"changes() returned {change!r}, which is not a Change")
             heard.add(change.user)
             if change.user in (user, None):
                 return heard
-        raise Broken(f"changes() ended, after {heard or 'nothing'}, before it told of {user!r}")
-    raise Broken(f"changes() gave {heard or 'nothing'} within {seconds:.3g} seconds, instead of {user!r} or None")
+        raise BrokenClauseError(f"changes() ended, after {heard or 'nothing'}, before it yielded {user!r}")
+    raise BrokenClauseError(
+        f"changes() returned {heard or 'nothing'} within {seconds:.3g} seconds, instead of {user!r} or None"
+    )
 
 
 async def _hear_until_answered(
     feed: AsyncIterator[Change], backend: Emitter, user: str, status: str | None, seconds: float
 ) -> None:
-    """Require that `status` is answered when the last change is heard. Being told too often is no fault."""
+    """Require that get_user returns `status` after the last change. Repeated changes are allowed."""
     await _hear(feed, user, seconds)
     info = await ask(backend, user)
     with trio.move_on_after(seconds):
@@ -196,6 +198,6 @@ async def _hear_until_answered(
             await _hear(feed, user, inf)
             info = await ask(backend, user)
         return
-    raise Broken(
-        f"when the change of {user!r} was told, get_user gave {shown(info and info.status)} instead of {shown(status)}"
+    raise BrokenClauseError(
+        f"after the change of {user!r}, get_user returned {shown(info and info.status)} instead of {shown(status)}"
     )

@@ -1,4 +1,4 @@
-"""The contract's third chapter: statuses that hold only until a moment. A backend that cannot do it refuses them."""
+"""The third chapter of the contract: statuses that expire. A backend without that feature refuses them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import trio
 from fingertrio.backend import BackendError, ListsUsers, SetsStatus
 from fingertrio.testing.kit import (
     Chapter,
-    PassedOver,
     Setter,
+    SkippedClauseError,
     Subject,
     ask,
     expect,
@@ -23,7 +23,7 @@ from fingertrio.testing.kit import (
 
 chapter = Chapter()
 
-# How far ahead `until` is set: past the time of a call to any backend, yet short for whoever waits for the tests.
+# How far ahead `until` is set: longer than a call to any backend, yet short for a test.
 _SOON = timedelta(milliseconds=300)
 
 _FAR_AWAY = timezone(timedelta(hours=5, minutes=30))
@@ -31,7 +31,7 @@ _FAR_AWAY = timezone(timedelta(hours=5, minutes=30))
 
 @chapter.clause(SetsStatus)
 async def what_has_passed_is_not_answered(_subject: Subject, backend: Setter) -> None:
-    """set_user with `until` in the past is refused with BackendError, or changes no answer."""
+    """set_user with `until` in the past raises BackendError, or changes no answer."""
     user = new_name()
     for before in (None, "Happy and well"):
         if before is not None:
@@ -43,9 +43,9 @@ async def what_has_passed_is_not_answered(_subject: Subject, backend: Setter) ->
 
 @chapter.clause(SetsStatus)
 async def until_ends_a_status(_subject: Subject, backend: Setter) -> None:
-    """A status set with `until` is answered up to then, and not from then on: what lasted before may be, or nobody.
+    """A status set with `until` is returned until then, and not afterwards: then the one before it, or no user.
 
-    `until` may be aware of any time zone. A backend that cannot do it raises BackendError.
+    `until` may be in any time zone. A backend without that feature raises BackendError.
     """
     user, passer_by = new_name(), new_name()
     await set_status(backend, user, "Happy and well")
@@ -57,24 +57,24 @@ async def until_ends_a_status(_subject: Subject, backend: Setter) -> None:
             info = await ask(backend, name)
             if datetime.now(UTC) < until:
                 seen = info and (info.status, info.until)
-                require(seen == ("Back soon", until), f"get_user({name!r}), before {until}, gave {info!r}")
+                require(seen == ("Back soon", until), f"get_user({name!r}), before {until}, returned {info!r}")
     except BackendError:
-        raise PassedOver from None
+        raise SkippedClauseError from None
     await wait_for_the_calendar(until)
     for name, right in ((user, {"Happy and well", None}), (passer_by, {None})):
         info = await ask(backend, name)
-        require((info and info.status) in right, f"get_user({name!r}), after {until}, gave {info!r}")
+        require((info and info.status) in right, f"get_user({name!r}), after {until}, returned {info!r}")
         if isinstance(backend, ListsUsers):
             is_listed = name in await listed(backend)
             require(
                 is_listed == (info is not None),
-                f"get_user({name!r}), after {until}, gave {info!r}; listed: {is_listed}",
+                f"get_user({name!r}), after {until}, returned {info!r}; listed: {is_listed}",
             )
 
 
 @chapter.clause(SetsStatus)
 async def an_old_until_ends_nothing_else(_subject: Subject, backend: Setter) -> None:
-    """A status set over one with `until`, itself with none or a later one, is answered also when that has passed."""
+    """A status that replaces one with `until`, and has none or a later one itself, outlasts that moment."""
     lasting, longer = new_name(), new_name()
     until = soon()
     later = until + timedelta(hours=1)
@@ -83,20 +83,20 @@ async def an_old_until_ends_nothing_else(_subject: Subject, backend: Setter) -> 
             await set_status(backend, user, "Back soon", until=until)
         await set_status(backend, longer, "Back later", until=later)
     except BackendError:
-        raise PassedOver from None
+        raise SkippedClauseError from None
     await set_status(backend, lasting, "Back")
-    await wait_for_the_calendar(until + _SOON / 3)  # with time for whoever comes to tidy up
+    await wait_for_the_calendar(until + _SOON / 3)  # with time for a task that removes expired statuses
     await expect(backend, lasting, "Back")
     await expect(backend, longer, "Back later")
 
 
 def soon() -> datetime:
-    """A moment shortly ahead, told in a time zone that a backend hardly lives in."""
+    """A moment in the near future, in a time zone that a backend is unlikely to use."""
     moment = datetime.now(_FAR_AWAY) + _SOON
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)  # what keeps milliseconds is exact enough
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)  # a backend may store milliseconds
 
 
 async def wait_for_the_calendar(moment: datetime) -> None:
-    """Wait until the calendar's clock has passed `moment`, which trio's clocks know nothing of."""
+    """Wait until the wall clock has passed `moment`. Trio's clocks do not follow it."""
     while (ahead := (moment - datetime.now(UTC)).total_seconds()) >= 0:  # noqa: ASYNC110 -- no event tells the time
         await trio.sleep(ahead + 0.001)

@@ -1,7 +1,7 @@
-"""Backends for tests of whatever asks one: they fail, hang and count as they are told.
+"""Fake backends for tests of their callers: a test makes them fail or hang, and reads how often they were called.
 
-Both are true backends over a dict, so what they are not told to do wrong they do by the contract. `FakeReader` can do
-the one thing that every backend can, for tests of what happens where capabilities are missing.
+Both are real backends over a dict, and keep the contract unless a test says otherwise. `FakeReader` has no capability,
+for tests of what happens without one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fingertrio.backends.memory import MemoryBackend
 
 
 class _Direction:
-    """What a test says to a fake, and what it is told.
+    """How a test controls a fake, and what it can read.
 
     Attributes:
-        calls: how often each method was called, by its name; also calls that failed or still hang.
-        failure: raised by each call while it is not None.
+        calls: how often each method was called, by its name; calls that failed or still hang are included.
+        failure: each call raises this while it is not None.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class _Direction:
         self._released.set()
 
     def hold(self) -> None:
-        """Let each call from now on hang, cancellable, until `release`."""
+        """Make every call from now on wait until `release`. Such a call can be cancelled."""
         self._released = trio.Event()
 
     def release(self) -> None:
-        """Let the calls that hang go on, in the order in which trio pleases."""
+        """Let the waiting calls continue, in any order."""
         self._released.set()
 
     async def _turn(self, method: str) -> None:
@@ -46,36 +46,36 @@ class _Direction:
 
 
 class FakeReader(_Direction):
-    """Knows users, and can neither list nor set them nor tell of changes."""
+    """Answers for users. It can neither list nor set them, and emits no changes."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         super().__init__()
         self.users = {user: UserInfo(user, status) for user, status in users.items()}
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """What `users`, which a test may change at any time, holds once the call goes on."""
+        """The entry in `users` when the call continues. A test may change `users` at any time."""
         await self._turn("get_user")
         return self.users.get(user)
 
 
 class FakeBackend(_Direction, MemoryBackend):
-    """Lists, sets and emits changes."""
+    """Lists users, sets statuses and emits changes."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         _Direction.__init__(self)
         MemoryBackend.__init__(self, users)
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """As told, or as the memory backend."""
+        """As the test says, or like the memory backend."""
         await self._turn("get_user")
         return await super().get_user(user)
 
     async def get_users(self) -> Sequence[str]:
-        """As told, or as the memory backend."""
+        """As the test says, or like the memory backend."""
         await self._turn("get_users")
         return await super().get_users()
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-        """As told, or as the memory backend; a failure sets nothing."""
+        """As the test says, or like the memory backend. A failure sets nothing."""
         await self._turn("set_user")
         return await super().set_user(user, status, until=until)

@@ -1,8 +1,8 @@
-"""What the clauses of the contract are written with: how one is declared, how it asks, and how it is run.
+"""The tools that the clauses of the contract are written with: how one is declared, queries a backend, and is run.
 
-A clause is a function that asks an opened backend and calls `require` with what it saw. It knows nothing of how the
-backend was made and leaves the reporting to `Clause.holds`, the one place where a failure gets its words. Whatever else
-escapes from the backend breaks the clause too, and stays chained as the cause.
+A clause is a function that calls an opened backend and `require` with what it saw. It does not know how the backend was
+made. `Clause.holds` turns every failure into one message. Any other exception that escapes from the backend breaks the
+clause too, and stays chained as the cause.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 from fingertrio.backend import Backend, EmitsChanges, KeepsHistory, ListsUsers, SetsStatus, TellsStaleness, UserInfo
 
-# How far into a call its cancellation is tried. No backend of ours passes a tenth of it, retries included.
+# Up to which step of a call its cancellation is tried. Our backends need at most a tenth of it, retries included.
 _MOST_STEPS = 100
 
 
@@ -46,23 +46,23 @@ class Historian(Setter, KeepsHistory, Protocol):
     """What a clause that needs SetsStatus and KeepsHistory is given."""
 
 
-class Broken(Exception):  # noqa: N818 -- it says what holds of the clause, in which nothing went wrong
-    """A clause does not hold; the message tells what was seen instead."""
+class BrokenClauseError(Exception):
+    """A clause does not hold. The message says what was seen instead."""
 
 
-class PassedOver(Exception):  # noqa: N818 -- no error either
-    """The backend may do without what the clause is about, and does."""
+class SkippedClauseError(Exception):
+    """The backend does not have what the clause is about, and need not have it."""
 
 
 def require(condition: object, seen: str) -> None:
-    """Break the clause unless `condition`; `seen` completes "what was seen: ..."."""
+    """Fail the clause unless `condition`; `seen` completes "what was seen: ..."."""
     if not condition:
-        raise Broken(seen)
+        raise BrokenClauseError(seen)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The backend that is checked, and what its author told of it: the arguments of `check_backend`."""
+    """The backend that is checked, with what its author says about it: the arguments of `check_backend`."""
 
     open_backend: Callable[[], AbstractAsyncContextManager[Backend]]
     known: Mapping[str, str]
@@ -71,11 +71,11 @@ class Subject:
 
     @property
     def patience(self) -> float:
-        """Seconds for one thing to happen: less than for the whole clause, so that what is missing gets its name."""
+        """Seconds for one event: less than for the whole clause, so that the message can name the missing event."""
         return self.seconds / 3
 
     async def check_sources(self) -> None:
-        """Raises ValueError where there is nobody to ask for."""
+        """Raises ValueError if there is no user to ask for."""
         if not self.known:
             async with self.open_backend() as backend:
                 can_set = isinstance(backend, SetsStatus)
@@ -83,7 +83,7 @@ class Subject:
                 raise ValueError("a backend that cannot set needs known={user: status}")
 
     async def people(self, backend: Backend) -> dict[str, str]:
-        """Some users that `backend` knows, with their statuses: what its author told, or else what it is told now."""
+        """Some users that `backend` knows, with their statuses: those its author named, otherwise new ones, set now."""
         if self.known or not isinstance(backend, SetsStatus):
             return dict(self.known)
         people = {new_name(): f"Status {number}" for number in range(3)}
@@ -97,12 +97,12 @@ Check = Callable[[Subject, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One sentence of the contract and the function that holds a backend against it.
+    """One sentence of the contract, and the function that checks it.
 
     Attributes:
         name: the function's.
-        sentence: its docstring's first paragraph, which is what an author reads when it is broken.
-        check: gives False where the backend lacks what it is about; raises Broken, or whatever the backend raises.
+        sentence: the first paragraph of its docstring, which the author reads when the clause is broken.
+        check: returns False if the backend lacks the capability; raises BrokenClauseError, or what the backend raises.
     """
 
     name: str
@@ -113,28 +113,28 @@ class Clause:
         return self.name
 
     async def holds(self, subject: Subject) -> bool:
-        """True, or False where the clause does not apply. Raises AssertionError where it is broken."""
+        """True; False if the clause does not apply. Raises AssertionError if it is broken."""
         try:
             with trio.fail_after(subject.seconds):
                 return await self.check(subject)
         except Exception as error:
             cause = _first_leaf(error)
-            if isinstance(cause, PassedOver):
+            if isinstance(cause, SkippedClauseError):
                 return False
-            if isinstance(cause, Broken):
+            if isinstance(cause, BrokenClauseError):
                 seen = str(cause)
             elif isinstance(cause, trio.TooSlowError):
-                seen = f"no end of it within {subject.seconds:g} seconds"
+                seen = f"it did not end within {subject.seconds:g} seconds"
             else:
                 seen = f"{type(cause).__name__}: {cause}"
             raise AssertionError(f"{self.name}: {self.sentence}\nwhat was seen: {seen}") from error
 
 
 def _first_leaf(error: BaseException) -> BaseException:
-    """What a nursery, the backend's or ours, wrapped into groups. Broken goes first: the rest is what followed it."""
+    """The first exception within groups that nurseries made. A broken clause comes first: the others follow from it."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    return _first_leaf((error.subgroup(Broken) or error).exceptions[0])
+    return _first_leaf((error.subgroup(BrokenClauseError) or error).exceptions[0])
 
 
 @dataclass(slots=True)
@@ -172,73 +172,78 @@ class Chapter:
 
 
 def new_name() -> str:
-    """A login name that nobody has, also where the same store was checked before."""
+    """A login name that is unused, also if the same store was checked before."""
     return f"kit-{secrets.token_hex(6)}"
 
 
 async def ask(backend: Backend, user: str) -> UserInfo | None:
-    """What get_user answers, its form checked."""
+    """The result of get_user, validated."""
     asked_at = datetime.now(UTC)
     info = await backend.get_user(user)
     if info is not None:
         check_form(info, user, f"get_user({user!r})")
         require(
             info.until is None or info.until > asked_at,
-            f"get_user({user!r}), asked at {asked_at}, gave a status that held until {info.until}",
+            f"get_user({user!r}), asked at {asked_at}, returned a status that had expired at {info.until}",
         )
     return info
 
 
 async def expect(backend: Backend, user: str, status: str | None) -> None:
-    """Require that get_user answers `status`; None: that it knows no such user."""
+    """Require that get_user returns `status`; None: that it returns None."""
     info = await ask(backend, user)
     seen = info and info.status
-    require(seen == status, f"get_user({user!r}) gave {shown(seen)} instead of {shown(status)}")
+    require(seen == status, f"get_user({user!r}) returned {shown(seen)} instead of {shown(status)}")
 
 
 async def listed(backend: ListsUsers) -> Sequence[str]:
-    """What get_users gives, its form checked."""
+    """The result of get_users, validated."""
     users: Any = await backend.get_users()
-    require(isinstance(users, Sequence) and not isinstance(users, str), f"get_users() gave {users!r}, no sequence")
+    require(
+        isinstance(users, Sequence) and not isinstance(users, str),
+        f"get_users() returned {users!r}, which is not a sequence",
+    )
     for user in users:
-        require(isinstance(user, str), f"get_users() gave {user!r} among the names")
+        require(isinstance(user, str), f"get_users() returned {user!r} among the names")
     return list(users)
 
 
 async def set_status(backend: SetsStatus, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-    """What set_user returns, its form checked."""
+    """The result of set_user, validated."""
     info = await backend.set_user(user, status, until=until)
     check_form(info, user, f"set_user({user!r}, ...)")
     return info
 
 
 def check_form(info: Any, user: str, call: str) -> None:
-    """Require that `info`, which `call` gave for `user`, is what backend.UserInfo says of its attributes."""
-    require(isinstance(info, UserInfo), f"{call} gave {info!r}, which is no UserInfo")
-    require(info.user == user, f"{call} gave the UserInfo of {info.user!r}")
-    require(isinstance(info.status, str), f"{call} gave the status {info.status!r}, which is no text")
-    require("\r" not in info.status, f"{call} gave a status with CR in it: {shown(info.status)}")
-    require(not info.status.endswith("\n"), f"{call} gave a status that ends in LF: {shown(info.status)}")
-    require(info.name is None or isinstance(info.name, str), f"{call} gave the name {info.name!r}, which is no text")
+    """Require that `info`, returned by `call` for `user`, is as backend.UserInfo documents its attributes."""
+    require(isinstance(info, UserInfo), f"{call} returned {info!r}, which is not a UserInfo")
+    require(info.user == user, f"{call} returned the UserInfo of {info.user!r}")
+    require(isinstance(info.status, str), f"{call} returned the status {info.status!r}, which is not text")
+    require("\r" not in info.status, f"{call} returned a status with CR in it: {shown(info.status)}")
+    require(not info.status.endswith("\n"), f"{call} returned a status that ends in LF: {shown(info.status)}")
+    require(
+        info.name is None or isinstance(info.name, str), f"{call} returned the name {info.name!r}, which is not text"
+    )
     for attribute, moment in (("since", info.since), ("until", info.until)):
         aware = isinstance(moment, datetime) and moment.utcoffset() is not None
-        require(moment is None or aware, f"{call} gave {attribute}={moment!r}, which is no aware datetime")
+        require(moment is None or aware, f"{call} returned {attribute}={moment!r}, which is not an aware datetime")
     require(
         isinstance(info.details, Mapping)
         and all(isinstance(key, str) and isinstance(value, str) for key, value in info.details.items()),
-        f"{call} gave details={info.details!r}, which is no mapping of text to text",
+        f"{call} returned details={info.details!r}, which is not a mapping of text to text",
     )
 
 
 def shown(status: object) -> str:
-    """A status for a message: short, also where it is 16 KiB, and in ASCII, where all characters look different."""
+    """A status for a message: shortened, and in ASCII, so that similar characters look different."""
     text = "nothing" if status is None else ascii(status)
     return text if len(text) <= 100 else f"{text[:80]}... ({len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How a call ended that was to be cancelled: whether that came in time, and whether it returned all the same."""
+    """How a call that was to be cancelled ended: whether it was cancelled in time, and whether it returned."""
 
     cancelled: bool
     returned: bool
@@ -247,10 +252,10 @@ class Attempt:
 async def cancel_everywhere(
     operation: Callable[[], Awaitable[object]], afterwards: Callable[[Attempt], Awaitable[None]]
 ) -> None:
-    """Call `operation` again and again, cancelled one step later each time, until it ends before its cancellation.
+    """Call `operation` repeatedly, each time cancelled one step later, until it ends before its cancellation.
 
-    A step is a task's run from one checkpoint to the next. The steps of every task count, so that a call is also
-    cancelled while somebody else, a task of the backend's, works for it. `afterwards` looks at what each call left.
+    A step is a task's run from one checkpoint to the next. The steps of all tasks count, so that a call is also
+    cancelled while one of the backend's own tasks works for it. `afterwards` checks the state after each call.
     """
     for steps in range(1, _MOST_STEPS + 1):
         attempt = await _attempt(operation, steps)

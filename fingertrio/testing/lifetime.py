@@ -1,4 +1,4 @@
-"""The contract's last chapter: what opening means, and that nothing is left when the context has ended."""
+"""The last chapter of the contract: opening, closing, and that nothing is left open afterwards."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fingertrio.testing.kit import Attempt, Chapter, Subject, cancel_everywhere,
 
 chapter = Chapter()
 
-# Seconds for what the end of a context may leave to a thread, such as closing the file that it was reading.
+# Seconds that a thread may take after the end of the context, for example to close the file that it was reading.
 _SETTLING = 1.0
 
 
-class _Accident(Exception):  # noqa: N818 -- what happens while a backend is open
-    """Stands for whatever ends a program."""
+class _AccidentError(Exception):
+    """Any exception that ends the program while a backend is open."""
 
 
 @chapter.lifetime_clause
 async def it_opens_again(subject: Subject) -> bool:
-    """A backend that was closed opens again, and answers and sets as the first time."""
+    """A closed backend opens again, and answers and sets statuses as it did the first time."""
     for _ in range(3):
         await _use(subject)
     return True
@@ -31,7 +31,7 @@ async def it_opens_again(subject: Subject) -> bool:
 
 @chapter.lifetime_clause
 async def nothing_is_left(subject: Subject) -> bool:
-    """When the context ends, so do the backend's tasks and processes, and its files and sockets are closed."""
+    """The end of the context ends the backend's tasks and processes, and closes its files and sockets."""
     before = await _before(subject)
     await _use(subject)
     await _require_nothing_since(before, "the context ended")
@@ -40,13 +40,13 @@ async def nothing_is_left(subject: Subject) -> bool:
 
 @chapter.lifetime_clause
 async def an_error_passes_through(subject: Subject) -> bool:
-    """An exception raised inside the context comes out of it, alone or in a group, and nothing is left."""
+    """An exception raised inside the context leaves it, alone or in a group, and nothing is left open."""
     before = await _before(subject)
     came_out = False
     try:
         async with subject.open_backend():
-            raise _Accident  # noqa: TRY301 -- what is checked is the way out
-    except* _Accident:
+            _fail()
+    except* _AccidentError:
         came_out = True
     require(came_out, "it was swallowed")
     await _require_nothing_since(before, "an exception ended the context")
@@ -55,7 +55,7 @@ async def an_error_passes_through(subject: Subject) -> bool:
 
 @chapter.lifetime_clause
 async def cancelling_closes_it(subject: Subject) -> bool:
-    """A cancelled context ends, with questions, sets and feeds under way, and nothing is left."""
+    """A context that is cancelled during queries, sets and feeds ends, and nothing is left open."""
     before = await _before(subject)
     with trio.CancelScope() as scope:
         async with subject.open_backend() as backend, trio.open_nursery() as nursery:
@@ -70,7 +70,7 @@ async def cancelling_closes_it(subject: Subject) -> bool:
                 nursery.start_soon(backend.set_user, new_name(), "Happy and well")
             await trio.lowlevel.checkpoint()
             scope.cancel()
-            await trio.lowlevel.checkpoint()  # where it is raised, whether or not a question is still under way
+            await trio.lowlevel.checkpoint()  # Cancelled is raised here, whether or not a query is still under way
     require(scope.cancelled_caught, "the cancellation was swallowed")
     await _require_nothing_since(before, "the context was cancelled")
     return True
@@ -78,7 +78,7 @@ async def cancelling_closes_it(subject: Subject) -> bool:
 
 @chapter.lifetime_clause
 async def opening_can_be_cancelled(subject: Subject) -> bool:
-    """Opening, cancelled at any checkpoint, leaves nothing, and the backend opens all the same afterwards."""
+    """Opening, cancelled at any checkpoint, leaves nothing open, and the backend can be opened afterwards."""
     before = await _before(subject)
 
     async def open_and_close() -> None:
@@ -91,6 +91,10 @@ async def opening_can_be_cancelled(subject: Subject) -> bool:
     await cancel_everywhere(open_and_close, afterwards)
     await _use(subject)
     return True
+
+
+def _fail() -> None:
+    raise _AccidentError
 
 
 async def _use(subject: Subject) -> None:
@@ -118,20 +122,20 @@ async def _read(emitter: EmitsChanges, *, task_status: trio.TaskStatus[None] = t
 
 
 async def _before(subject: Subject) -> set[object]:
-    """What is there now; after one use, since what is imported or opened once for the whole program is no leak."""
+    """The resources now. After one use: what is imported or opened once for the whole program is not a leak."""
     await _use(subject)
     return set(_resources())
 
 
 async def _require_nothing_since(before: set[object], event: str) -> None:
-    deadline = time.monotonic() + _SETTLING  # real time: threads know nothing of a test's clock
+    deadline = time.monotonic() + _SETTLING  # real time: threads do not follow a mock clock
     while left := [name for key, name in _resources().items() if key not in before]:
         require(time.monotonic() < deadline, f"after {event} there is {', '.join(left)}")
         await trio.sleep(0.01)
 
 
 def _resources() -> dict[object, str]:
-    """What a backend could leave behind, with a name for it: trio's tasks, open descriptors, processes."""
+    """What a backend could leave open, each with a description: trio tasks, descriptors, processes."""
     found: dict[object, str] = {}
     root = trio.lowlevel.current_root_task()
     tasks = deque([root] if root is not None else [])
@@ -139,11 +143,11 @@ def _resources() -> dict[object, str]:
         task = tasks.popleft()
         found[task] = f"a task of {task.name}"
         tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    descriptors = Path("/proc/self/fd")  # Linux; elsewhere descriptors and processes are not looked for
+    descriptors = Path("/proc/self/fd")  # Linux; elsewhere, descriptors and processes are not checked
     for link in list(descriptors.iterdir()) if descriptors.exists() else ():
         try:
             target = link.readlink()
-        except OSError:  # the one that listed the directory
+        except OSError:  # the descriptor that listed the directory
             continue
         found[link, target] = f"descriptor {link.name}, open on {target}"
     for children in Path("/proc/self/task").glob("*/children"):

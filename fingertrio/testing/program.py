@@ -22,6 +22,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
+from datetime import time as dt_time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -290,6 +292,8 @@ def _value(value: object) -> str:
             return str(value)
         case str() | Path():
             return _string(str(value))
+        case date() | dt_time():
+            return value.isoformat()
         case Mapping():
             return "{ " + ", ".join(f"{_string(str(key))} = {_value(each)}" for key, each in value.items()) + " }"
         case Sequence():

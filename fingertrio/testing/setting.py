@@ -1,4 +1,4 @@
-"""The contract's second chapter: statuses that are set."""
+"""The second chapter of the contract: setting statuses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fingertrio.testing.kit import (
 
 chapter = Chapter()
 
-# What the service lets through, each an accident elsewhere: quoting, formats, encodings, normal forms, widths, sizes.
+# Valid statuses, each of which has broken some program: quoting, formats, encodings, normal forms, widths, sizes.
 _STATUSES = (
     *("0", "None", "null", "-l", "# no comment", "a: b: c", 'it\'s "quoted"', "'; DROP TABLE users; --", "%s {} \\n"),
     *("<b>&amp;</b>", "  spaces around  ", "tab\there", "two\nlines", "a paragraph\n\nand another\n  indented"),
@@ -39,35 +39,35 @@ _STATUSES = (
     "\u7720" * (STATUS_LIMIT // 3),
 )
 
-# Clocks of two machines that belong together differ by less; a time zone that was mistaken differs by more.
+# The clocks of two machines of one system differ by less; a wrong time zone makes a larger difference.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @chapter.clause(SetsStatus)
 async def what_is_set_is_answered(_subject: Subject, backend: Setter) -> None:
-    """After set_user of a new user, get_user gives the status and get_users the name, once."""
+    """After set_user of a new user, get_user returns the status, and get_users has the name once."""
     user = new_name()
     for status in ("Happy and well", "In the garden"):
         await set_status(backend, user, status)
         await expect(backend, user, status)
         if isinstance(backend, ListsUsers):
             users = await listed(backend)
-            require(users.count(user) == 1, f"get_users() gave {user!r} {users.count(user)} times")
+            require(users.count(user) == 1, f"get_users() returned {user!r} {users.count(user)} times")
 
 
 @chapter.clause(SetsStatus)
 async def setting_returns_the_answer(_subject: Subject, backend: Setter) -> None:
-    """set_user returns what get_user answers from then on."""
+    """set_user returns what get_user returns from then on."""
     user = new_name()
     for status in ("Happy and well", "In the garden"):
         returned = await set_status(backend, user, status)
         answered = await ask(backend, user)
-        require(returned == answered, f"set_user returned {returned!r}, then get_user gave {answered!r}")
+        require(returned == answered, f"set_user returned {returned!r}, then get_user returned {answered!r}")
 
 
 @chapter.clause(SetsStatus)
 async def since_is_when_it_was_set(_subject: Subject, backend: Setter) -> None:
-    """`since`, where it is given, is the moment of setting."""
+    """`since`, if it is given, is the time of the set."""
     user = new_name()
     info = await set_status(backend, user, "Happy and well")
     now = datetime.now(UTC)
@@ -76,7 +76,7 @@ async def since_is_when_it_was_set(_subject: Subject, backend: Setter) -> None:
 
 @chapter.clause(SetsStatus)
 async def statuses_come_back_as_they_were(_subject: Subject, backend: Setter) -> None:
-    """A status is answered character for character: quotes, lines, spaces, every script, up to the service's limit."""
+    """A status comes back unchanged: quotes, lines, spaces, every script, up to the limit of the service."""
     user = new_name()
     for status in _STATUSES:
         await set_status(backend, user, status)
@@ -85,7 +85,7 @@ async def statuses_come_back_as_they_were(_subject: Subject, backend: Setter) ->
 
 @chapter.clause(SetsStatus)
 async def names_are_kept_apart(_subject: Subject, backend: Setter) -> None:
-    """Whatever names.check_user_name lets through can be set: any script, 64 characters, twins in another case."""
+    """Every name that names.check_user_name accepts can be set: any script, 64 characters, twins in another case."""
     users = _new_names()
     for user in users:
         await set_status(backend, user, f"I am {user}")
@@ -99,7 +99,7 @@ async def names_are_kept_apart(_subject: Subject, backend: Setter) -> None:
 
 @chapter.clause(SetsStatus)
 async def the_last_set_wins(_subject: Subject, backend: Setter) -> None:
-    """Of statuses set one after the other, also the same one again, the last is answered."""
+    """Of statuses set one after the other, equal ones included, the last is returned."""
     user = new_name()
     statuses = ("one", "two", "one", "one", "three")
     for status in statuses:
@@ -109,7 +109,7 @@ async def the_last_set_wins(_subject: Subject, backend: Setter) -> None:
 
 @chapter.clause(SetsStatus)
 async def a_set_touches_nobody_else(subject: Subject, backend: Setter) -> None:
-    """set_user of one user leaves every other's status as it was."""
+    """set_user of one user does not change the status of another."""
     people = await subject.people(backend)
     await set_status(backend, new_name(), "In the garden")
     for user, status in people.items():
@@ -118,7 +118,7 @@ async def a_set_touches_nobody_else(subject: Subject, backend: Setter) -> None:
 
 @chapter.clause(SetsStatus)
 async def sets_at_once_are_all_kept(_subject: Subject, backend: Setter) -> None:
-    """Statuses set at the same time for different users are all stored; for one user, one of them is."""
+    """Of simultaneous sets, those of different users are all stored; of those for one user, one is."""
     people = {new_name(): f"Status {number}" for number in range(10)}
     one = new_name()
     statuses = [f"Status {number}" for number in range(10)]
@@ -131,12 +131,12 @@ async def sets_at_once_are_all_kept(_subject: Subject, backend: Setter) -> None:
         await expect(backend, user, status)
     answers = [await ask(backend, one) for _ in range(3)]
     seen = {info and info.status for info in answers}
-    require(len(seen) == 1 and seen <= set(statuses), f"get_user({one!r}) gave {seen} in a row")
+    require(len(seen) == 1 and seen <= set(statuses), f"get_user({one!r}) returned {seen} in a row")
 
 
 @chapter.clause(SetsStatus)
 async def a_set_is_never_seen_halfway(_subject: Subject, backend: Setter) -> None:
-    """Who asks while a status is set is answered the old one or the new one, and afterwards never the old one again."""
+    """A query during a set returns the old or the new status; after the new one, never the old one again."""
     user = new_name()
     statuses = [f"Status {number}" for number in range(20)]
     await set_status(backend, user, statuses[0])
@@ -152,19 +152,19 @@ async def a_set_is_never_seen_halfway(_subject: Subject, backend: Setter) -> Non
             info = await ask(backend, user)
             seen = info and info.status
             right = statuses[latest:]
-            require(seen in right, f"get_user({user!r}) gave {shown(seen)} after {statuses[latest]!r}")
+            require(seen in right, f"get_user({user!r}) returned {shown(seen)} after {statuses[latest]!r}")
             latest = statuses.index(seen or "")
             if isinstance(backend, ListsUsers):
-                require(user in await listed(backend), f"get_users() was without {user!r} while it was set anew")
-            await trio.lowlevel.checkpoint()  # a backend may answer without one, and others must come to their turn
+                require(user in await listed(backend), f"get_users() was without {user!r} during a set")
+            await trio.lowlevel.checkpoint()  # a backend may answer without a checkpoint, and the other task must run
 
 
 @chapter.clause(SetsStatus)
 async def a_cancelled_set_is_whole_or_nothing(_subject: Subject, backend: Setter) -> None:
-    """set_user cancelled at any checkpoint leaves the old or the new status, and a backend that can be set.
+    """set_user, cancelled at any checkpoint, leaves the old or the new status, and the next set works.
 
-    Where it returns all the same, the new one. The contract wants the old one; but where the commitment is another
-    machine's, nobody can know whether a call was carried out that got no answer, so this is all that can be checked.
+    If it returns, the new one. A remote backend cannot know whether a call without an answer was carried out, so this
+    is all that can be checked.
     """
     user = new_name()
     old = "Status 0"
@@ -178,7 +178,7 @@ async def a_cancelled_set_is_whole_or_nothing(_subject: Subject, backend: Setter
         new = f"Status {rounds}, cancelled"
         right = {new} if attempt.returned else {old, new}
         how = "returned" if attempt.returned else "was cancelled"
-        require(seen in right, f"set_user({new!r}) {how}, then get_user gave {shown(seen)}; before it was {old!r}")
+        require(seen in right, f"set_user({new!r}) {how}, then get_user returned {shown(seen)}; before it was {old!r}")
         rounds += 1
         old = f"Status {rounds}"
         await set_status(backend, user, old)
@@ -189,7 +189,7 @@ async def a_cancelled_set_is_whole_or_nothing(_subject: Subject, backend: Setter
 
 @chapter.clause(SetsStatus)
 async def a_cancelled_new_user_is_whole_or_nobody(_subject: Subject, backend: Setter) -> None:
-    """set_user of a new user, cancelled at any checkpoint, leaves nobody or a user with that status, who is listed."""
+    """set_user of a new user, cancelled at any checkpoint, leaves no user, or a listed user with that status."""
     user = new_name()
 
     async def afterwards(attempt: Attempt) -> None:
@@ -197,17 +197,17 @@ async def a_cancelled_new_user_is_whole_or_nobody(_subject: Subject, backend: Se
         info = await ask(backend, user)
         seen = info and info.status
         right = {"New here"} if attempt.returned else {None, "New here"}
-        require(seen in right, f"get_user({user!r}) gave {shown(seen)} after its first set_user was cancelled")
+        require(seen in right, f"get_user({user!r}) returned {shown(seen)} after its first set_user was cancelled")
         if isinstance(backend, ListsUsers):
             is_listed = user in await listed(backend)
-            require(is_listed == (info is not None), f"get_user({user!r}) gave {shown(seen)}; listed: {is_listed}")
+            require(is_listed == (info is not None), f"get_user({user!r}) returned {shown(seen)}; listed: {is_listed}")
         user = new_name()
 
     await cancel_everywhere(lambda: set_status(backend, user, "New here"), afterwards)
 
 
 def _new_names() -> list[str]:
-    """Login names that nobody has, each an accident elsewhere: folded, normalized, encoded, cut or taken for a part."""
+    """Unused login names, each of which some program folds, normalizes, encodes, cuts or takes for another."""
     name, digits = new_name(), f"{secrets.randbelow(10**12):012}"
     odd = (name, name.upper(), name.title(), f"_{name}", f"{name}.last", f"{name}+tag", f"{name}$", name.ljust(64, "x"))
     scripts = (

@@ -1,4 +1,4 @@
-"""docs/guide/write-a-backend.md, done to the letter, but for ports and for the network, which it does without."""
+"""docs/guide/write-a-backend.md, followed exactly, but for the ports and without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fingertrio.testing.program import Program, environment, running
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 
-# What the page calls a file, by its name: the words after the language of a code block.
+# The files on the page, by name: the word after the language of a code block.
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 ENVIRONMENT = {name: value for name, value in environment().items() if not name.startswith("PYTHON")}
@@ -33,7 +33,7 @@ def test_a_backend_takes_twenty_lines() -> None:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a fresh environment, into which the page's packages were built and installed."""
+    """The Python of a fresh environment with the page's packages, built and installed."""
     place = tmp_path_factory.mktemp("write-a-backend")
     for name, text in FILES.items():
         path = place / ("gopher" if name == "gopher/pyproject.toml" else "countdown") / Path(name).name
@@ -41,7 +41,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(text)
     shutil.copy(ROOT / "examples/gopher.py", place / "gopher")
 
-    # Without the network nothing can be fetched: what builds is what runs this test, and so is what the packages need.
+    # Nothing can be fetched: this test's own environment has the build tool and the dependencies.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build: list[str | Path] = [
         "wheel",
@@ -63,7 +63,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path, *arguments: str | Path) -> str:
-    """The output of a module, run where nothing but what is installed can be imported."""
+    """The output of a module, run so that only installed packages can be imported."""
     command = [python, "-I", "-m", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_the_backend_is_chosen_by_name_and_asked_over_finger(python: Path) -> No
         assert talk(program, "finger", b"easter\r\n") == b"No such user\r\n"
 
 
-def test_it_keeps_the_contract(python: Path) -> None:
+def test_the_tests_on_the_page_pass(python: Path) -> None:
     place = python.parents[2] / "countdown"
     options: list[str | Path] = [
         "-q",
@@ -107,7 +107,7 @@ def test_it_keeps_the_contract(python: Path) -> None:
         "--rootdir",
         place,
     ]
-    assert "1 passed" in run(python, "pytest", *options, place / "test_countdown.py")
+    assert "2 passed" in run(python, "pytest", *options, place / "test_countdown.py", place / "test_served.py")
 
 
 def test_the_front_end_opens_another_door(python: Path) -> None:

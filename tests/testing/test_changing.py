@@ -179,20 +179,20 @@ class TakenBefore:
 
 
 BROKEN: list[tuple[str, type, str]] = [
-    ("a_set_is_told", Silent, "changes() gave nothing within"),
-    ("a_set_is_told", EndsAtOnce, "changes() ended, after nothing, before it told of 'kit-"),
-    ("a_set_is_told", TellsOfSomebodyElse, "changes() gave {'moshez'} within"),
-    ("a_set_is_told", TellsNames, "which is no Change"),
+    ("a_set_is_told", Silent, "changes() returned nothing within"),
+    ("a_set_is_told", EndsAtOnce, "changes() ended, after nothing, before it yielded 'kit-"),
+    ("a_set_is_told", TellsOfSomebodyElse, "changes() returned {'moshez'} within"),
+    ("a_set_is_told", TellsNames, "which is not a Change"),
     ("the_past_is_not_told", TellsThePast, "which was set before its context was entered"),
-    ("every_reader_is_told", TellsOne, "changes() gave nothing within"),
-    ("every_reader_is_told", OneLeavesAllLeave, "changes() gave nothing within"),
-    ("the_answer_is_new_when_told", TellsFirst, "gave nothing instead of 'Status 0'"),
+    ("every_reader_is_told", TellsOne, "changes() returned nothing within"),
+    ("every_reader_is_told", OneLeavesAllLeave, "changes() returned nothing within"),
+    ("the_answer_is_new_when_told", TellsFirst, "returned nothing instead of 'Status 0'"),
     ("a_slow_reader_holds_nobody_up", Channels, "with a reader that did not read, did not end"),
     ("a_slow_reader_holds_nobody_up", Buffered, "with a reader that did not read, did not end"),
     ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch, "or None"),
-    ("a_cancelled_entering_harms_nobody", EntersWithACheckpoint, "no end of it within 1 seconds"),
-    ("a_cancelled_read_loses_nothing", TakesBeforeItWaits, "told neither then nor to those who read on"),
-    ("an_expiry_is_told", MemoryBackend, "changes() gave nothing within"),  # nobody runs its `run`, which tells
+    ("a_cancelled_entering_harms_nobody", EntersWithACheckpoint, "did not end within 1 seconds"),
+    ("a_cancelled_read_loses_nothing", TakesBeforeItWaits, "neither it nor a later one yielded"),
+    ("an_expiry_is_told", MemoryBackend, "changes() returned nothing within"),  # nobody runs its `run`, which tells
 ]
 
 
@@ -233,10 +233,10 @@ class LosesItsOwn(Source):
 @pytest.mark.parametrize(
     ("broken", "seen"),
     [
-        (TellsNothing, "changes() gave nothing"),
-        (TellsOnly, "was told, get_user gave nothing instead of 'Happy and well'"),
+        (TellsNothing, "changes() returned nothing"),
+        (TellsOnly, "get_user returned nothing instead of 'Happy and well'"),
         (ListsOnlyItsOwn, "0 times"),
-        (LosesItsOwn, "get_user('moshez') gave nothing instead of 'Happy and well'"),
+        (LosesItsOwn, "get_user('moshez') returned nothing instead of 'Happy and well'"),
     ],
 )
 def test_the_kit_notices_what_others_changed(notice: Callable[..., str], broken: type[Source], seen: str) -> None:

@@ -67,15 +67,15 @@ class KeepsTheFirstUntil(MemoryBackend):
 
 
 BROKEN: list[tuple[str, type, str]] = [
-    ("what_has_passed_is_not_answered", IgnoresUntil, "gave 'Gone already' instead of nothing"),
-    ("what_has_passed_is_not_answered", NeverExpires, "a status that held until"),
+    ("what_has_passed_is_not_answered", IgnoresUntil, "returned 'Gone already' instead of nothing"),
+    ("what_has_passed_is_not_answered", NeverExpires, "a status that had expired at"),
     ("until_ends_a_status", IgnoresUntil, "set_user returned until=None instead of"),
-    ("until_ends_a_status", NeverExpires, "a status that held until"),
+    ("until_ends_a_status", NeverExpires, "a status that had expired at"),
     ("until_ends_a_status", ForgetsToHide, "status='Back soon'"),
-    ("until_ends_a_status", ExpiresAtOnce, "gave UserInfo(user='kit-"),
-    ("until_ends_a_status", ListsTheExpired, "gave None; listed: True"),
-    ("an_old_until_ends_nothing_else", ExpiresTheUser, "gave nothing instead of 'Back'"),
-    ("an_old_until_ends_nothing_else", KeepsTheFirstUntil, "gave nothing instead of 'Back later'"),
+    ("until_ends_a_status", ExpiresAtOnce, "returned UserInfo(user='kit-"),
+    ("until_ends_a_status", ListsTheExpired, "returned None; listed: True"),
+    ("an_old_until_ends_nothing_else", ExpiresTheUser, "returned nothing instead of 'Back'"),
+    ("an_old_until_ends_nothing_else", KeepsTheFirstUntil, "returned nothing instead of 'Back later'"),
 ]
 
 

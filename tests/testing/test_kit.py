@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from fingertrio.backend import UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.testing import CLAUSES, Clause, FakeReader, check_backend
-from fingertrio.testing.kit import Attempt, Broken, Chapter, Subject, cancel_everywhere
+from fingertrio.testing.kit import Attempt, BrokenClauseError, Chapter, Subject, cancel_everywhere
 
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -56,8 +56,8 @@ async def test_the_first_broken_clause_is_told_with_its_cause(opening: Callable[
     with pytest.raises(AssertionError) as caught:
         await check_backend(opening(Fails), known=KNOWN)
     assert str(caught.value) == (
-        "known_users_are_answered: get_user of a known user gives a UserInfo of that login name: the status as text, "
-        "times aware, none passed.\nwhat was seen: LookupError: no row for moshez"
+        "known_users_are_answered: get_user of a known user returns a UserInfo with that login name, a status, aware "
+        "times, and no past `until`.\nwhat was seen: LookupError: no row for moshez"
     )
     assert isinstance(caught.value.__cause__, LookupError)
 
@@ -70,7 +70,7 @@ async def test_a_backend_whose_nursery_wraps_what_failed_is_told_of_the_same_way
             yield MemoryBackend({"moshez": "Sad"})
             nursery.cancel_scope.cancel()
 
-    with pytest.raises(AssertionError, match="gave 'Sad' instead of 'Happy and well'"):
+    with pytest.raises(AssertionError, match="returned 'Sad' instead of 'Happy and well'"):
         await check_backend(open_in_nursery, known=KNOWN)
 
 
@@ -89,7 +89,7 @@ async def test_a_hanging_backend_is_told_of(opening: Callable[[type], Open], aut
         async def get_user(self, user: str) -> UserInfo | None:
             await trio.sleep_forever()
 
-    with pytest.raises(AssertionError, match="no end of it within 3 seconds"):
+    with pytest.raises(AssertionError, match="did not end within 3 seconds"):
         await check_backend(opening(Hangs), known=KNOWN, seconds=3)
 
 
@@ -149,7 +149,7 @@ async def test_a_chapter_keeps_its_clauses_in_order(opening: Callable[[type], Op
     @chapter.lifetime_clause
     async def second(_subject: Subject) -> bool:
         """The second sentence."""
-        raise Broken("something else")
+        raise BrokenClauseError("something else")
 
     assert [str(clause) for clause in chapter.clauses] == ["first", "second"]
     assert [clause.sentence for clause in chapter.clauses] == ["The first sentence.", "The second sentence."]

@@ -160,12 +160,12 @@ class Leaks:
 
 BROKEN: list[tuple[str, str, str]] = [
     ("it_opens_again", "opens_once", "RuntimeError: already open"),
-    ("it_opens_again", "forgets_when_opened_again", "get_user('moshez') gave nothing"),
-    ("it_opens_again", "is_read_only_when_opened_again", "gave nothing instead of 'Happy and well'"),
+    ("it_opens_again", "forgets_when_opened_again", "get_user('moshez') returned nothing"),
+    ("it_opens_again", "is_read_only_when_opened_again", "returned nothing instead of 'Happy and well'"),
     ("nothing_is_left", "leaves_a_descriptor", "open on /dev/null"),
     ("nothing_is_left", "leaves_a_task", "a task of heartbeat"),
     ("nothing_is_left", "leaves_a_process", "process "),
-    ("nothing_is_left", "never_ends", "no end of it"),
+    ("nothing_is_left", "never_ends", "did not end"),
     ("an_error_passes_through", "swallows", "it was swallowed"),
     ("an_error_passes_through", "closes_only_when_all_went_well", "after an exception ended the context"),
     ("cancelling_closes_it", "closes_only_what_fails", "after the context was cancelled"),

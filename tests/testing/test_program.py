@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tomllib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ def test_a_configuration_survives_the_way_to_toml():
             "use": "memory",
             "users": {"a.b": 'quotes " and \\ backslashes', "ada": "smile \N{GRINNING FACE}\x7f\x00\n"},
             "path": Path("/etc/passwd"),
+            "days": {"christmas": date(2026, 12, 25), "noon": datetime(2026, 12, 25, 12, tzinfo=UTC)},
         },
         "limits": {"rate": 1e9, "burst": 10, "exempt": [], "on": True, "nested": {"deep": {"er": ["x", 1.5]}}},
     }
