@@ -1,4 +1,4 @@
-"""What the tests of the sqlite backend share."""
+"""Shared by the tests of the sqlite backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def nobody() -> Iterator[Path]:
-    """A directory of somebody who is not root, and this process as that person: root may write everything."""
+    """A directory of an ordinary user, with this process running as that user: root may write everything."""
     directory = Path(tempfile.mkdtemp())
     is_root = os.geteuid() == 0
     if is_root:

@@ -1,4 +1,4 @@
-"""What the tests of the sqlite backend share."""
+"""Shared by the tests of the sqlite backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECOND = 1_000_000  # microseconds
 
 
 class Clock:
-    """A calendar that a test sets; it stands still otherwise."""
+    """A calendar clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.time = 1_800_000_000 * SECOND
@@ -31,7 +31,7 @@ def opened(
     retention: Retention | None = None,
     now: Callable[[], int] | None = None,
 ) -> Iterator[SQLiteStore]:
-    """A store, open."""
+    """An open store."""
     store = SQLiteStore.open(path, retention or Retention(1000), now or (lambda: time.time_ns() // 1000))
     try:
         yield store
@@ -40,7 +40,7 @@ def opened(
 
 
 def put(store: SQLiteStore, login: str, text: str, until: int | None = None) -> UserInfo:
-    """Set one status, or raise why it was not set."""
+    """Set one status, or raise the failure."""
     (answer,) = store.commit([Put(login, text, until)])
     if isinstance(answer, BackendError):
         raise answer
@@ -48,7 +48,7 @@ def put(store: SQLiteStore, login: str, text: str, until: int | None = None) -> 
 
 
 def status(store: SQLiteStore, login: str) -> str | None:
-    """What is answered for one user, or raise why it cannot be."""
+    """The status of one user, or raise the failure."""
     (answer,) = store.find([login])
     if isinstance(answer, BackendError):
         raise answer
@@ -56,7 +56,7 @@ def status(store: SQLiteStore, login: str) -> str | None:
 
 
 def rows_of(path: Path, query: str) -> list[tuple[object, ...]]:
-    """What the file says to another program."""
+    """The result of a query by another connection."""
     connection = sqlite3.connect(path)
     try:
         return connection.execute(query).fetchall()

@@ -14,7 +14,7 @@ from fingertrio.backends.sqlite.schema import MIGRATIONS, migrate
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
 
-def test_a_backup_is_one_file_for_its_owner_that_says_the_same(tmp_path: Path) -> None:
+def test_a_backup_is_one_private_file_with_the_same_content(tmp_path: Path) -> None:
     target = tmp_path / "backups" / "one.db"
     target.parent.mkdir()
     with opened(tmp_path / "x.db") as store:
@@ -28,7 +28,7 @@ def test_a_backup_is_one_file_for_its_owner_that_says_the_same(tmp_path: Path) -
         assert status(store, "moshez") == "Happy and well"
 
 
-def test_a_backup_made_while_others_write_is_of_one_moment(tmp_path: Path) -> None:
+def test_a_backup_made_during_writes_is_a_snapshot(tmp_path: Path) -> None:
     path, target = tmp_path / "x.db", tmp_path / "backup.db"
     stop = threading.Event()
     seen: list[tuple[int, int]] = []
@@ -61,7 +61,7 @@ def test_a_backup_made_while_others_write_is_of_one_moment(tmp_path: Path) -> No
     assert rows_of(target, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_what_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
+def test_an_existing_file_is_only_replaced_with_force(tmp_path: Path) -> None:
     path, target = tmp_path / "x.db", tmp_path / "backup.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -93,7 +93,7 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
         back_up(tmp_path / "nothing.db", target)
 
 
-def test_a_restoration_is_one_transaction_that_readers_do_not_wait_for(tmp_path: Path) -> None:
+def test_a_restore_is_one_transaction_and_readers_do_not_wait(tmp_path: Path) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     seen = []
     with opened(path) as store:
@@ -112,7 +112,7 @@ def test_a_restoration_is_one_transaction_that_readers_do_not_wait_for(tmp_path:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_restoration_into_nothing_makes_the_file(tmp_path: Path) -> None:
+def test_a_restore_creates_a_missing_database(tmp_path: Path) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -123,7 +123,7 @@ def test_a_restoration_into_nothing_makes_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["damaged", "text", "empty", "later version", "itself", "missing"])
-def test_what_is_no_backup_is_refused_and_the_database_stays(tmp_path: Path, kind: str) -> None:
+def test_an_unusable_backup_is_refused_and_the_database_unchanged(tmp_path: Path, kind: str) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with opened(path) as store:
         store.commit([Put(f"user{number}", "x" * 3000, None) for number in range(100)])
@@ -150,7 +150,7 @@ def test_what_is_no_backup_is_refused_and_the_database_stays(tmp_path: Path, kin
         assert len(store.logins()) == 100
 
 
-def test_a_restoration_waits_its_turn_and_then_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_waits_for_the_lock_and_then_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "ADMIN_PATIENCE", 0.05)
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with opened(path) as store:

@@ -1,4 +1,4 @@
-"""What is said of a database that cannot be opened."""
+"""The reasons given for a database that cannot be opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-def test_who_may_not_read_the_file_is_told_whose_it_is_and_who_he_is(path: Path) -> None:
+def test_a_refusal_names_the_owner_of_the_file_and_of_the_process(path: Path) -> None:
     path.chmod(0o200)
     me = pwd.getpwuid(os.geteuid()).pw_name
     assert refused(path).startswith(f"the database cannot be opened: {path} belongs to {me}:")
@@ -37,7 +37,7 @@ def test_who_may_not_read_the_file_is_told_whose_it_is_and_who_he_is(path: Path)
     assert f"this program runs as {me}:" in refused(path)
 
 
-def test_the_log_beside_it_may_be_what_cannot_be_read(path: Path) -> None:
+def test_an_unreadable_log_is_named(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         make_durable(connection)
         connection.execute("CREATE TABLE x (y)")
@@ -45,7 +45,7 @@ def test_the_log_beside_it_may_be_what_cannot_be_read(path: Path) -> None:
         assert f"{path}-wal belongs to" in refused(path)
 
 
-def test_what_has_to_be_made_beside_it_may_be_what_cannot_be(path: Path) -> None:
+def test_a_directory_in_which_shm_cannot_be_created_is_named(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         make_durable(connection)
         connection.execute("CREATE TABLE x (y)")
@@ -56,12 +56,12 @@ def test_what_has_to_be_made_beside_it_may_be_what_cannot_be(path: Path) -> None
     assert "SQLite has to create x.db-shm there" in refused(path)
 
 
-def test_a_directory_on_the_way_may_be_what_is_closed(path: Path) -> None:
+def test_a_closed_parent_directory_is_named(path: Path) -> None:
     path.parent.chmod(0o600)
     assert f"{path.parent} belongs to" in (files.missing_permission(path) or "")
 
 
-def test_where_nothing_is_denied_sqlite_is_left_to_say_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_missing_permission_the_error_is_sqlites(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.missing_permission(path) is None
 
     def too_many(*_arguments: object, **_options: object) -> None:
@@ -74,7 +74,7 @@ def test_where_nothing_is_denied_sqlite_is_left_to_say_it(path: Path, monkeypatc
         check(path)
 
 
-def test_whoever_has_no_name_is_a_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_without_a_name_is_shown_as_a_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.chmod(0o000)
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
     assert f"belongs to {os.geteuid()}:" in refused(path)

@@ -17,7 +17,7 @@ def test_a_passing_status_ends_at_its_until_and_the_lasting_one_is_back(tmp_path
         assert status(store, "moshez") == "Happy and well"
 
 
-def test_whom_nothing_lasting_is_known_of_goes_with_the_until(tmp_path: Path) -> None:
+def test_a_user_without_a_lasting_status_is_gone_after_the_until(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", now=clock) as store:
         put(store, "bob", "Passing by", clock.time + 10)
@@ -27,7 +27,7 @@ def test_whom_nothing_lasting_is_known_of_goes_with_the_until(tmp_path: Path) ->
         assert store.logins() == []
 
 
-def test_a_lasting_status_ends_the_passing_one_for_good(tmp_path: Path) -> None:
+def test_a_lasting_status_replaces_the_passing_one_for_good(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", now=clock) as store:
         put(store, "moshez", "Away", clock.time + 10)
@@ -37,7 +37,7 @@ def test_a_lasting_status_ends_the_passing_one_for_good(tmp_path: Path) -> None:
         assert status(store, "moshez") == "Back"
 
 
-def test_a_passing_status_takes_the_place_of_a_longer_one(tmp_path: Path) -> None:
+def test_a_passing_status_replaces_a_longer_one(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", now=clock) as store:
         put(store, "moshez", "Happy and well")
@@ -76,7 +76,7 @@ def test_history_tells_when_each_status_ended(tmp_path: Path) -> None:
     ]
 
 
-def test_history_can_be_asked_in_pages_that_end_alike(tmp_path: Path) -> None:
+def test_history_in_pages_equals_history_in_one_piece(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", now=clock) as store:
         for number in range(7):
@@ -91,7 +91,7 @@ def test_history_can_be_asked_in_pages_that_end_alike(tmp_path: Path) -> None:
     assert len(whole) == 7
 
 
-def test_no_limit_asks_for_everything(tmp_path: Path) -> None:
+def test_a_limit_of_zero_returns_nothing(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         put(store, "moshez", "Happy and well")
         assert store.history("moshez", 0, None) == []

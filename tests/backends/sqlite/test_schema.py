@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -26,11 +27,11 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def whole(path: Path) -> dict[str, bytes]:
-    """Every file in the directory of `path`, with its bytes; of -shm, which is memory, only the name."""
+    """All files in the directory of `path` with their bytes; of -shm, which is memory, only the name."""
     return {file.name: b"" if file.name.endswith("-shm") else file.read_bytes() for file in path.parent.iterdir()}
 
 
-def test_a_new_file_is_of_the_last_version_and_says_whose_it_is(connection: sqlite3.Connection) -> None:
+def test_a_new_file_has_the_last_version_and_our_application_id(connection: sqlite3.Connection) -> None:
     assert version_of(connection, "x") == 0
     migrate(connection, "x")
     assert version_of(connection, "x") == len(MIGRATIONS)
@@ -39,9 +40,7 @@ def test_a_new_file_is_of_the_last_version_and_says_whose_it_is(connection: sqli
 
 
 @pytest.mark.parametrize("version", range(1, len(FUTURE)))
-def test_every_earlier_version_is_led_to_the_last_and_keeps_its_rows(
-    connection: sqlite3.Connection, version: int
-) -> None:
+def test_every_earlier_version_is_migrated_and_keeps_its_rows(connection: sqlite3.Connection, version: int) -> None:
     migrate(connection, "x", FUTURE[:version])
     connection.execute("INSERT INTO user (login) VALUES ('moshez')")
     migrate(connection, "x", FUTURE)
@@ -61,13 +60,13 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(connection: sqlite3.Co
     assert "colour" not in [row[1] for row in connection.execute("PRAGMA table_info(user)")]
 
 
-def test_two_that_migrate_at_once_do_it_once(tmp_path: Path) -> None:
+def test_two_programs_that_migrate_at_once_migrate_once(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as first:
         with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as second:
             migrate(first, "x")
 
             class Late:
-                """Sees the old version once, as one who looked before the other was done."""
+                """Reads the old version once, as a program that checked before the other one had migrated."""
 
                 looks = 0
                 in_transaction = False
@@ -82,12 +81,13 @@ def test_two_that_migrate_at_once_do_it_once(tmp_path: Path) -> None:
                     return cursor
 
             migrate(second, "x", FUTURE[:2])
-            migrate(Late(), "x", FUTURE[:2])  # type: ignore[arg-type]  # all that it is asked for
+            late: Any = Late()
+            migrate(late, "x", FUTURE[:2])
             assert version_of(second, "x", 2) == 2
 
 
 async def refused(path: Path) -> str:
-    """Why a backend over the file does not open; that it left every byte as it was."""
+    """The reason why the backend refuses the file. Checks that it changed no byte."""
     before = whole(path)
     with pytest.raises(ValueError, match="was not changed") as caught:
         async with open_sqlite(SQLiteOptions(path=path)):
@@ -125,7 +125,7 @@ async def test_another_programs_database_is_refused_untouched(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"moshez: Happy and well\n", b"\0" * 5000, b"SQLite format 3\0" + b"\xff" * 9000])
-async def test_what_is_no_database_is_refused_untouched(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_not_a_database_is_refused_untouched(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "test.db"
     path.write_bytes(content)
     await refused(path)

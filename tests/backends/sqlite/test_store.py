@@ -33,7 +33,7 @@ def test_the_file_and_its_directories_are_for_their_owner_alone(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["a?b#c%20.db", "ü \u7720.db", "file:x"])
-def test_any_name_of_a_file_will_do(tmp_path: Path, name: str) -> None:
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     with opened(tmp_path / name) as store:
         put(store, "moshez", "Happy and well")
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -62,9 +62,9 @@ def test_many_sets_are_one_transaction_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [{0}, {63}, {31, 32}, {5, 6, 40}, set(range(64))])
-def test_bad_records_fail_alone(tmp_path: Path, bad: set[int]) -> None:
+def test_bad_statuses_fail_alone(tmp_path: Path, bad: set[int]) -> None:
     with opened(tmp_path / "x.db") as store:
-        texts = ["" if number in bad else f"Status {number}" for number in range(64)]  # the table takes no empty text
+        texts = ["" if number in bad else f"Status {number}" for number in range(64)]  # the table rejects empty texts
         answers = store.commit([Put(f"user{number}", text, None) for number, text in enumerate(texts)])
         assert {number for number, answer in enumerate(answers) if isinstance(answer, BackendError)} == bad
         for number, text in enumerate(texts):
@@ -72,7 +72,7 @@ def test_bad_records_fail_alone(tmp_path: Path, bad: set[int]) -> None:
         assert len(store.logins()) == 64 - len(bad)
 
 
-def test_what_is_no_text_fails_alone(tmp_path: Path) -> None:
+def test_lone_surrogates_fail_alone(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         good, bad = store.commit([Put("moshez", "Happy", None), Put("ada", "\ud800", None)])
         assert isinstance(good, UserInfo)
@@ -82,12 +82,12 @@ def test_what_is_no_text_fails_alone(tmp_path: Path) -> None:
         assert isinstance(found[1], UserInfo)
 
 
-# --- trouble ----------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another program has begun to write, and goes on."""
+    """Another program holds the write lock."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -121,7 +121,7 @@ def test_a_server_starts_while_another_program_writes(tmp_path: Path) -> None:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file of this process can grow past `size` bytes: what a full disk does to a write, for everybody's tests."""
+    """Limit all files of this process to `size` bytes: writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -130,7 +130,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_when_no_more_can_be_written_sets_fail_the_old_status_stays_and_it_recovers(tmp_path: Path) -> None:
+def test_on_a_full_disk_sets_fail_old_statuses_stay_and_later_sets_succeed(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -169,7 +169,9 @@ def test_a_full_database_takes_what_still_fits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("directory_too", [False, True])
-def test_a_file_that_may_not_be_written_is_read_and_once_it_may_be_it_is(nobody: Path, directory_too: bool) -> None:
+def test_a_read_only_file_is_served_and_becomes_writable_with_its_permissions(
+    nobody: Path, directory_too: bool
+) -> None:
     path = nobody / "x.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -190,7 +192,7 @@ def test_a_file_that_may_not_be_written_is_read_and_once_it_may_be_it_is(nobody:
         assert status(store, "moshez") == "In the garden"
 
 
-def test_an_older_version_that_may_not_be_written_cannot_be_served(nobody: Path) -> None:
+def test_an_older_version_that_may_not_be_written_is_refused(nobody: Path) -> None:
     path = nobody / "x.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -204,7 +206,7 @@ def test_an_older_version_that_may_not_be_written_cannot_be_served(nobody: Path)
         pass
 
 
-def test_where_a_page_is_damaged_others_are_served_and_set(tmp_path: Path) -> None:
+def test_users_outside_a_damaged_page_are_served_and_set(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with opened(path) as store:
         store.commit([Put(f"user{number:04}", "x" * 3000, None) for number in range(200)])
@@ -231,7 +233,7 @@ def test_where_a_page_is_damaged_others_are_served_and_set(tmp_path: Path) -> No
 # --- another file in its place ----------------------------------------------------------------------------------------
 
 
-def test_a_backup_put_in_place_is_served_and_nothing_of_the_old_log_gets_into_it(tmp_path: Path) -> None:
+def test_a_backup_moved_into_place_is_served_without_anything_of_the_old_log(tmp_path: Path) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -257,13 +259,13 @@ def test_a_set_right_after_the_replacement_goes_to_the_new_file(tmp_path: Path) 
         back_up(path, backup)
         backup.replace(path)
         put(store, "moshez", "In the garden")
-        assert store.poll(), "the replacement is told although a set noticed it first"
+        assert store.poll(), "the replacement is reported even if a set noticed it first"
     with opened(path) as store:
         assert status(store, "moshez") == "In the garden"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database", b"SQLite format 3\0" + b"\xff" * 5000])
-def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_fail(
+def test_while_the_file_is_missing_or_unusable_the_old_content_is_served_and_sets_fail(
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
@@ -285,7 +287,7 @@ def test_while_the_file_is_gone_or_useless_readers_go_on_with_the_old_and_sets_f
             put(store, "moshez", "In the garden")
         assert status(store, "moshez") == "Happy and well"
         assert store.logins() == ["moshez"]
-        assert len(caplog.records) == 1, "it is said once"
+        assert len(caplog.records) == 1, "it is logged once"
         backup.replace(path)
         assert store.poll()
         assert store.stale_since() is None
@@ -312,7 +314,7 @@ def test_the_same_file_may_come_back(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert status(store, "moshez") == "In the garden"
 
 
-def test_whatever_is_wrong_inside_is_told_as_a_backend_error(tmp_path: Path) -> None:
+def test_every_failure_inside_is_a_backend_error(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -326,7 +328,7 @@ def test_whatever_is_wrong_inside_is_told_as_a_backend_error(tmp_path: Path) -> 
             put(store, "moshez", "In the garden")
 
 
-def test_a_log_of_writes_without_its_database_is_no_ones(tmp_path: Path) -> None:
+def test_a_log_without_its_database_is_ignored(tmp_path: Path) -> None:
     path, crashed = tmp_path / "x.db", tmp_path / "crashed.db"
     with opened(path) as store:
         put(store, "moshez", "Happy and well")
@@ -338,7 +340,7 @@ def test_a_log_of_writes_without_its_database_is_no_ones(tmp_path: Path) -> None
         assert store.logins() == ["ada"]
 
 
-def test_a_link_leads_to_the_database_and_may_come_to_lead_to_another(tmp_path: Path) -> None:
+def test_the_path_may_be_a_link_and_the_link_may_change(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link, one, two = tmp_path / "x.db", tmp_path / "real" / "one.db", tmp_path / "real" / "two.db"
     for path in (one, two):

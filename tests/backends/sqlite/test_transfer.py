@@ -48,7 +48,7 @@ def at(day: int) -> str:
     return (SINCE + timedelta(days=day)).isoformat().replace("+00:00", ".000000Z")
 
 
-def test_an_export_says_everything_and_its_import_makes_the_same(tmp_path: Path) -> None:
+def test_an_export_is_complete_and_its_import_reproduces_the_database(tmp_path: Path) -> None:
     with administered(tmp_path / "x.db", make=True) as connection:
         details = {"project": "one\ntwo", "Home": "https://example.org"}
         add_user(connection, "ada", Edit(name="Ada \u7720", details=details, status="Weaving"), KEEP)
@@ -71,7 +71,7 @@ def test_an_export_says_everything_and_its_import_makes_the_same(tmp_path: Path)
         assert export_user(connection, "nobody") is None
 
 
-def test_an_export_is_of_one_moment(tmp_path: Path) -> None:
+def test_an_export_is_a_snapshot(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         for user in ("ada", "grace", "moshez"):
             put(store, user, "before")
@@ -105,7 +105,7 @@ def test_an_import_adds_to_the_history_and_leaves_what_is_newer_in_force(tmp_pat
     assert load(tmp_path / "x.db", source) == (Tally(unchanged=1), [])
 
 
-def test_what_a_record_does_not_speak_of_stays(tmp_path: Path) -> None:
+def test_data_missing_in_a_record_is_kept(tmp_path: Path) -> None:
     with administered(tmp_path / "x.db", make=True) as connection:
         add_user(connection, "ada", Edit(name="Ada", details={"project": "a", "pronouns": "she"}, status="x"), KEEP)
     source = write(tmp_path / "export", {"user": "ada", "name": None, "details": {"project": "b"}})
@@ -127,7 +127,7 @@ def test_history_that_is_not_kept_is_not_imported(tmp_path: Path) -> None:
     assert load(tmp_path / "x.db", source, Retention(3))[0] == Tally(unchanged=1)
 
 
-def test_users_files_and_plans_set_what_is_different(tmp_path: Path) -> None:
+def test_users_files_and_plans_set_statuses_that_differ(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("moshez: Happy and well\nada: Weaving\n")
     assert load(tmp_path / "x.db", tmp_path / "users")[0] == Tally(imported=2)
     with opened(tmp_path / "x.db") as store:
@@ -145,7 +145,7 @@ def test_users_files_and_plans_set_what_is_different(tmp_path: Path) -> None:
         assert store.history("ken", 1, None)[0].since == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=1000)
 
 
-def test_an_import_that_was_interrupted_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_import_is_continued_by_repeating_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_TRANSACTION_TIME", 0.0)  # one record in each transaction
     source = write(
         tmp_path / "export", *({"user": f"user{n}", "statuses": [{"status": "x", "since": at(0)}]} for n in range(20))
@@ -164,7 +164,7 @@ def test_an_import_that_was_interrupted_goes_on_where_it_was(tmp_path: Path, mon
     assert load(tmp_path / "x.db", source)[0] == Tally(imported=13, unchanged=7)
 
 
-def test_a_record_is_taken_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_imported_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(
         tmp_path / "export",
         *(
@@ -187,7 +187,7 @@ def test_a_record_is_taken_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch:
     assert rows_of(tmp_path / "x.db", "SELECT count(*) FROM status") == [(2,)]
 
 
-def test_an_import_lets_a_server_write_meanwhile(tmp_path: Path) -> None:
+def test_a_server_can_write_during_an_import(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     source = write(
         tmp_path / "export",

@@ -25,7 +25,7 @@ def test_since_grows_although_the_clock_was_set_back(tmp_path: Path) -> None:
         assert [info.status for info in store.history("moshez", 10, None)] == ["three", "two", "one"]
 
 
-def test_history_keeps_to_its_number_and_so_does_the_file_more_or_less(tmp_path: Path) -> None:
+def test_history_respects_its_count_and_the_file_roughly(tmp_path: Path) -> None:
     clock = Clock()
     retention = Retention(20)
     with opened(tmp_path / "x.db", retention, clock) as store:
@@ -39,7 +39,7 @@ def test_history_keeps_to_its_number_and_so_does_the_file_more_or_less(tmp_path:
     assert [count <= retention.trim_above + 1 for (count,) in counts if isinstance(count, int)] == [True, True]
 
 
-def test_the_lasting_status_is_kept_below_any_number_of_passing_ones(tmp_path: Path) -> None:
+def test_the_lasting_status_is_kept_under_many_passing_ones(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", Retention(3), clock) as store:
         put(store, "moshez", "Happy and well")
@@ -59,7 +59,7 @@ def test_the_lasting_status_is_kept_below_any_number_of_passing_ones(tmp_path: P
     assert count <= Retention(3).trim_above + 1, "what is no longer in the chain would stay for ever"
 
 
-def test_history_keeps_to_its_days_and_the_present_status_to_none(tmp_path: Path) -> None:
+def test_history_respects_its_days_and_the_present_status_is_kept(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", Retention(100, days=10), clock) as store:
         for number in range(5):
@@ -73,7 +73,7 @@ def test_history_keeps_to_its_days_and_the_present_status_to_none(tmp_path: Path
     assert rows_of(tmp_path / "x.db", "SELECT text, previous FROM status") == [("Status 4", None)]
 
 
-def test_forgetting_goes_through_everybody_in_portions(tmp_path: Path) -> None:
+def test_trimming_handles_all_users_in_portions(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "x.db", Retention(100, days=10), clock) as store:
         for number in range(5):
@@ -94,7 +94,7 @@ def test_forgetting_goes_through_everybody_in_portions(tmp_path: Path) -> None:
     st.lists(st.tuples(st.booleans(), st.integers(0, 3 * DAY)), max_size=30),
     st.builds(Retention, st.integers(1, 6), days=st.sampled_from([None, 0.5, 3.0])),
 )
-def test_whatever_was_said_trimming_leaves_what_an_import_keeps_and_nothing_loose(
+def test_trimming_leaves_what_apply_retention_keeps_and_no_loose_rows(
     sets: list[tuple[bool, int]], retention: Retention
 ) -> None:
     clock = Clock()
@@ -119,7 +119,7 @@ def test_whatever_was_said_trimming_leaves_what_an_import_keeps_and_nothing_loos
 
 
 @pytest.mark.parametrize("retention", [Retention(1), Retention(3), Retention(100, days=2), Retention(3, days=2)])
-def test_what_an_import_keeps_is_what_trimming_leaves(tmp_path: Path, retention: Retention) -> None:
+def test_apply_retention_keeps_what_trimming_leaves(tmp_path: Path, retention: Retention) -> None:
     clock = Clock()
     said = []
     with opened(tmp_path / "x.db", Retention(1000), clock) as store:
