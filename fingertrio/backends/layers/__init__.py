@@ -1,19 +1,19 @@
-"""The layers backend: several backends, one on another, that answer as one.
+"""The layers backend: several backends, one above the other, that answer as one.
 
-- **Reading goes down.** The first layer that knows the user answers, and the history is that layer's. The list has
-  everybody whom any layer lists, each name once, those of the upper layers first.
-- **Writing goes to one.** The first layer that can set takes every status. A layer above it that knows the user would
-  hide what was set, so that is refused. A write is never passed on to a lower layer, whatever failed: once the upper
-  one is back, it would hide it.
-- **A failing layer** is fatal for the question, or is left out as if it knew nobody: its operator chooses. One that may
-  be left out has a deadline, since one that hangs would take the time of those below it.
-- **Changes.** An answer rests on the layer that gave it and on the silence of all above it. It can be kept until its
-  change is told only if each of them tells. So the whole emits changes where every layer does; otherwise it does not,
-  and the service holds answers for its `cache_ttl`. An answer that was given without a layer is told to have changed
-  soon afterwards, since nothing else would tell when that layer is back.
+- **Reading goes down.** The first layer that knows the user answers, and the history comes from that layer. The list
+  contains the users of all layers, each name once, upper layers first.
+- **Writing goes to one layer.** The first layer that can set takes every status. A layer above it that knows the user
+  would hide the new status, so such a set is refused. A failed write is never passed on to a lower layer: once the
+  upper layer is back, it would hide that status.
+- **A failing layer** fails the whole request, or is skipped as if it knew no user, as its operator configures. A layer
+  that may be skipped has a deadline, because a hanging one would use up the time of the layers below it.
+- **Changes.** An answer depends on the layer that gave it and on all layers above that did not know the user. It can be
+  kept until it changes only if each of these emits changes. So the whole emits changes if every layer does; otherwise
+  the service keeps answers for its `cache_ttl`. An answer without a skipped layer is announced as changed soon
+  afterwards, because no layer announces that the skipped one is back.
 
-`options` finds the backends that the configuration names, `pile` makes one of them. Being made of others by name is why
-this backend, alone of ours, knows `fingertrio.config.plugins`.
+`options` finds the backends that the configuration names, `stack` combines them. Because it finds other backends by
+name, this backend, as the only one, imports `fingertrio.config.plugins`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ import trio
 
 from fingertrio.backend import Backend, BackendError
 from fingertrio.backends.layers.options import Layer, LayersOptions
-from fingertrio.backends.layers.pile import LayeredBackend, Opened, TellingBackend, pile
+from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, OpenLayer, stack_layers
 
 __all__ = ["Layer", "LayersOptions", "open_layers"]
 
 
 @asynccontextmanager
 async def open_layers(options: LayersOptions) -> AsyncIterator[LayeredBackend]:
-    """Several backends, one on another: the first that knows a user answers, the first that can set takes statuses.
+    """Several backends as one: the first that knows a user answers, the first that can set takes statuses.
 
     Raises:
-        ValueError: a layer cannot start; the message names it. In the groups of those layers that live in nurseries.
+        ValueError: a layer cannot start; the message names it. Inside the exception groups of nurseries, if layers
+            that are already open have any.
     """
     async with AsyncExitStack() as stack:
-        layers = [Opened(layer.name, await _open(layer, stack), layer.skip_after) for layer in options.layers]
-        backend = pile(layers)
-        if not isinstance(backend, TellingBackend):
+        layers = [OpenLayer(layer.name, await _open(layer, stack), layer.skip_after) for layer in options.layers]
+        backend = stack_layers(layers)
+        if not isinstance(backend, EmittingBackend):
             yield backend
             return
         async with trio.open_nursery() as nursery:
@@ -52,7 +53,7 @@ async def open_layers(options: LayersOptions) -> AsyncIterator[LayeredBackend]:
 async def _open(layer: Layer, stack: AsyncExitStack) -> Backend:
     try:
         return await stack.enter_async_context(layer.open(layer.options))
-    except (ValueError, OSError, BackendError, ExceptionGroup) as error:  # as a backend tells what is to be mended
+    except (ValueError, OSError, BackendError, ExceptionGroup) as error:  # what a backend raises for the operator
         reason: BaseException = error
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]

@@ -1,4 +1,4 @@
-"""From [[backend.layers]] tables to layers that can be opened: each finds its backend and has its options checked."""
+"""Turns [[backend.layers]] tables into layers that can be opened: finds each backend and checks its options."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SECTION = "backend.layers"
 
 
 class _Table(BaseModel):
-    """One table. These keys are ours, all others are the layer's own options."""
+    """One table. These keys belong to the layers backend, all others are options of the layer's own backend."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     use: str
     on_failure: Literal["fail", "skip"] = "fail"
-    skip_after: float = Field(2.0, gt=0)  # so that two of them can fail within the service's five seconds
+    skip_after: float = Field(2.0, gt=0)  # two of them can time out within the service's deadline of 5 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class Layer:
     """One layer, not open yet.
 
     Attributes:
-        name: how messages call it.
-        open: gives the backend, as the entry points of backends do.
-        options: what `open` takes.
-        skip_after: seconds that it may take for one question until it is left out of the answer, as it is when it
-            fails. None: it is never left out, and its failure is everybody's.
+        name: for messages.
+        open: opens the backend, like the entry points of backends.
+        options: the argument of `open`.
+        skip_after: seconds for one request after which the layer is skipped, as it is when it fails. None: it is never
+            skipped, and its failure fails the request.
     """
 
     name: str
@@ -52,26 +52,32 @@ class LayersOptions(BaseModel):
     layers: tuple[InstanceOf[Layer], ...] = Field(
         min_length=1,
         description="[[backend.layers]] tables, the uppermost first: `use`, the name of a backend, and its options. "
-        '`on_failure`: "fail" (the default), or "skip" with `skip_after` seconds (2.0) to leave out one that fails '
-        "or does not answer.",
+        '`on_failure`: "fail" (the default), or "skip" to skip a layer that fails, or does not answer within '
+        "`skip_after` seconds (2.0).",
     )
 
     @field_validator("layers", mode="before")
     @classmethod
     def _find_all(cls, tables: object) -> object:
-        """Each table as the layer that it describes; a mistake is told with the layer's number, and all at once."""
-        if not isinstance(tables, Sequence) or isinstance(tables, str):
-            raise ValueError("expected tables, each under [[backend.layers]]")  # noqa: TRY004 -- pydantic's way
-        layers: list[object] = []
-        mistakes: list[str] = []
-        for number, table in enumerate(tables, 1):
-            try:
-                layers.append(_find(f"layer {number}", table) if isinstance(table, Mapping) else table)
-            except ConfigError as error:
-                mistakes.append(str(error))
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return layers
+        """Each table as the layer that it describes. Reports all errors at once, each with the layer's number."""
+        match tables:
+            case [*items]:
+                return _find_all(items)
+            case _:
+                raise ValueError("expected tables, each under [[backend.layers]]")
+
+
+def _find_all(tables: Sequence[object]) -> Sequence[object]:
+    layers: list[object] = []
+    errors: list[str] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            layers.append(_find(f"layer {number}", table) if isinstance(table, Mapping) else table)
+        except ConfigError as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
+    return layers
 
 
 def _find(name: str, table: Mapping[str, Any]) -> Layer:

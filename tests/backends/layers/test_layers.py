@@ -1,4 +1,4 @@
-"""The layers backend as it is opened, over real backends, held against the contract."""
+"""The layers backend over real backends, checked against the contract."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TestPubnix:
         self, pubnix: Callable[[], AbstractAsyncContextManager[Any]]
     ) -> None:
         async with pubnix() as backend:
-            assert not isinstance(backend, EmitsChanges)  # of a plan nothing is told, so the service must ask again
+            assert not isinstance(backend, EmitsChanges)  # plans emit no changes, so the service must ask again
             assert (await backend.get_user("moshez")).status == "Gone fishing."
             await backend.set_user("moshez", "Back")
             assert (await backend.get_user("moshez")).status == "Back"
@@ -147,12 +147,12 @@ class TestOpening:
             async with over(memory({}), self.failing(error, in_nursery=in_nursery))():
                 pytest.fail("opened")
 
-    async def test_what_a_backend_does_not_foresee_is_not_disguised(self) -> None:
+    async def test_an_unexpected_exception_of_a_backend_goes_through(self) -> None:
         with pytest.raises(LookupError):
             async with over(self.failing(LookupError("a mistake")))():
                 pytest.fail("opened")
 
-    async def test_layers_are_closed_in_the_reverse_order_also_those_over_one_that_cannot_start(self) -> None:
+    async def test_layers_are_closed_in_reverse_order_also_if_a_later_one_cannot_start(self) -> None:
         seen: list[str] = []
 
         def noting(name: str) -> Layer:

@@ -1,4 +1,4 @@
-"""From TOML tables to layers, and what an operator is told of a mistake in one of them."""
+"""From TOML tables to layers, and the messages about mistakes in them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_each_table_is_a_layer_with_the_options_of_its_own_backend() -> None:
     assert lower.skip_after == 1.0
 
 
-def test_one_that_may_be_skipped_has_a_deadline_of_which_two_fit_into_the_services() -> None:
+def test_two_skipped_layers_fit_into_the_deadline_of_the_service() -> None:
     (layer,) = check('[[backend.layers]]\nuse = "memory"\non_failure = "skip"').layers
     assert layer.skip_after is not None
     assert 2 * layer.skip_after < 5
@@ -95,13 +95,13 @@ MEMORY = '[[backend.layers]]\nuse = "memory"\n'
         ),
     ],
 )
-def test_a_mistake_is_told_with_the_number_of_its_layer(text: str, parts: list[str]) -> None:
+def test_a_mistake_is_reported_with_the_number_of_its_layer(text: str, parts: list[str]) -> None:
     message = mistake(text)
     assert message.startswith("f.toml: the layers backend: [backend] layer")
     for part in parts:
         assert part in message
 
 
-def test_the_mistakes_of_all_layers_are_told_at_once() -> None:
+def test_the_mistakes_of_all_layers_are_reported_at_once() -> None:
     message = mistake('[[backend.layers]]\nuse = "file"\n[[backend.layers]]\nuse = "nosuch"\n[[backend.layers]]')
     assert [f"layer {number}: " in message for number in (1, 2, 3)] == [True, True, True]

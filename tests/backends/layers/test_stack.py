@@ -1,4 +1,4 @@
-"""Layers that are open: who is asked, who may fail, who is written to, and what is told of changes."""
+"""Open layers: which layer answers, which may fail, which is written to, and which changes are emitted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fingertrio.backend import (
     SetsStatus,
     UserInfo,
 )
-from fingertrio.backends.layers.pile import LayeredBackend, Opened, TellingBackend, pile
+from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, OpenLayer, stack_layers
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
@@ -35,7 +35,9 @@ CAPABILITIES: tuple[type, ...] = (ListsUsers, SetsStatus, EmitsChanges, KeepsHis
 
 def over(*backends: Backend, skip_after: float | None = None) -> LayeredBackend:
     """The backends as layers, all of which may be skipped or none."""
-    return pile([Opened(f"layer {number}", backend, skip_after) for number, backend in enumerate(backends, 1)])
+    return stack_layers(
+        [OpenLayer(f"layer {number}", backend, skip_after) for number, backend in enumerate(backends, 1)]
+    )
 
 
 async def status_of(backend: Backend | FingerService, user: str) -> str | None:
@@ -69,7 +71,7 @@ class TestCapabilities:
             ([MemoryBackend({}), Historian()], {ListsUsers, SetsStatus, KeepsHistory}),
         ],
     )
-    def test_are_those_of_any_layer_but_changes_only_where_every_layer_tells(
+    def test_are_those_of_any_layer_but_changes_only_if_every_layer_emits_them(
         self, backends: list[Backend], capabilities: set[type]
     ) -> None:
         backend: object = over(*backends)
@@ -106,7 +108,7 @@ class TestReading:
 
 
 class TestFailing:
-    async def test_is_fatal_for_the_question_where_it_may_not_be_skipped(self) -> None:
+    async def test_fails_the_request_unless_the_layer_may_be_skipped(self) -> None:
         upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
         backend = over(upper, lower)
         assert isinstance(backend, ListsUsers)
@@ -123,7 +125,7 @@ class TestFailing:
         assert await status_of(over(upper, lower), "moshez") == "above"
 
     @pytest.mark.parametrize("failure", [BackendError("Gone fishing"), OSError("private")])
-    async def test_leaves_a_layer_out_where_that_may_be(self, failure: Exception) -> None:
+    async def test_skips_the_layer_if_configured(self, failure: Exception) -> None:
         upper, lower = FakeBackend({"moshez": "above", "ada": "above"}), FakeBackend({"moshez": "below"})
         backend = over(upper, lower, skip_after=1.0)
         assert isinstance(backend, ListsUsers)
@@ -168,7 +170,7 @@ class TestFailing:
         assert await status_of(backend, "moshez") == "below"
         assert trio.current_time() - started == pytest.approx(1.0)
 
-    async def test_of_every_layer_answers_as_if_they_knew_nobody(self) -> None:
+    async def test_of_every_layer_answers_as_if_they_knew_no_user(self) -> None:
         upper, lower = FakeReader({"moshez": "above"}), FakeReader({"moshez": "below"})
         upper.failure = lower.failure = BackendError()
         assert await over(upper, lower, skip_after=1.0).get_user("moshez") is None
@@ -181,7 +183,7 @@ class TestFailing:
             await backend.get_user("moshez")
         assert scope.cancelled_caught
 
-    async def test_is_told_once_and_so_is_its_end(
+    async def test_is_logged_once_and_so_is_its_end(
         self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
     ) -> None:
         upper = FakeReader({})
@@ -196,13 +198,13 @@ class TestFailing:
         upper.hold()
         await backend.get_user("moshez")
         assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-            (logging.WARNING, "layer 1 fails and is left out"),
+            (logging.WARNING, "layer 1 failed and is skipped"),
             (logging.WARNING, "layer 1 answers again"),
-            (logging.WARNING, "layer 1 is left out: no answer within 0.5 seconds"),
+            (logging.WARNING, "layer 1 is skipped: no answer within 0.5 seconds"),
         ]
         assert "Gone fishing" in caplog.text
 
-    async def test_for_some_names_only_fills_no_log_and_makes_nobody_else_stale(
+    async def test_for_some_names_only_is_logged_once_a_minute_and_makes_no_other_answer_stale(
         self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
     ) -> None:
         upper = FakeReader({"good": "above"})
@@ -220,7 +222,7 @@ class TestFailing:
         await backend.get_user("bad")
         assert len(caplog.records) == 3
 
-    async def test_of_an_unforeseen_kind_is_told_as_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_by_an_unexpected_exception_is_logged_as_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
         upper = FakeReader({})
         upper.failure = LookupError("a mistake")
         await over(upper, skip_after=1.0).get_user("moshez")
@@ -241,7 +243,7 @@ class TestSetting:
         upper, lower = FakeReader({"moshez": "above"}), FakeBackend({})
         backend = over(upper, lower)
         assert isinstance(backend, SetsStatus)
-        with pytest.raises(BackendError, match="kept where it cannot be set"):
+        with pytest.raises(BackendError, match="cannot be set here"):
             await backend.set_user("moshez", "In the garden")
         assert await status_of(lower, "moshez") is None
         await backend.set_user("alice", "In the garden")
@@ -294,19 +296,19 @@ class TestHistory:
         present.users["moshez"] = UserInfo("moshez", "set nobody knows when")
         assert await self.history(*layers) == []
 
-    async def test_of_who_has_no_status_now_is_that_of_the_first_layer_that_remembers_one(self) -> None:
+    async def test_without_a_current_status_is_that_of_the_first_layer_that_has_one(self) -> None:
         empty, remembers = Historian(), Historian(self.OLD, forgotten=True)
         assert await self.history(empty, remembers) == ["old"]
         assert await self.history(empty) == []
 
-    async def test_of_a_failing_layer_is_left_out(self) -> None:
+    async def test_of_a_failing_layer_is_skipped(self) -> None:
         upper, lower = Historian(self.NEW, forgotten=True), Historian(self.OLD, forgotten=True)
         upper.failure = BackendError()
         assert await self.history(upper, lower) == ["old"]
 
 
 class Feeding(FakeReader):
-    """Its feed says, ends and breaks as a test wants."""
+    """Its feed sends, ends and breaks as a test wants."""
 
     def __init__(self, users: dict[str, str]) -> None:
         super().__init__(users)
@@ -321,8 +323,8 @@ class Feeding(FakeReader):
 
 
 @asynccontextmanager
-async def running(backend: LayeredBackend) -> AsyncIterator[TellingBackend]:
-    assert isinstance(backend, TellingBackend)
+async def running(backend: LayeredBackend) -> AsyncIterator[EmittingBackend]:
+    assert isinstance(backend, EmittingBackend)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backend.run)
         yield backend
@@ -338,7 +340,7 @@ class TestChanges:
             await upper.set_user("moshez", "above")
             assert await anext(feed) == Change("moshez")
 
-    async def test_break_where_those_of_a_layer_cannot_be_had(self) -> None:
+    async def test_break_if_those_of_a_layer_cannot_be_entered(self) -> None:
         lower = Feeding({})
         lower.broken = BackendError("Gone fishing")
         async with running(over(MemoryBackend({}), lower)) as backend:
@@ -349,16 +351,14 @@ class TestChanges:
     async def test_break_when_those_of_a_layer_end(self) -> None:
         lower = Feeding({})
         async with running(over(MemoryBackend({}), lower)) as backend:
-            with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="the changes of layer 2 ended")):
+            with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="the change feed of layer 2 ended")):
                 async with backend.changes() as feed:
                     await lower.send.send(Change("moshez"))
                     assert await anext(feed) == Change("moshez")
                     await lower.send.aclose()
                     await anext(feed)
 
-    async def test_of_who_was_answered_without_a_layer_are_told_soon_afterwards(
-        self, autojump_clock: MockClock
-    ) -> None:
+    async def test_announce_an_answer_without_a_layer_soon_afterwards(self, autojump_clock: MockClock) -> None:
         upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
         async with running(over(upper, lower, skip_after=1.0)) as backend, backend.changes() as feed:
             upper.failure = BackendError()
@@ -370,7 +370,7 @@ class TestChanges:
             await backend.get_users()
             assert await anext(feed) == Change(None)
 
-    async def test_of_who_was_answered_by_all_layers_are_not_told(self, autojump_clock: MockClock) -> None:
+    async def test_do_not_announce_an_answer_of_all_layers(self, autojump_clock: MockClock) -> None:
         upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
         async with running(over(upper, lower, skip_after=1.0)) as backend, backend.changes() as feed:
             await backend.get_user("moshez")
@@ -381,7 +381,7 @@ class TestChanges:
 
 class TestNothingStaleIsServedForEver:
     async def test_while_a_layer_is_left_out(self, autojump_clock: MockClock) -> None:
-        """Every layer tells, so the service keeps answers for ever; and yet not one that lacks a layer."""
+        """Every layer emits changes, so the service keeps answers for ever, except one that lacks a layer."""
         upper, lower = FakeBackend({"moshez": "above"}), FakeBackend({"moshez": "below"})
         async with running(over(upper, lower, skip_after=1.0)) as backend, FingerService.open(backend) as service:
             upper.failure = BackendError()
