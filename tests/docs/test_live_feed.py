@@ -12,7 +12,7 @@ import trio
 from playwright.sync_api import sync_playwright
 
 from fingertrio.backends.memory import MemoryBackend
-from tests.backends.test_mirror import line
+from tests.backends.mirror.test_backend import line
 from tests.frontends.web.kit import USERS, serving
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/live-feed.md").read_text()

@@ -1,4 +1,4 @@
-"""The mirror of a real fingertrio: in another process for the contract, in this one for everything that goes wrong."""
+"""The mirror of a real fingertrio: in another process for the contract, in this one for every failure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
 from fingertrio.backend import Backend, BackendError, Change, EmitsChanges, ListsUsers, SetsStatus, UserInfo
-from fingertrio.backends import mirror
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.backends.mirror import MirrorBackend, MirrorOptions, open_mirror
+from fingertrio.backends.mirror import backend as mirror_backend
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.setter import set_status
 from fingertrio.config.errors import ConfigError
@@ -36,8 +36,8 @@ USERS = {"moshez": "Happy and well", "shawn": "Grüße\nfrom the garden", "张�
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Come back from breaks without much of a pause."""
-    monkeypatch.setattr(mirror, "_BACKOFF", (0.005, 0.05))
+    """Reconnect after breaks almost at once."""
+    monkeypatch.setattr(mirror_backend, "_BACKOFF", (0.005, 0.05))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ async def everything(backend: Backend) -> dict[str, UserInfo | None]:
 
 
 async def until_same(one: Backend, other: Backend, seconds: float = 10) -> None:
-    """Wait until `one` answers like `other`, woken by its changes, as whoever relies on them is."""
+    """Wait until `one` answers like `other`, looking again only after its changes, as the service does."""
     assert isinstance(one, EmitsChanges)
     async with one.changes() as feed:
         with trio.fail_after(seconds):
@@ -96,7 +96,7 @@ async def until_same(one: Backend, other: Backend, seconds: float = 10) -> None:
 
 
 class Line:
-    """What a mirror's connection goes through: a relay that can be cut, at any byte, and mended."""
+    """A relay for a mirror's connection, which can be cut at any byte, and restored."""
 
     def __init__(self, to: int) -> None:
         self.to = to
@@ -159,7 +159,7 @@ async def test_it_answers_as_its_origin_and_in_its_order():
         assert await copy.get_user("nobody") is None
 
 
-async def test_who_is_removed_there_is_removed_here():
+async def test_a_user_removed_at_the_origin_is_removed_here():
     async with mirrored() as (backend, _line, copy):
         del backend._lasting["shawn"]
         backend._hub.emit(Change("shawn"))
@@ -167,19 +167,19 @@ async def test_who_is_removed_there_is_removed_here():
         assert await copy.get_user("shawn") is None
 
 
-async def test_after_a_break_it_goes_on_where_it_was():
+async def test_after_a_break_it_resumes():
     async with mirrored() as (backend, relay, copy):
         kept = copy._copy
         relay.up = False
         await relay.cut()
-        while not copy._lost:
+        while not copy._lost_at:
             await wait_all_tasks_blocked(0.001)
         for number in range(50):
             await backend.set_user(f"user{number % 3}", f"{number}")
         assert await copy.get_user("user0") is None
         relay.up = True
         await until_same(copy, backend)
-        assert copy._copy is kept, "it was told everything anew"
+        assert copy._copy is kept, "it received a snapshot"
 
 
 async def test_wherever_the_connection_is_cut_nothing_is_missed():
@@ -222,12 +222,12 @@ async def test_an_origin_that_starts_anew_with_other_statuses():
             heard: set[str | None] = set()
             while heard < {"ada", "moshez", "shawn"}:
                 heard.add((await anext(feed)).user)
-            assert heard == {"ada", "moshez", "shawn"}, "who is as before has not changed"
+            assert heard == {"ada", "moshez", "shawn"}, "an unchanged user has not changed"
             assert await everything(copy) == await everything(again)
             assert list(await copy.get_users()) == ["张三", "moshez"]
 
 
-async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(caplog: pytest.LogCaptureFixture):
+async def test_while_the_origin_is_unavailable_it_answers_as_before_and_logs_once(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "fingertrio")
     async with mirrored() as (_backend, relay, copy):
         for outage in range(1, 3):
@@ -239,17 +239,17 @@ async def test_while_the_origin_is_away_it_answers_as_before_and_says_so_once(ca
                 await wait_all_tasks_blocked(0.001)
             assert {user: info and info.status for user, info in (await everything(copy)).items()} == USERS
             messages = [record.getMessage() for record in caplog.records]
-            assert sum("is away, answers are as old as this" in message for message in messages) == outage
+            assert sum("is unavailable, answers are as old as this" in message for message in messages) == outage
             since = copy.stale_since()
             assert since is not None
             assert timedelta() <= datetime.now(UTC) - since < timedelta(seconds=10)
             relay.up = True
-            while copy._lost:
+            while copy._lost_at:
                 await wait_all_tasks_blocked(0.001)
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
 
 
-async def test_of_an_origin_that_is_stale_itself_it_is_as_stale(monkeypatch: pytest.MonkeyPatch):
+async def test_it_is_as_stale_as_its_origin(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(staleness, "_LOOKED_AT", 0.05)
     origin = Ageing(USERS)
     origin.age = NOON
@@ -263,7 +263,7 @@ async def test_of_an_origin_that_is_stale_itself_it_is_as_stale(monkeypatch: pyt
             await wait_all_tasks_blocked(0.001)
 
 
-async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
+async def test_it_opens_without_its_origin_and_knows_no_users_until_it_is_there(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):
     with loopback_listener() as listener:
@@ -274,8 +274,8 @@ async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
             with pytest.raises(BackendError) as error:
                 await question
             assert isinstance(error.value.__cause__, RemoteError)
-        assert copy.stale_since() is None, "nothing is answered, so nothing is out of date"
-        assert [record.getMessage().count("nothing is known yet") for record in caplog.records] == [1]
+        assert copy.stale_since() is None, "nothing is answered, so no answer is stale"
+        assert [record.getMessage().count("no user is known yet") for record in caplog.records] == [1]
         backend = MemoryBackend(USERS)
         async with copy.changes() as feed, serving(backend) as site:
             relay.to = site.address[1]
@@ -284,7 +284,7 @@ async def test_it_opens_without_its_origin_and_knows_nobody_until_that_comes(
 
 
 async def test_a_status_whose_time_is_over_is_not_answered():
-    """Connected, it waits for what comes after it; away, nobody can know what that is."""
+    """While connected, a request waits for what follows it; without the origin, that cannot be known."""
     async with mirrored() as (backend, relay, copy):
         async with copy.changes() as feed:
             await backend.set_user("moshez", "Back soon", until=datetime.now(UTC) + timedelta(seconds=0.2))
@@ -301,13 +301,13 @@ async def test_a_status_whose_time_is_over_is_not_answered():
             await anext(feed)
         relay.up = False
         await relay.cut()
-        while datetime.now(UTC) <= until or not copy._lost:
+        while datetime.now(UTC) <= until or not copy._lost_at:
             await wait_all_tasks_blocked(0.01)
         with trio.fail_after(1), pytest.raises(BackendError):
             await copy.get_user("moshez")
 
 
-async def test_a_new_order_of_the_users_is_told():
+async def test_a_new_order_of_the_users_is_a_change():
     async with mirrored() as (backend, _line, copy), copy.changes() as feed:
         backend._lasting = dict(reversed(backend._lasting.items()))
         backend._hub.emit(Change(None))
@@ -317,7 +317,7 @@ async def test_a_new_order_of_the_users_is_told():
 
 HELLO = live.render_hello(epoch="e", at=None, resumed=False, complete=True, alive=15)
 RESUMED = live.render_hello(epoch="e", at="e:1", resumed=True, complete=True, alive=15)
-DEAF = live.render_hello(epoch="e", at=None, resumed=False, complete=False, alive=15)
+INCOMPLETE = live.render_hello(epoch="e", at=None, resumed=False, complete=False, alive=15)
 ADA = live.render_user({"user": "ada", "status": "Weaving"})
 LONG = live.render_user({"user": "ada", "status": "x" * 100_000})
 END = live.render_end("e:1")
@@ -327,20 +327,18 @@ HOSTILE = {
     "a change within a snapshot": ([HELLO, live.SNAPSHOT, live.change("e:1", ADA)], "within a snapshot"),
     "a user without a snapshot": ([HELLO, live.present(ADA)], "before a snapshot"),
     "a user after a snapshot": ([HELLO, live.SNAPSHOT, END, live.present(ADA)], "without its beginning"),
-    "a name that is none": (
+    "an invalid name": (
         [HELLO, live.SNAPSHOT, live.present(live.render_user({"user": "-l", "status": "x"}))],
-        "a user whose name is none",
+        "invalid user name",
     ),
-    "more than there is room for": ([HELLO, live.SNAPSHOT, live.present(LONG)], "more than fits"),
-    "more and more": ([HELLO, live.SNAPSHOT, END, live.change("e:2", LONG)], "more than fits"),
-    "nothing of changes": ([DEAF, live.SNAPSHOT, live.present(ADA), END], "does not tell of changes"),
+    "more than there is room for": ([HELLO, live.SNAPSHOT, live.present(LONG)], "more than `memory`"),
+    "more and more": ([HELLO, live.SNAPSHOT, END, live.change("e:2", LONG)], "more than `memory`"),
+    "no changes": ([INCOMPLETE, live.SNAPSHOT, live.present(ADA), END], "does not emit changes"),
 }
 
 
 @pytest.mark.parametrize(("messages", "complaint"), HOSTILE.values(), ids=HOSTILE)
-async def test_an_origin_that_is_none_is_not_believed(
-    messages: list[bytes], complaint: str, caplog: pytest.LogCaptureFixture
-):
+async def test_an_invalid_feed_is_refused(messages: list[bytes], complaint: str, caplog: pytest.LogCaptureFixture):
     async with scripted(*[TextMessage(message.decode()) for message in messages]) as url:
         async with mirroring(url, memory=50_000, wait=0) as copy:
             with trio.fail_after(5):
@@ -352,7 +350,53 @@ async def test_an_origin_that_is_none_is_not_believed(
                     await copy.get_users()
 
 
-async def test_an_id_that_came_with_nothing_is_no_place_to_go_on_from():
+async def test_more_than_fits_is_asked_for_again_after_minutes_and_the_copy_is_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Each attempt transfers up to `memory`, so one that does not fit must not be repeated every few seconds."""
+    monkeypatch.setattr(mirror_backend, "_TOO_LARGE_PAUSE", 300.0)
+    pauses: list[float] = []
+    backend = MemoryBackend(USERS)
+    async with serving(backend) as site, mirroring(site.url, memory=50_000) as copy:
+        sleep = trio.sleep
+
+        async def noting(seconds: float) -> None:
+            pauses.append(seconds)
+            await sleep(min(seconds, 0.01))
+
+        monkeypatch.setattr(trio, "sleep", noting)
+        await backend.set_user("ada", "x" * 15_000)
+        await until_same(copy, backend)
+        backend._lasting |= {f"user{number}": UserInfo(f"user{number}", "x" * 10_000) for number in range(5)}
+        backend._hub.emit(Change(None))
+        with trio.fail_after(5):
+            while 300.0 not in pauses:
+                await wait_all_tasks_blocked(0.001)
+        assert "need more than `memory`" in caplog.records[0].getMessage()
+        assert {"ada", *USERS} <= set(await copy.get_users())
+        assert copy.stale_since() is not None
+
+
+async def test_during_a_slow_snapshot_the_old_copy_is_stale():
+    """No change arrives before the snapshot has ended, so an origin that never ends it must not look up to date."""
+    snapshot = [TextMessage(message.decode()) for message in (HELLO, live.SNAPSHOT, live.present(ADA), END)]
+
+    async def begin_another(stream: trio.SocketStream) -> None:
+        await begin.wait()
+        await stream.send_all(b"\x81" + bytes([len(live.SNAPSHOT)]) + live.SNAPSHOT)
+        await trio.sleep_forever()
+
+    begin = trio.Event()
+    async with scripted(*snapshot, then=begin_another) as url, mirroring(url, timeout=1) as copy:
+        assert copy.stale_since() is None
+        begin.set()
+        with trio.fail_after(10):
+            while copy.stale_since() is None:
+                await wait_all_tasks_blocked(0.01)
+        assert await copy.get_user("ada") == UserInfo("ada", "Weaving")
+
+
+async def test_an_id_without_a_snapshot_is_not_resumed_from():
     messages = [
         TextMessage(message.decode()) for message in (RESUMED, live.render_alive("e:7"), live.change("e:8", ADA))
     ]
@@ -364,7 +408,7 @@ async def test_an_id_that_came_with_nothing_is_no_place_to_go_on_from():
                 await copy.get_users()
 
 
-async def test_a_snapshot_counts_when_it_is_whole():
+async def test_a_snapshot_takes_effect_when_it_is_complete():
     backend = MemoryBackend(USERS)
     async with serving(backend) as site, line(site.address[1]) as (relay, url), mirroring(url) as copy:
         snapshot = [TextMessage(message.decode()) for message in (HELLO, live.SNAPSHOT, live.present(ADA))]
@@ -382,7 +426,7 @@ async def test_a_snapshot_counts_when_it_is_whole():
             assert await everything(copy) == await everything(backend)
 
 
-async def test_who_cannot_be_told_of_is_a_failure_and_not_a_guess():
+async def test_a_user_the_origin_cannot_read_is_an_error():
     messages = [HELLO, live.SNAPSHOT, live.present(live.render_unavailable("ada")), END]
     told = trio.Event()
 
@@ -403,7 +447,7 @@ async def test_who_cannot_be_told_of_is_a_failure_and_not_a_guess():
             assert await copy.get_user("ada") == UserInfo("ada", "Weaving")
 
 
-async def test_room_that_becomes_free_can_be_used_again():
+async def test_memory_that_becomes_free_can_be_used_again():
     backend = MemoryBackend({"ada": "x" * 10_000})
     async with serving(backend) as site, mirroring(site.url, memory=25_000) as copy:
         for number in range(20):
@@ -411,15 +455,15 @@ async def test_room_that_becomes_free_can_be_used_again():
             await until_same(copy, backend)
 
 
-async def test_an_origin_whose_backend_is_deaf_cannot_be_mirrored(caplog: pytest.LogCaptureFixture):
+async def test_an_origin_that_does_not_emit_changes_cannot_be_mirrored(caplog: pytest.LogCaptureFixture):
     async with serving(FakeReader(USERS)) as site, mirroring(site.url, wait=0):
         while not caplog.records:
             await wait_all_tasks_blocked(0.001)
         assert "HTTP status 404" in caplog.records[0].getMessage()
 
 
-async def test_from_the_origin_to_the_mirrors_service_it_takes_no_second():
-    """Set there, heard here: the path that a change takes has no pause in it."""
+async def test_a_change_reaches_the_service_of_the_mirror_within_a_second():
+    """The path of a change has no pause in it."""
     async with mirrored() as (backend, _line, copy), FingerService.open(copy) as service:
         for number in range(20):
             await service.get_user("moshez")
