@@ -250,7 +250,7 @@ async def test_while_the_origin_is_unavailable_it_answers_as_before_and_logs_onc
 
 
 async def test_it_is_as_stale_as_its_origin(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.05)
+    monkeypatch.setattr(staleness, "_INTERVAL", 0.05)
     origin = Ageing(USERS)
     origin.age = NOON
     async with serving(origin) as site, mirroring(site.url) as copy:
