@@ -21,9 +21,6 @@ from typing import Protocol, runtime_checkable
 INTERNAL_ERROR = "Internal error in server"
 NO_SUCH_USER = "No such user"
 
-# Bytes of UTF-8. A status is a few words or a plan file; a longer text is a file that belongs elsewhere.
-STATUS_LIMIT = 16 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
@@ -91,6 +88,19 @@ class SetsStatus(Protocol):
 
         `user` has passed `names.check_user_name`; it need not exist yet. After a cancellation or a failure, either the
         old or the new status is stored, complete; a remote backend cannot promise which.
+        """
+        ...
+
+
+@runtime_checkable
+class ClearsStatus(Protocol):
+    """Can take a status back without removing the user."""
+
+    async def clear_user(self, user: str) -> UserInfo | None:
+        """Replace the status of `user` by an empty one and return what `get_user` answers from now on.
+
+        That is a `UserInfo` with `status == ""`, the same name and details, and, where the backend keeps it, the time
+        of clearing as `since`. None: there is no such user, and nothing changed. When this returns, it is stored.
         """
         ...
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import trio
 
+from fingertrio.accounts.writer import unproved
 from fingertrio.net.address import Address
 from fingertrio.net.listen import bind, close_all
 from fingertrio.testing import FakeBackend
+
+ANYONE = unproved("test")  # may set every status
 
 
 def open_descriptors() -> int:

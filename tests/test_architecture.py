@@ -46,7 +46,7 @@ TABLE = (
     # Who may write: from a proof to a writer.
     Row("accounts", ours="backend names", others="trio"),
     # The service knows no front end, and of backends the contract.
-    Row("service", ours="backend changes names observe wire", others="trio"),
+    Row("service", ours="accounts.writer backend changes names observe wire", others="trio"),
     Row("fingertrio", ours="backend service"),
     # HTTP knows ASGI, and nothing of finger.
     Row("http", ours="net observe", others="h11 h2 hypercorn trio wsproto"),
@@ -58,7 +58,7 @@ TABLE = (
     Row("backends.layers", ours="backend changes config.errors config.plugins", others="pydantic trio"),
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),
-    Row("frontends.setter", ours="backend net observe service wire", others="trio"),
+    Row("frontends.setter", ours="accounts backend net observe service wire", others="trio"),
     Row("frontends.irc", ours="backend observe service wire", others="trio"),
     Row(
         "frontends.web",
@@ -74,7 +74,7 @@ TABLE = (
     Row("cli", ours="backends.sqlite clients config fingertrio names net observe server wire", others="click trio"),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.
-    Row("testing", ours="backend backends.memory names", others="trio"),
+    Row("testing", ours="backend backends.memory names wire.status", others="trio"),
 )
 
 

@@ -37,9 +37,10 @@ from typing import Annotated
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fingertrio.backend import STATUS_LIMIT, Change, UserInfo
+from fingertrio.backend import Change, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
+from fingertrio.wire.status import STATUS_LIMIT
 from fingertrio.wire.users_file import USERS_FILE_LIMIT, Problem, parse_users_file
 
 # Seconds between polls, between two polls that must agree, and for how long polls may disagree. In the worst case a

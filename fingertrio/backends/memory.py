@@ -99,6 +99,16 @@ class MemoryBackend:
         self._hub.emit(Change(user))
         return info
 
+    async def clear_user(self, user: str) -> UserInfo | None:
+        """Take back the status of `user`, also one that would come back when a passing one ends."""
+        await trio.lowlevel.checkpoint()  # the only one, as in `set_user`
+        if self._answer(user) is None:
+            return None
+        info = self._lasting[user] = UserInfo(user, "", since=self._now())
+        self._passing.pop(user, None)
+        self._hub.emit(Change(user))
+        return info
+
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on; a slow reader gets each user once."""
         return self._hub.changes()

@@ -14,28 +14,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TypeVar
 
 import trio
 
+from fingertrio.accounts.writer import Writer
 from fingertrio.backend import (
-    STATUS_LIMIT,
     Backend,
     BackendError,
     Change,
     EmitsChanges,
     ListsUsers,
-    SetsStatus,
     UserInfo,
 )
 from fingertrio.changes import ChangeFeed, ChangeHub
-from fingertrio.names import canonical_name, check_user_name, is_user_name
+from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer, error_text
 from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
 from fingertrio.service.staleness import Staleness
+from fingertrio.service.writes import Writes
 from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.times import in_utc
 
@@ -63,11 +63,15 @@ class ServicePolicy:
         cache_ttl: seconds that an answer may be used if the backend emits no changes (or its feed is broken).
         cache_size: answers kept at most. Known and unknown users are counted separately, so that a flood of queries for
             users who do not exist cannot evict users who do.
+        default_length: how long a status set without an end lasts; None: until the next one.
+        log_statuses: whether the audit line of a write contains the status.
     """
 
     deadline: float = 5.0
     cache_ttl: float = 1.0
     cache_size: int = 10_000
+    default_length: timedelta | None = None
+    log_statuses: bool = False
 
 
 class FingerService:
@@ -78,13 +82,14 @@ class FingerService:
         self._policy = policy
         self._observer = observer
         self._calls = BackendCalls(policy.deadline, observer)
-        self._setter = backend if isinstance(backend, SetsStatus) else None
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._emitter = backend if isinstance(backend, EmitsChanges) else None
         self._live = False  # the change feed is being read
         self._users: AnswerCache[UserInfo | None] = AnswerCache("get_user")
         self._list: AnswerCache[tuple[str, ...]] = AnswerCache("get_users")
         self._hub = ChangeHub()
+        self._writes = Writes(backend, self._calls, observer, lambda user: self._changed(Change(user)))
+        self.adopt(policy)
         self.staleness = Staleness(backend, observer, self._forget_all)
         self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
 
@@ -111,11 +116,18 @@ class FingerService:
         """Use other limits from now on. Cached answers keep their expiry."""
         self._policy = policy
         self._calls.deadline = policy.deadline
+        self._writes.default_length = policy.default_length
+        self._writes.shows_status = policy.log_statuses
 
     @property
     def can_set(self) -> bool:
-        """Whether the backend can set statuses."""
-        return self._setter is not None
+        """Whether `set_user` can succeed at all."""
+        return self._writes.can_set
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether `clear_user` can succeed at all."""
+        return self._writes.can_clear
 
     @property
     def can_list(self) -> bool:
@@ -182,30 +194,29 @@ class FingerService:
 
         return await self._ask(self._list, _LIST, call)
 
-    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
-        """Set a status. Every front end shows it when this returns.
+    async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None = None) -> UserInfo:
+        """Set a status; every front end shows it when this returns.
+
+        Args:
+            user: whose status.
+            status: as a client sent it; see `wire.status.check_status`.
+            writer: on whose behalf.
+            until: when it ends by itself, aware; None: `ServicePolicy.default_length` from now, if there is one.
 
         Raises:
-            ValueError: the name or the status is not acceptable, with a reason for the user.
+            NotAllowedError: the writer may not set this user's status.
+            ValueError: the name or the status is not valid; the reason is fit for the client.
             BackendError: nothing was set.
         """
-        user = check_user_name(user)
-        if not status.strip():
-            raise ValueError("the status is empty")
-        try:
-            size = len(status.encode())
-        except UnicodeEncodeError:
-            raise ValueError("the status is not valid text: it contains lone surrogates") from None
-        if size > STATUS_LIMIT:
-            raise ValueError(f"the status is longer than {STATUS_LIMIT} bytes")
-        if until is not None:
-            in_utc(until)
-        if (setter := self._setter) is None:
-            raise BackendError("Statuses cannot be set here")
-        try:
-            return await self._calls.make("set_user", lambda: setter.set_user(user, status, until=until))
-        finally:  # after a failure too: a call that timed out may have been carried out
-            self._changed(Change(user))
+        return await self._writes.set_user(user, status, writer=writer, until=until)
+
+    async def clear_user(self, user: str, *, writer: Writer) -> UserInfo | None:
+        """Take a status back; every front end shows an empty one when this returns. None: there is no such user.
+
+        Raises:
+            NotAllowedError, ValueError, BackendError: as `set_user`; a backend that cannot clear is a BackendError.
+        """
+        return await self._writes.clear_user(user, writer=writer)
 
     def changes(self) -> AbstractAsyncContextManager[ChangeFeed]:
         """A feed of changes for one subscriber, from when the context is entered; see `changes.ChangeFeed`.

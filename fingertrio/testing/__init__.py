@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fingertrio.backend import Backend
-from fingertrio.testing import changing, expiring, history, lifetime, reading, setting
+from fingertrio.testing import changing, clearing, expiring, history, lifetime, reading, setting
 from fingertrio.testing.fakes import FakeBackend, FakeReader
 from fingertrio.testing.kit import Clause, Subject
 
@@ -24,6 +24,7 @@ __all__ = ["CLAUSES", "Clause", "FakeBackend", "FakeReader", "check_backend"]
 CLAUSES: tuple[Clause, ...] = (
     *reading.chapter.clauses,
     *setting.chapter.clauses,
+    *clearing.chapter.clauses,
     *expiring.chapter.clauses,
     *changing.chapter.clauses,
     *history.chapter.clauses,

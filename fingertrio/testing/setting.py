@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
-from fingertrio.backend import STATUS_LIMIT, ListsUsers, SetsStatus
+from fingertrio.backend import ListsUsers, SetsStatus
 from fingertrio.testing.kit import (
     Attempt,
     Chapter,
@@ -22,6 +22,7 @@ from fingertrio.testing.kit import (
     set_status,
     shown,
 )
+from fingertrio.wire.status import STATUS_LIMIT
 
 chapter = Chapter()
 

@@ -15,11 +15,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from fingertrio.backend import INTERNAL_ERROR, STATUS_LIMIT, BackendError, Change, UserInfo
+from fingertrio.backend import INTERNAL_ERROR, BackendError, Change, UserInfo
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import USER_NAME_LIMIT
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
+from fingertrio.wire.status import STATUS_LIMIT
+from tests.helpers import ANYONE
 
 T = TypeVar("T")
 
@@ -291,7 +293,7 @@ class TestFailures:
         backend.hold()
         async with FingerService.open(backend, ServicePolicy(deadline=3)) as service:
             with pytest.raises(BackendError, match=INTERNAL_ERROR):
-                await (service.get_users() if ask == "get_users" else service.set_user("moshez", "x"))
+                await (service.get_users() if ask == "get_users" else service.set_user("moshez", "x", writer=ANYONE))
         assert trio.current_time() == pytest.approx(3)
 
     async def test_the_public_message_comes_through_and_the_cause_stays_in_the_log(self):
@@ -363,7 +365,7 @@ class TestFailures:
             with pytest.raises(BackendError, match="No list of users is kept here"):
                 await service.get_users()
             with pytest.raises(BackendError, match="Statuses cannot be set here"):
-                await service.set_user("moshez", "x")
+                await service.set_user("moshez", "x", writer=ANYONE)
 
     @pytest.mark.parametrize("text", ["", "-l", "../x", "|id", "a b", "a\x00", "\ud800", "x" * (USER_NAME_LIMIT + 1)])
     async def test_what_could_not_be_a_name_is_nobody_and_no_backend_hears_of_it(self, text: str):
@@ -385,7 +387,7 @@ class TestFailures:
             peeked = service.peek("zoe\u0308")
             assert peeked is not None
             assert peeked.value == zoe
-            await service.set_user("zoe\u0308", "Away")
+            await service.set_user("zoe\u0308", "Away", writer=ANYONE)
         assert backend.calls == {"zo\u00eb": 1, "set zo\u00eb": 1}
 
 
@@ -786,8 +788,8 @@ class TestSetting:
             await service.get_user("alice")
             held = await service.ask_users()
             epoch = service.epoch
-            assert await service.set_user("moshez", "In the garden") == GARDEN
-            await service.set_user("alice", "here")
+            assert await service.set_user("moshez", "In the garden", writer=ANYONE) == GARDEN
+            await service.set_user("alice", "here", writer=ANYONE)
             assert service.peek("moshez") is service.peek("alice") is None
             assert await service.get_user("moshez") == GARDEN
             assert (await service.ask_user("alice")).value == UserInfo("alice", "here")
@@ -804,7 +806,7 @@ class TestSetting:
             (before,) = await ask_at_once(nursery, service, 1)
             backend._gate = trio.Event()
             backend.release()
-            await service.set_user("moshez", "In the garden")
+            await service.set_user("moshez", "In the garden", writer=ANYONE)
             assert await service.get_user("moshez") == GARDEN
             gate.set()
             await wait_all_tasks_blocked()
@@ -823,7 +825,7 @@ class TestSetting:
                 backend.release()
             with trio.move_on_after(1 if how == "is cancelled" else 100) as scope:
                 with pytest.raises(BackendError) if how != "is cancelled" else pytest.raises(trio.Cancelled):
-                    await service.set_user("moshez", "In the garden")
+                    await service.set_user("moshez", "In the garden", writer=ANYONE)
                 await trio.lowlevel.checkpoint()
             assert scope.cancelled_caught is (how == "is cancelled")
             assert service.peek("moshez") is None
@@ -833,7 +835,7 @@ class TestSetting:
         backend = Store()
         async with FingerService.open(backend) as service:
             with pytest.raises(ValueError, match="user name"):
-                await service.set_user(name, "x")
+                await service.set_user(name, "x", writer=ANYONE)
         assert not backend.calls
 
     @pytest.mark.parametrize(
@@ -843,7 +845,7 @@ class TestSetting:
             (" \t\n", "is empty"),
             ("x" * (STATUS_LIMIT + 1), f"longer than {STATUS_LIMIT} bytes"),
             ("\u00e9" * (STATUS_LIMIT // 2 + 1), f"longer than {STATUS_LIMIT} bytes"),
-            ("a\ud800b", "not valid text"),
+            ("a\ud800b", "not text"),
         ],
         ids=["empty", "blank", "long", "long in bytes", "surrogate"],
     )
@@ -851,17 +853,17 @@ class TestSetting:
         backend = Store()
         async with FingerService.open(backend) as service:
             with pytest.raises(ValueError, match=reason):
-                await service.set_user("moshez", status)
+                await service.set_user("moshez", status, writer=ANYONE)
         assert not backend.calls
 
     async def test_a_status_of_the_very_limit_is_taken(self):
         async with FingerService.open(Store()) as service:
-            await service.set_user("moshez", "\u00e9" * (STATUS_LIMIT // 2))
+            await service.set_user("moshez", "\u00e9" * (STATUS_LIMIT // 2), writer=ANYONE)
 
     async def test_until_reaches_the_backend(self):
         until = spread(hours=1)
         async with FingerService.open(Store()) as service:
-            assert (await service.set_user("moshez", "At lunch", until=until)).until == until
+            assert (await service.set_user("moshez", "At lunch", until=until, writer=ANYONE)).until == until
             found = await service.get_user("moshez")
             assert found is not None
             assert found.until == until
@@ -894,7 +896,7 @@ class TestSubscribers:
         backend = LiveStore(MOSHEZ)
         async with FingerService.open(backend) as service, service.changes() as idle, service.changes() as feed:
             for _ in range(3):
-                await service.set_user("moshez", "x")
+                await service.set_user("moshez", "x", writer=ANYONE)
                 assert (await anext(feed)).user in ("moshez", None)
             assert len(idle._waiting) == 1
 

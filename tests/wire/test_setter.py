@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.backend import STATUS_LIMIT
 from fingertrio.names import USER_NAME_LIMIT
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.setter import (
@@ -18,6 +17,7 @@ from fingertrio.wire.setter import (
     encode_request,
     parse_request,
 )
+from fingertrio.wire.status import STATUS_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,15 @@ class RedisBackend:
             raise AssertionError("the status was just stored")
         return stored.info(user, record.name, record.details)
 
+    async def clear_user(self, user: str) -> UserInfo | None:
+        """Take back the status of `user`, also a lasting one beneath a temporary one."""
+        record = await self._write(lambda store: store.set(user, "", None, known=True))
+        if record is None:
+            return None
+        if record.lasting is None:
+            raise AssertionError("the empty status was just stored")
+        return record.lasting.info(user, record.name, record.details)
+
     async def describe_user(self, user: str, name: str | None, details: Mapping[str, str]) -> None:
         """Set the full name and the details. They are shown once the user has a status."""
         stored = write_details(details) if details else b""

@@ -32,12 +32,17 @@ SET = (
     + _PUBLISH
     + """
 -- KEYS: user, history, users, passing, count, changes
--- ARGV: user, text, until or -, how many statuses to keep, for how many microseconds (0: for ever), backlog
--- Returns what is stored for the user now; nil: `until` has passed, and nothing was done.
+-- ARGV: user, text, until or -, how many statuses to keep, for how many microseconds (0: for ever), backlog,
+--       1 if the user must have a status already
+-- Returns what is stored for the user now; nil: `until` has passed or the user has no status, and nothing was done.
 local user, text, ends, keep, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
 if ends ~= '-' and tonumber(ends) <= now then return false end
-local held = redis.call('HMGET', KEYS[1], 'lasting', 'last')
+local held = redis.call('HMGET', KEYS[1], 'lasting', 'last', 'passing')
+if ARGV[7] == '1' and not held[1] then
+  local holds = held[3] and tonumber(string.match(held[3], '^%d+ (%d+) '))
+  if not holds or holds <= now then return false end
+end
 local since = string.format('%.0f', math.max(now, (tonumber(held[2]) or 0) + 1))
 local status = since .. ' ' .. ends .. ' ' .. text
 

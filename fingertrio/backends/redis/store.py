@@ -98,8 +98,11 @@ class RedisStore:
         """What is stored for `user`; an empty record if there is no such user."""
         return UserRecord.read(user, await self._client.hmget(self.keys.user(user), FIELDS))
 
-    async def set(self, user: str, text: str, until: int | None) -> UserRecord | None:
-        """Store a status. Returns what is stored now; None: `until` has passed, and nothing was stored."""
+    async def set(self, user: str, text: str, until: int | None, *, known: bool = False) -> UserRecord | None:
+        """Store a status. Returns what is stored now.
+
+        None: `until` has passed or, with `known`, the user has no status; nothing was stored.
+        """
         keys = self.keys
         shard = keys.shard(user)
         stored: Any = await self._set(
@@ -115,6 +118,7 @@ class RedisStore:
                 self._limits.history,
                 self._limits.age,
                 self._limits.backlog,
+                int(known),
             ],
         )
         return None if stored is None else UserRecord.read(user, stored)

@@ -79,6 +79,12 @@ class SQLiteBackend:
             raise BackendError("The end of the status has passed already")
         return await self._sets.ask(Put(user, status, end))
 
+    async def clear_user(self, user: str) -> UserInfo | None:
+        """Take back the status of `user`. When this returns, that is on the disk, and a part of the history."""
+        if await self.get_user(user) is None:
+            return None
+        return await self._sets.ask(Put(user, "", None))  # whoever is removed in between comes back, without a status
+
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on, also by other programs; a slow reader gets each user once."""
         return self._hub.changes()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fingertrio.backend import STATUS_LIMIT
 from fingertrio.names import check_user_name
+from fingertrio.wire.status import check_status
 from fingertrio.wire.text import clean, clean_line
 
 # A full name has to fit into one line of a list. A detail may be a public key with many signatures.
@@ -26,12 +26,7 @@ def login(text: str) -> str:
 
 def status(text: str) -> str:
     """A status as front ends would store it: clean, without line ends at its end. Raises ValueError."""
-    cleaned = clean(text).rstrip("\n")
-    if not cleaned.strip():
-        raise ValueError("the status is empty")
-    if len(cleaned.encode()) > STATUS_LIMIT:
-        raise ValueError(f"the status is longer than {STATUS_LIMIT} bytes")
-    return cleaned
+    return check_status(text)
 
 
 def full_name(text: str | None) -> str | None:

@@ -52,6 +52,21 @@ class StatusRow:
     text: str
 
 
+# What the table has for a status that was taken back. It refuses an empty text since its first version, and no status
+# consists of a line end. To rebuild a long log for this would stop the server for a while.
+_CLEARED = "\n"
+
+
+def to_stored(text: str) -> str:
+    """A status as the table has it."""
+    return text or _CLEARED
+
+
+def from_stored(text: str) -> str:
+    """A status as everybody else has it."""
+    return "" if text == _CLEARED else text
+
+
 class Put(NamedTuple):
     """A status to set; `until` in microseconds. A tuple, because thousands are created in a second."""
 
@@ -119,7 +134,12 @@ def history(
         },
     )
     return [
-        UserInfo(login, text, since=from_microseconds(since), until=None if ended is None else from_microseconds(ended))
+        UserInfo(
+            login,
+            from_stored(text),
+            since=from_microseconds(since),
+            until=None if ended is None else from_microseconds(ended),
+        )
         for text, since, ended in found
     ]
 
@@ -141,7 +161,7 @@ def next_expiry(connection: sqlite3.Connection, now: int) -> int | None:
 def info_of(login: str, name: str | None, details: str, text: str, since: int, until: int | None) -> UserInfo:
     return UserInfo(
         login,
-        text,
+        from_stored(text),
         name,
         from_microseconds(since),
         None if until is None else from_microseconds(until),

@@ -30,9 +30,9 @@ from typing import AnyStr
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fingertrio.backend import STATUS_LIMIT
 from fingertrio.backends.sqlite import checks
 from fingertrio.backends.sqlite.rows import StatusRow
+from fingertrio.wire.status import STATUS_LIMIT
 from fingertrio.wire.text import decode
 from fingertrio.wire.times import in_utc, to_microseconds
 from fingertrio.wire.users_file import USERS_FILE_LIMIT, parse_users_file
@@ -239,7 +239,8 @@ def _to_row(status: ExportedStatus) -> StatusRow:
     if status.until is not None and status.until <= status.since:
         raise ValueError(f"a status ends before it was set: {status.since}")
     until = None if status.until is None else to_microseconds(in_utc(status.until))
-    return StatusRow(to_microseconds(in_utc(status.since)), until, checks.status(status.status))
+    text = checks.status(status.status) if status.status else ""  # one that was taken back
+    return StatusRow(to_microseconds(in_utc(status.since)), until, text)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from fingertrio.backend import UserInfo
-from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, info_of
+from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, from_stored, info_of, to_stored
 
 
 class _UserRow:
@@ -67,7 +67,7 @@ def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention
             user = users[login] = _UserRow((add(connection, login), None, "{}", 0, None, None, 0))
         status += 1
         user.since = max(now, user.since + 1)  # grows along the log, even if the clock was set back
-        statuses += (status, user.id, user.since, until, user.latest, text)
+        statuses += (status, user.id, user.since, until, user.latest, to_stored(text))
         user.kept += 1
         user.latest = status
         user.passing_until = until
@@ -189,7 +189,7 @@ def user_ids_after(connection: sqlite3.Connection, after: int, count: int) -> li
 def read_log(connection: sqlite3.Connection, user: int) -> list[StatusRow]:
     """All statuses of the user, oldest first."""
     found = connection.execute(_SELECT_LOG, (user,)).fetchall()
-    return [StatusRow(since, until, text) for _id, since, _previous, until, text in reversed(found)]
+    return [StatusRow(since, until, from_stored(text)) for _id, since, _previous, until, text in reversed(found)]
 
 
 def replace_log(connection: sqlite3.Connection, user: int, statuses: Sequence[StatusRow]) -> None:
@@ -200,7 +200,7 @@ def replace_log(connection: sqlite3.Connection, user: int, statuses: Sequence[St
     lasting: int | None = None
     log = []
     for status, row in enumerate(statuses, first):
-        log.append((status, user, row.since, row.until, latest, row.text))
+        log.append((status, user, row.since, row.until, latest, to_stored(row.text)))
         latest = status
         if row.until is None:
             lasting = status

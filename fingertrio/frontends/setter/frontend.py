@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import trio
 
+from fingertrio.accounts.writer import unproved
 from fingertrio.backend import BackendError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Connection, Server
@@ -17,7 +18,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
-from fingertrio.wire.text import clean, clean_line, first_line
+from fingertrio.wire.text import clean_line, first_line
 
 # Seconds for the whole request, enough to type it by hand.
 READ_DEADLINE = 60.0
@@ -73,7 +74,7 @@ class SetterFrontend:
 
     async def _set(self, request: SetRequest) -> tuple[bytes, str]:
         try:
-            await self._service.set_user(request.user, clean(request.status))
+            await self._service.set_user(request.user, request.status, writer=unproved("setter"))
         except ValueError as error:
             return encode_error(first_line(str(error))), "bad"
         except BackendError as error:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import trio
 
 from fingertrio.backend import BackendError, SetsStatus
+from fingertrio.service import FingerService
+from tests.helpers import ANYONE
 
 RECOVERY = 10.0  # seconds after which a condition or a recovery counts as missed; on an idle machine each takes under 2
 
@@ -22,12 +24,15 @@ async def _poll(condition: Callable[[], bool]) -> None:
         await trio.sleep(0.005)
 
 
-async def set_when_possible(backend: SetsStatus, user: str, status: str) -> None:
+async def set_when_possible(store: SetsStatus | FingerService, user: str, status: str) -> None:
     """Set a status as soon as Redis accepts it."""
     with trio.fail_after(RECOVERY):
         while True:
             try:
-                await backend.set_user(user, status)
+                if isinstance(store, FingerService):
+                    await store.set_user(user, status, writer=ANYONE)
+                else:
+                    await store.set_user(user, status)
             except BackendError:
                 await trio.sleep(0.01)
             else:

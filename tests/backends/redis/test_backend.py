@@ -20,6 +20,7 @@ from fingertrio.service import FingerService
 from fingertrio.testing import CLAUSES, Clause, check_backend
 from fingertrio.testing.redis_server import RedisServer
 from tests.backends.redis.kit import until
+from tests.helpers import ANYONE
 
 SOON = timedelta(milliseconds=200)
 
@@ -75,7 +76,7 @@ async def test_a_change_is_seen_at_the_other_nodes_within_a_tenth_of_a_second(op
             for service in services:
                 await service.get_user("moshez")
             set_at = trio.current_time()
-            await services[0].set_user("moshez", f"Status {number}")
+            await services[0].set_user("moshez", f"Status {number}", writer=ANYONE)
             for service, feed in zip(services[1:], feeds, strict=True):
                 assert await next_change(feed) == "moshez"
                 delays.append(trio.current_time() - set_at)

@@ -17,6 +17,7 @@ from fingertrio.backends.redis.keys import Keys
 from fingertrio.service import FingerService
 from fingertrio.testing.redis_server import RedisServer
 from tests.backends.redis.kit import RECOVERY, set_when_possible, until
+from tests.helpers import ANYONE
 
 # Seconds. A killed server is noticed at once; only a silent one takes `timeout`, and a loaded machine can be silent for
 # a while too. So tests with a frozen server wait for IMPATIENT, and the others do not mistake load for an outage.
@@ -75,7 +76,7 @@ async def test_redis_is_killed_and_started_again_and_again(server: RedisServer) 
             FingerService.open(await third.enter_async_context(open_redis(options_for(server))))
         )
         status = "Status 0"
-        await services[0].set_user("moshez", status)
+        await services[0].set_user("moshez", status, writer=ANYONE)
         for number in range(1, 6):
             for service in services:
                 assert await status_of(service, "moshez") == status
@@ -83,7 +84,7 @@ async def test_redis_is_killed_and_started_again_and_again(server: RedisServer) 
             for service in services:
                 assert await status_of(service, "moshez") == status
                 with pytest.raises(BackendError):
-                    await service.set_user("moshez", "Lost")
+                    await service.set_user("moshez", "Lost", writer=ANYONE)
                 assert await status_of(service, "moshez") == status
                 with pytest.raises(BackendError):
                     await service.get_user("nobody")
@@ -216,7 +217,7 @@ async def test_it_opens_while_redis_is_unavailable_and_works_once_it_is_back(
         assert await status_of(service, "moshez") == "Happy and well"
         with trio.fail_after(RECOVERY):
             async with backend.changes() as feed:
-                await service.set_user("moshez", "In the garden")
+                await service.set_user("moshez", "In the garden", writer=ANYONE)
                 assert await anext(feed) == Change("moshez")
 
 
@@ -302,7 +303,7 @@ async def test_after_a_break_with_a_gap_everything_is_forgotten(server: RedisSer
     async with open_redis(options) as backend, FingerService.open(backend) as service:
         async with service.changes() as feed:
             for user in users:
-                await service.set_user(user, "old")
+                await service.set_user(user, "old", writer=ANYONE)
             while not all([(await service.ask_user(user)).expires > 1e9 for user in users]):
                 await anext(feed)
         async with away(server, backend) as elsewhere, open_redis(elsewhere) as other:
@@ -320,7 +321,7 @@ async def test_after_a_break_with_a_gap_everything_is_forgotten(server: RedisSer
 
 async def test_a_redis_that_was_emptied_is_noticed(server: RedisServer) -> None:
     async with open_redis(options_for(server)) as backend, FingerService.open(backend) as service:
-        await service.set_user("moshez", "Happy and well")
+        await service.set_user("moshez", "Happy and well", writer=ANYONE)
         async with service.changes() as feed:
             while (await service.ask_user("moshez")).expires < trio.current_time() + 1000:
                 await anext(feed)

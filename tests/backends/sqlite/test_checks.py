@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fingertrio.backend import STATUS_LIMIT
 from fingertrio.backends.sqlite import checks
+from fingertrio.wire.status import STATUS_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_an_export_is_recognized_by_its_first_line_with_content(tmp_path: Path) 
         ({"user": "moshez", "nickname": "m"}, "nickname: Extra inputs"),
         ({"user": "moshez", "statuses": [{"status": "x"}]}, "statuses.0.since"),
         ({"user": "moshez", "statuses": [{"status": "x", "since": "2026-01-01T12:00:00"}]}, "timezone"),
-        ({"user": "moshez", "statuses": [{"status": "", "since": SINCE}]}, "empty"),
+        ({"user": "moshez", "statuses": [{"status": " \n", "since": SINCE}]}, "empty"),
         ({"user": "moshez", "statuses": [{"status": "x", "since": "2999-01-01T00:00:00Z"}]}, "in the future"),
         ({"user": "moshez", "statuses": [{"status": "x", "since": "0001-01-01T00:00:00+14:00"}]}, "too close to year"),
         (

@@ -64,11 +64,12 @@ def test_many_sets_are_one_transaction_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [{0}, {63}, {31, 32}, {5, 6, 40}, set(range(64))])
 def test_bad_statuses_fail_alone(tmp_path: Path, bad: set[int]) -> None:
     with opened(tmp_path / "x.db") as store:
-        texts = ["" if number in bad else f"Status {number}" for number in range(64)]  # the table rejects empty texts
-        answers = store.commit([Put(f"user{number}", text, None) for number, text in enumerate(texts)])
+        # The table rejects an empty name.
+        puts = [Put("" if number in bad else f"user{number}", f"Status {number}", None) for number in range(64)]
+        answers = store.commit(puts)
         assert {number for number, answer in enumerate(answers) if isinstance(answer, BackendError)} == bad
-        for number, text in enumerate(texts):
-            assert status(store, f"user{number}") == (text or None)
+        for number, put in enumerate(puts):
+            assert status(store, f"user{number}") == (None if number in bad else put.text)
         assert len(store.logins()) == 64 - len(bad)
 
 

@@ -71,6 +71,18 @@ def test_an_export_is_complete_and_its_import_reproduces_the_database(tmp_path: 
         assert export_user(connection, "nobody") is None
 
 
+def test_a_status_that_was_taken_back_is_exported_and_imported(tmp_path: Path) -> None:
+    with administered(tmp_path / "one.db", make=True) as connection:
+        writing.put(connection, [Put("moshez", "Happy", None), Put("moshez", "", None)], 1, KEEP)
+    exported = dump(tmp_path / "one.db")
+    assert [said["status"] for said in json.loads(exported[0])["statuses"]] == ["Happy", ""]
+    source = tmp_path / "export"
+    source.write_text("\n".join(exported) + "\n")
+    _, bad = load(tmp_path / "other.db", source)
+    assert not bad
+    assert dump(tmp_path / "other.db") == exported
+
+
 def test_an_export_is_a_snapshot(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         for user in ("ada", "grace", "moshez"):
