@@ -1,5 +1,5 @@
-"""What the program says when every door is open: to a person, where each door is and what to type there; to a service
-manager, one structured line for each door and one that says "ready".
+"""The message when every door is open. For people: where each door is and what to type to try it. For a service
+manager: one log line per address, and "ready".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fingertrio.observe.observer import Observer
 
 
 def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> None:
-    """Say where the doors are. `addresses` are those that the front ends gave, by section."""
+    """Announce the doors. `addresses` are those that the front ends reported, by section."""
     if observer.human:
         click.echo(_banner(addresses, backend, version), err=True)
         return
@@ -26,9 +26,9 @@ def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend
 
 
 def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> str:
-    # Where statuses are set stands first: as long as nobody has one, all that the others show is an empty list.
+    # The setter comes first: while no user has a status, the other doors show an empty list.
     rows = [
-        (door if number == 0 else "", place, _to_try(door, place))
+        (door if number == 0 else "", place, _example(door, place))
         for door, places in sorted(addresses.items(), key=lambda item: item[0] != "setter")
         for number, place in enumerate(places)
     ]
@@ -41,10 +41,10 @@ def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str) 
         lines.append(
             f"  {click.style(f'{door:<8}', fg='green')}{place:<{place_columns}}   {click.style(hint, dim=True)}"
         )
-    return "\n".join([*lines, "", "Ctrl-C stops it. Questions are logged below.", ""])
+    return "\n".join([*lines, "", "Ctrl-C stops it. Queries are logged below.", ""])
 
 
-def _to_try(door: str, place: str) -> str:
+def _example(door: str, place: str) -> str:
     program = _program()
     match door:
         case "finger":
@@ -61,7 +61,7 @@ def _to_try(door: str, place: str) -> str:
 
 
 def _program() -> str:
-    """How to call this very installation from the present directory."""
+    """The command that runs this installation, from the current directory."""
     beside = Path(sys.executable).with_name("fingertrio")
     if not beside.exists():
         return f"{shlex.quote(sys.executable)} -m fingertrio"

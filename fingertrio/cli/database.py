@@ -1,29 +1,25 @@
-"""What the commands for a database have in common: which one it is, and how failures are told.
+"""Shared by the commands for a database: which file it is, and how failures are reported.
 
-The file itself is worked on, whether a server has it open or not. Which file: `--database FILE`, or the one that the
-configuration names. Exit status: 0 done; 1 something failed; 2 wrong usage or configuration.
-
-Everything of the backend is imported where it is used, here and in the commands: whoever serves does not need it, nor
-does --help.
+The commands work on the file itself, whether a server has it open or not: the one of `--database FILE`, or the one that
+the configuration names. Exit status: 0 done; 1 something failed; 2 wrong usage or configuration.
 """
-# ruff: noqa: PLC0415 -- as it says above
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from fingertrio.backends.sqlite import SQLiteOptions
 from fingertrio.config.config import load_backend
-from fingertrio.config.errors import ConfigError
-
-if TYPE_CHECKING:
-    from fingertrio.backends.sqlite import SQLiteOptions
+from fingertrio.config.errors import ConfigError, report
+from fingertrio.config.options import OptionsError, validate
 
 MISTAKE = 2
 
@@ -32,40 +28,43 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which database a command is for, as it was said."""
+    """The options that say which database a command works on."""
 
     config: Path | None = None
     database: Path | None = None
 
     def find(self) -> SQLiteOptions:
-        """The backend's options. Ends the program where there are none."""
-        from fingertrio.backends.sqlite import SQLiteOptions
-        from fingertrio.config.plugins import find_backend
-
+        """The backend's options. Ends the program if the configuration has none."""
         if self.database is not None:
             return SQLiteOptions(path=self.database)
         source = str(self.config or "the built-in configuration")
         try:
-            backend = load_backend(self.config)
-            if backend.use != "sqlite":
-                raise ConfigError(  # noqa: TRY301 -- told as every mistake in a configuration is
-                    f'{source}: [backend] use = "{backend.use}" keeps no database; name one with --database FILE'
-                )
-            options: SQLiteOptions = find_backend("sqlite", source).check_options(backend.options, source)  # type: ignore[assignment]
+            return _sqlite_options(self.config, source)
         except ConfigError as error:
-            click.secho(f"fingertrio: {error}", err=True)
+            click.echo(f"fingertrio: {error}", err=True)
             sys.exit(MISTAKE)
-        return options
+
+
+def _sqlite_options(config: Path | None, source: str) -> SQLiteOptions:
+    backend = load_backend(config)
+    if backend.use != "sqlite":
+        raise ConfigError(
+            f'{source}: [backend] use = "{backend.use}" has no database file; name one with --database FILE'
+        )
+    try:
+        return validate(SQLiteOptions, backend.options, "backend")
+    except OptionsError as error:
+        raise ConfigError(report(source, error.mistakes)) from None
 
 
 def place_options(command: F) -> F:
-    """Let a command take --config and --database, and give it the `place`."""
+    """Give a command the options --config and --database, and the argument `place`."""
     as_path = click.Path(path_type=Path)
 
     def combine(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
         given = replace(context.params.get("place", Place()), **{str(parameter.name): value})
         if given.config is not None and given.database is not None:
-            raise click.UsageError("--config and --database exclude each other")
+            raise click.UsageError("use either --config or --database, not both")
         context.params["place"] = given
 
     for name, help_text in (
@@ -77,14 +76,10 @@ def place_options(command: F) -> F:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
-    """One line for whatever goes wrong with a file, and status 1."""
-    import sqlite3
-
+def failures_reported() -> Iterator[None]:
+    """Reports a failure as one line, with status 1."""
     try:
         yield
-    except BrokenPipeError:
-        raise  # click ends quietly for whoever reads no further
     except FileExistsError as error:
         raise click.ClickException(f"{error}; --force replaces it") from None
     except OSError as error:

@@ -1,15 +1,18 @@
-"""Where the program begins: signals first, then all that takes its time, which is to import the commands.
+"""The console script: takes the signals over, then imports the commands, which takes a while.
 
-It imports nothing else at the top, and must not: what a signal does before `main` has begun, Python decides.
+Nothing else is imported at the top: until `main` runs, Python decides what a signal does.
 """
+
+from importlib import import_module
 
 from fingertrio.cli.signals import EarlySignals
 
 
 def main() -> None:
-    """The console script, under one name however it was called."""
+    """Run the command line. The program's name in messages is the same however it was started."""
     signals = EarlySignals()
     signals.take()
-    from fingertrio.cli.commands import cli  # noqa: PLC0415 -- half of a second in which a signal may come
-
-    cli(prog_name="fingertrio", obj=signals)
+    output = import_module("fingertrio.cli.output")
+    commands = import_module("fingertrio.cli.commands")
+    with output.guarded():
+        commands.cli(prog_name="fingertrio", obj=signals)

@@ -1,9 +1,4 @@
-"""The commands for a sqlite database as a whole: backup, restore, import, export.
-
-Each shows on a terminal how far it is. The exit status of an import is 1 if some records were bad. The backend is
-imported where it is used, as database.py says.
-"""
-# ruff: noqa: PLC0415 -- as it says above
+"""The commands for a whole SQLite database: backup, restore, import, export. Each shows its progress on a terminal."""
 
 from __future__ import annotations
 
@@ -16,37 +11,36 @@ from pathlib import Path
 
 import click
 
-from fingertrio.cli.database import Place, failures_told, place_options
+from fingertrio.backends.sqlite import admin, sources, transfer
+from fingertrio.backends.sqlite import backup as backups
+from fingertrio.cli.database import Place, failures_reported, place_options
+from fingertrio.cli.output import write_utf8
 from fingertrio.wire.text import clean_line
 
 
 @click.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @place_options
-def backup_command(place: Place, target: Path, force: bool) -> None:
-    """Copy the database to FILE, as it is at one moment, while it is being served."""
-    from fingertrio.backends.sqlite.backup import back_up
-
+def backup(place: Place, target: Path, force: bool) -> None:
+    """Copy the database to FILE while it is being served, as it is at one moment."""
     path = place.find().path
-    with failures_told(), _progress(_pages(path), "Copying") as advance:
-        back_up(path, target.absolute(), force=force, progress=_to_total(advance))
-    click.echo(f"{target}: whole, and checked", err=True)
+    with failures_reported(), _progress(_pages(path), "Copying") as advance:
+        backups.back_up(path, target.absolute(), force=force, progress=_to_total(advance))
+    click.echo(f"{target}: complete and verified", err=True)
 
 
 @click.command("restore")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @place_options
-def restore_command(place: Place, source: Path, yes: bool) -> None:
-    """Let the database say what the backup FILE says, and nothing else, while it is being served."""
-    from fingertrio.backends.sqlite.backup import restore
-
+def restore(place: Place, source: Path, yes: bool) -> None:
+    """Replace the content of the database by the backup FILE, while it is being served."""
     path = place.find().path
     if not yes and path.exists() and sys.stdin.isatty():
-        click.confirm(f"Replace what is in {path} by {source}?", abort=True)
-    with failures_told(), _progress(_pages(source), "Copying") as advance:
-        restore(path, source.absolute(), progress=_to_total(advance))
+        click.confirm(f"Replace the content of {path} by {source}?", abort=True)
+    with failures_reported(), _progress(_pages(source), "Copying") as advance:
+        backups.restore(path, source.absolute(), progress=_to_total(advance))
 
 
 def _pages(path: Path) -> int:
@@ -56,44 +50,40 @@ def _pages(path: Path) -> int:
 @click.command("import")
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True, path_type=Path))
 @place_options
-def import_command(place: Place, source: Path) -> None:
-    """Take users from SOURCE: a users file, a directory of plans, or an export.
+def import_(place: Place, source: Path) -> None:
+    """Import users from SOURCE: a users file, a directory of plans, or an export.
 
-    A users file has lines of "user: status". In a directory of plans each file is called as the user and holds the
-    status. Each record is taken as a whole or not at all; what is there already is left alone, so that an import
-    that was interrupted is continued by starting it again.
+    A users file has lines of the form "user: status". In a directory of plans each file is named after a user and
+    contains the status. Each record is imported completely or not at all. Existing users are not changed, so an
+    interrupted import can be started again.
 
-    Bad records are named, with their place; then the exit status is 1.
+    Bad records are listed with their place; the exit status is then 1.
     """
-    from fingertrio.backends.sqlite import admin, sources, transfer
-
     found = place.find()
 
     def on_bad(bad: sources.BadRecord) -> None:
         over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
         click.echo(f"{over_the_bar}{clean_line(bad.place)}: {clean_line(bad.reason)}", err=True)
 
-    with failures_told(), admin.administered(found.path, make=True) as connection:
+    with failures_reported(), admin.administered(found.path, make=True) as connection:
         size, reading = sources.open_source(source)
         with _progress(size, "Importing") as advance:
             tally = transfer.import_records(
                 connection, reading, retention=found.retention, on_bad=on_bad, progress=advance
             )
-    click.echo(f"{tally.imported} imported, {tally.unchanged} as they were, {tally.bad} bad", err=True)
+    click.echo(f"{tally.imported} imported, {tally.unchanged} unchanged, {tally.bad} bad", err=True)
     if tally.bad:
         sys.exit(1)
 
 
 @click.command("export")
 @click.argument("target", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @place_options
-def export_command(place: Place, target: Path | None, force: bool) -> None:
-    """Write everybody, with details and history, as JSON lines: to FILE, or to standard output."""
-    from fingertrio.backends.sqlite import admin, transfer
-
+def export(place: Place, target: Path | None, force: bool) -> None:
+    """Write all users, with details and history, as JSON lines to FILE or to standard output."""
     found = place.find()
-    with failures_told(), admin.administered(found.path) as connection:
+    with failures_reported(), admin.administered(found.path) as connection:
         with _progress(transfer.count_users(connection), "Exporting") as advance, _written(target, force) as write:
             for line in transfer.export_users(connection):
                 write(line + "\n")
@@ -102,17 +92,16 @@ def export_command(place: Place, target: Path | None, force: bool) -> None:
 
 @contextmanager
 def _written(target: Path | None, force: bool) -> Iterator[Callable[[str], object]]:
-    """What writes to a file that appears when it is whole, for its owner alone; None: to standard output."""
+    """A function that writes to a file, which appears when complete, with mode 0600; None: to standard output."""
     if target is None:
-        yield sys.stdout.write
-        sys.stdout.flush()
+        yield write_utf8
         return
     if target.exists() and not force:
-        raise FileExistsError(f"{target} is there already")
+        raise FileExistsError(f"{target} already exists")
     target = target.absolute()
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 -- a descriptor is no path
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file.write
             file.flush()
             os.fsync(descriptor)
@@ -124,7 +113,7 @@ def _written(target: Path | None, force: bool) -> Iterator[Callable[[str], objec
 
 @contextmanager
 def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function that is told how much more is done, shown on a terminal."""
+    """A function that takes the amount of new progress; shown on a terminal."""
     if not sys.stderr.isatty():
         yield lambda _more: None
         return
@@ -133,7 +122,7 @@ def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def _to_total(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """From `_progress` to whoever tells how much is done in all."""
+    """Adapt `_progress` to callers that report the total done so far."""
     done = 0
 
     def report(now: int, _total: int) -> None:

@@ -1,37 +1,35 @@
-"""The commands for the users of a sqlite database: add, set, show, remove.
-
-The backend is imported where it is used, as database.py says.
-"""
-# ruff: noqa: PLC0415 -- as it says above
+"""The commands for the users of a SQLite database: add, set, show, remove."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import available_timezones
 
 import click
 
-from fingertrio.cli.database import F, Place, failures_told, place_options
+from fingertrio.backends.sqlite import admin, transfer
+from fingertrio.backends.sqlite.admin import Edit, StoredUser
+from fingertrio.cli.arguments import text
+from fingertrio.cli.database import F, Place, failures_reported, place_options
+from fingertrio.cli.output import write_utf8
 from fingertrio.wire.text import clean, clean_line
-from fingertrio.wire.times import in_utc
-
-if TYPE_CHECKING:
-    from fingertrio.backends.sqlite.admin import Edit, StoredUser
+from fingertrio.wire.when import EXAMPLES, parse_when
 
 
 @click.group()
 def user() -> None:
-    """Add, show, change and remove users of a sqlite database, with their full names and details."""
+    """Add, show, change and remove users of a SQLite database, with their full names and details."""
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
-    for text in value:
-        name, equals, rest = text.partition("=")
+    for pair in value:
+        name, equals, rest = pair.partition("=")
         if not equals or not name.strip():
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+            raise click.BadParameter(f"{pair!r} has not the form NAME=VALUE")
         pairs[name.strip()] = rest.strip()
     return pairs
 
@@ -40,16 +38,14 @@ def _links(context: click.Context, parameter: click.Parameter, value: tuple[str,
     links = _pairs(context, parameter, value)
     for name, address in links.items():
         if address and not address.startswith(("http://", "https://")):
-            raise click.BadParameter(f"{name}: {address!r} does not begin with https:// or http://")
+            raise click.BadParameter(f"{name}: {address!r} does not start with https:// or http://")
     return links
 
 
 def _time_zone(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    from zoneinfo import available_timezones
-
-    zones = available_timezones()  # none at all where the system has no tzdata
+    zones = available_timezones()  # empty if the system has no tzdata
     if value and zones and value not in zones:
-        raise click.BadParameter(f"{value!r} is no time zone; they are called like Europe/Berlin")
+        raise click.BadParameter(f"{value!r} is not a time zone; expected a name such as Europe/Berlin")
     return value
 
 
@@ -57,38 +53,44 @@ def _until(_context: click.Context, _parameter: click.Parameter, value: str | No
     if value is None:
         return None
     try:
-        return in_utc(datetime.fromisoformat(value).astimezone())  # without a zone it is this machine's
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time; expected 2026-12-24T18:00, or that with +01:00 or Z") from None
+        return parse_when(value, datetime.now(UTC))  # without an offset, in this machine's time zone
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _edit_options(command: F) -> F:
-    """Let a command take everything that can be said of a user, and give it the `edit`."""
+    """Give a command the options for everything that a user can have."""
     for option in (
         click.option(
-            "--detail", "details", multiple=True, callback=_pairs, metavar="NAME=TEXT", help="Another detail."
+            "--detail",
+            "details",
+            multiple=True,
+            type=text,
+            callback=_pairs,
+            metavar="NAME=TEXT",
+            help="Another detail.",
         ),
-        click.option("--link", "links", multiple=True, callback=_links, metavar="NAME=URL", help="A web address."),
-        click.option("--timezone", callback=_time_zone, help="As Europe/Berlin."),
-        click.option("--pronouns", help="As they/them."),
+        click.option(
+            "--link", "links", multiple=True, type=text, callback=_links, metavar="NAME=URL", help="A web address."
+        ),
+        click.option("--timezone", callback=_time_zone, help="Time zone, such as Europe/Berlin."),
+        click.option("--pronouns", type=text, help="Such as they/them."),
         click.option("--pubkey", type=click.File("r", encoding="utf-8"), help="File with a public key; - is stdin."),
-        click.option("--project", help="What is being worked on."),
-        click.option("--until", callback=_until, metavar="TIME", help="When the status ends by itself."),
-        click.option("--status", help="The status."),
-        click.option("--name", help="The full name."),
+        click.option("--project", type=text, help="Current project."),
+        click.option("--until", callback=_until, metavar="TIME", help=f"When the status expires: {EXAMPLES}."),
+        click.option("--status", type=text, help="The status."),
+        click.option("--name", type=text, help="The full name."),
     ):
         command = option(command)
     return command
 
 
 def _edit(options: Mapping[str, Any]) -> Edit:
-    from fingertrio.backends.sqlite.admin import Edit
-
     details = {name: options[name] for name in ("project", "pronouns", "timezone") if options[name] is not None}
     if options["pubkey"] is not None:
-        details["pubkey"] = options["pubkey"].read(64 * 1024)  # what is longer is refused, whatever it is
+        details["pubkey"] = options["pubkey"].read(64 * 1024)  # longer keys are rejected anyway
     if options["until"] is not None and options["status"] is None:
-        raise click.UsageError("--until goes with --status")
+        raise click.UsageError("--until requires --status")
     return Edit(
         name=options["name"],
         details={**details, **options["links"], **options["details"]},
@@ -102,13 +104,11 @@ def _edit(options: Mapping[str, Any]) -> Edit:
 @_edit_options
 @place_options
 def user_add(place: Place, login: str, **options: Any) -> None:
-    """Add USER, who must not be there yet; without --status, the status is "No Plan."."""
-    from fingertrio.backends.sqlite import admin
-
+    """Add USER, who must not exist yet; without --status, the status is "No Plan."."""
     if options["status"] is None:
-        options["status"] = "No Plan."  # what finger has said since 4.2BSD of who is there and says nothing
+        options["status"] = "No Plan."  # what finger has shown since 4.2BSD for a user without a plan
     found = place.find()
-    with failures_told(), admin.administered(found.path, make=True) as connection:
+    with failures_reported(), admin.administered(found.path, make=True) as connection:
         admin.add_user(connection, login, _edit(options), found.retention)
 
 
@@ -117,25 +117,21 @@ def user_add(place: Place, login: str, **options: Any) -> None:
 @_edit_options
 @place_options
 def user_set(place: Place, login: str, **options: Any) -> None:
-    """Change what is said of USER. An empty text takes away: --name "", --project "", --link Home=."""
-    from fingertrio.backends.sqlite import admin
-
+    """Change USER. An empty value removes: --name "", --project "", --link Home=."""
     found = place.find()
-    with failures_told(), admin.administered(found.path) as connection:
+    with failures_reported(), admin.administered(found.path) as connection:
         admin.change_user(connection, login, _edit(options), found.retention)
 
 
 @user.command("show")
 @click.argument("login", metavar="USER")
-@click.option("--history", default=5, show_default=True, type=click.IntRange(0), help="How many past statuses.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as a line of an export.")
+@click.option("--history", default=5, show_default=True, type=click.IntRange(0), help="Number of past statuses.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one line of an export.")
 @place_options
 def user_show(place: Place, login: str, history: int, as_json: bool) -> None:
-    """Show what the database says of USER."""
-    from fingertrio.backends.sqlite import admin, transfer
-
+    """Show USER as stored in the database."""
     found = place.find()
-    with failures_told(), admin.administered(found.path) as connection:
+    with failures_reported(), admin.administered(found.path) as connection:
         if as_json:
             line = transfer.export_user(connection, login)
             person = None
@@ -145,9 +141,9 @@ def user_show(place: Place, login: str, history: int, as_json: bool) -> None:
     if person is not None:
         _show(person)
     elif line is not None:
-        click.echo(line)
+        write_utf8(f"{line}\n")
     else:
-        raise click.ClickException(f"there is no user {login}")
+        raise click.ClickException(f"user {login} does not exist")
 
 
 def _show(person: StoredUser) -> None:
@@ -156,14 +152,14 @@ def _show(person: StoredUser) -> None:
     if present is not None:
         facts += [("status", present.status), ("since", _local(present.since)), ("until", _local(present.until))]
     facts += person.details.items()
-    for name, text in facts:
-        if text:
-            first, *rest = clean(text).strip("\n").split("\n")
+    for name, value in facts:
+        if value:
+            first, *rest = clean(value).strip("\n").split("\n")
             click.echo(f"{click.style(f'{clean_line(name):<10}', bold=True)} {first}")
             for line in rest:
                 click.echo(f"{'':<10} {line}")
     if present is None:
-        click.secho("no status holds now", dim=True)
+        click.secho("no current status", dim=True)
     for info in person.past:
         ended = f"to {_local(info.until)}" if info.until else "on"
         click.secho(f"{_local(info.since)} {ended:<19}  {clean_line(info.status)}", dim=True)
@@ -175,14 +171,12 @@ def _local(when: datetime | None) -> str:
 
 @user.command("remove")
 @click.argument("login", metavar="USER")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @place_options
 def user_remove(place: Place, login: str, yes: bool) -> None:
-    """Forget USER and everything that USER ever said. On a terminal it asks first."""
-    from fingertrio.backends.sqlite import admin
-
+    """Remove USER and the whole history. On a terminal it asks first."""
     found = place.find()
-    with failures_told(), admin.administered(found.path) as connection:
+    with failures_reported(), admin.administered(found.path) as connection:
         if not yes and sys.stdin.isatty():
-            click.confirm(f"Forget {login} and everything that {login} said?", abort=True)
+            click.confirm(f"Remove {login} and the whole history?", abort=True)
         admin.remove_user(connection, login)

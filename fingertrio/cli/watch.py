@@ -1,8 +1,8 @@
-"""`fingertrio watch`: the live feed for eyes or for programs. It comes back after every break and shows nothing twice.
+"""`fingertrio watch`: shows the live feed. It reconnects after every break and shows nothing twice.
 
-It follows until SIGINT, or until nobody reads what it writes. On a terminal each change is one line, of a status of
-several lines the first; in a pipe it is a line of JSON with all there is. What is about the watching and not about
-users goes to standard error.
+It watches until SIGINT, or until the reader of its output is gone. On a terminal each change is one line, with the
+first line of the status; in a pipe it is a JSON line with everything. Messages about the connection go to standard
+error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from datetime import datetime
 import click
 import trio
 
-from fingertrio.cli.watch_output import Show, clock
+from fingertrio.cli.arguments import text
+from fingertrio.cli.output import is_discarded
+from fingertrio.cli.watch_output import JSONLines, Lines, Show, clock
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
 from fingertrio.clients.websocket import RefusedError, parse_url
@@ -27,6 +29,7 @@ from fingertrio.wire.live import (
     Alive,
     Changed,
     Event,
+    Hello,
     LiveUser,
     Present,
     Removed,
@@ -41,147 +44,201 @@ SEEN, UNKNOWN, NOT_ASKED = 0, 1, 3
 
 _BACKOFF = (0.25, 30.0)  # seconds: first and longest pause before the next attempt
 
-_ONCE = 30.0  # seconds for a snapshot, where that is all that is wanted
+_ONCE = 30.0  # seconds for the snapshot of --once
 
-_MAY_PASS = frozenset({408, 425, 429})  # of HTTP's 4xx, those that another attempt may not get
+_TEMPORARY = frozenset({408, 425, 429})  # the 4xx statuses of HTTP after which another attempt may succeed
 
 
-class Follower:
-    """Shows what is told, each thing once, whatever is told again after a break.
+@click.command("watch")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Web door of the fingertrio to watch.")
+@click.option("--json/--text", "as_json", default=None, help="By default text on a terminal, JSON lines otherwise.")
+@click.option("--once", is_flag=True, help="Show the current statuses and exit.")
+@click.argument("users", metavar="[USER]...", nargs=-1, type=text)
+def watch_command(users: tuple[str, ...], url: str, as_json: bool | None, once: bool) -> None:
+    """Show the status of each USER, or of all users, and every change as it happens.
+
+    After a lost connection it reconnects, misses nothing and shows nothing twice. Ctrl-C ends it.
+
+    Exit status: 0 stopped, or with --once all was shown; 1 with --once, a USER does not exist; 2 wrong usage; 3 the
+    feed could not be read.
+    """
+    show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
+    try:
+        status = trio.run(lambda: watch(url, users, show, once=once))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(status)
+
+
+class Watcher:
+    """Shows the events of a feed, each thing once, even if the feed repeats it after a break.
 
     Args:
-        show: where.
-        users: whom; empty: everybody.
+        show: the output.
+        users: the users to watch; empty: all.
     """
 
     def __init__(self, show: Show, users: Sequence[str]) -> None:
         self._show = show
-        self._named = tuple(users)  # not to be missed silently in the first snapshot
-        self._known: dict[str, LiveUser | None] = {}  # None: it cannot be read
-        self._coming: dict[str, LiveUser | None] | None = None  # a snapshot that is not whole yet
-        self.missing = False  # somebody who was named was not there
+        self._named = tuple(users)  # each must be shown as missing if the first snapshot lacks it
+        self._known: dict[str, LiveUser | None] = {}  # None: cannot be read
+        self._snapshot: dict[str, LiveUser | None] | None = None  # the incomplete snapshot
+        self.missing = False  # whether a named user was not in the snapshot
 
     def take(self, event: Event) -> bool:
-        """Show it. Returns whether everything that holds has been shown."""
+        """Show one event. Returns whether everything current has been shown."""
         match event:
             case SnapshotBegins():
-                self._coming = {}
-            case Present(info) if self._coming is not None:
-                self._coming[info.user] = info
+                self._snapshot = {}
+            case Present(info) if self._snapshot is not None:
+                self._snapshot[info.user] = info
                 if self._known.get(info.user) != info:
                     self._show.user(info, None)
-            case Unavailable(user) if self._coming is not None:
-                self._coming[user] = None
+            case Unavailable(user) if self._snapshot is not None:
+                self._snapshot[user] = None
                 self._show.unavailable(user)
-            case SnapshotEnds() if self._coming is not None:
-                absent = [user for user in (*self._known, *self._named) if user not in self._coming]
-                for user in absent:
-                    self._show.gone(user, None, was_there=user in self._known)
-                self.missing = bool(absent)
-                self._known, self._coming, self._named = self._coming, None, ()
+            case SnapshotEnds() if self._snapshot is not None:
+                self._end_snapshot(self._snapshot)
             case Changed(at, info):
                 self._known[info.user] = info
                 self._show.user(info, at)
             case Removed(at, user):
                 self._known.pop(user, None)
-                self._show.gone(user, at, was_there=True)
-        return self._coming is None
+                self._show.gone(user, at)
+        return self._snapshot is None
+
+    def _end_snapshot(self, snapshot: dict[str, LiveUser | None]) -> None:
+        absent = [user for user in (*self._known, *self._named) if user not in snapshot]
+        for user in absent:
+            if user in self._known:
+                self._show.gone(user, None)
+            else:
+                self._show.missing(user)
+        self.missing = bool(absent)
+        self._known, self._snapshot, self._named = snapshot, None, ()
+
+
+class ConnectionMessages:
+    """Messages about the connection, on standard error, each only when something changes."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._is_lost = False
+        self._stale_since: datetime | None = None
+
+    def opened(self, hello: Hello) -> None:
+        """The feed is open."""
+        if self._is_lost:
+            _notice(f"{self._url}: connected again" + (", nothing was missed" if hello.resumed else ""))
+            self._is_lost = False
+        if not hello.complete:
+            _notice("some changes will not be shown: the backend there does not report all of them")
+        self.staleness(hello.stale_since)
+
+    def staleness(self, since: datetime | None) -> None:
+        """The statuses are out of date since then; None: they are current."""
+        if since is not None and self._stale_since is None:
+            _notice(f"the statuses are as of {clock(since)}: their source is not available")
+        elif since is None and self._stale_since is not None:
+            _notice("the statuses are up to date again")
+        self._stale_since = since
+
+    def lost(self, error: RemoteError) -> None:
+        """The connection was lost or could not be opened; another attempt follows."""
+        if not self._is_lost:
+            _notice(f"{error}; trying again")
+        self._is_lost = True
+
+
+class _Subscription:
+    """The feed across several connections: each continues where the previous one ended."""
+
+    def __init__(self, url: str, users: Sequence[str], show: Show) -> None:
+        self._url = url
+        self._users = users
+        self._since: str | None = None
+        self._watcher = Watcher(show, users)
+        self.messages = ConnectionMessages(url)
+
+    async def read(self) -> None:
+        """Show one connection's events. Returns if the output is discarded; raises RemoteError when the feed ends."""
+        async with open_live(self._url, users=self._users, since=self._since) as feed:
+            self.messages.opened(feed.hello)
+            async for event in feed:
+                if isinstance(event, Alive):
+                    self.messages.staleness(event.stale_since)
+                self._watcher.take(event)
+                self._since = feed.id
+                if is_discarded():
+                    return
 
 
 async def watch(url: str, users: Sequence[str], show: Show, *, once: bool) -> int:
-    """Follow the feed of the fingertrio at `url` until SIGINT; with `once`, to the end of the snapshot.
+    """Show the feed of the fingertrio at `url` until SIGINT; with `once`, to the end of the snapshot.
 
     Returns:
         The exit status.
 
     Raises:
-        ValueError: `url` is not one, or one of `users` could not be called so.
+        ValueError: `url` is not a URL, or one of `users` cannot be a user name.
     """
     parse_url(url)
     users = [canonical_name(user) for user in users]  # as the feed names them
     for user in users:
         if not is_user_name(user):
-            raise ValueError(f'"{clean_line(user)}" could not be the name of a user')
+            raise ValueError(f'"{clean_line(user)}" cannot be a user name')
     status = SEEN
-    try:
-        async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGINT) as signals:
-                nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope)
-                nursery.start_soon(_end_without_reader, nursery.cancel_scope)
-                status = await _look(url, users, show) if once else await _follow(url, users, show)
-                nursery.cancel_scope.cancel()
-    except* BrokenPipeError:
-        _forget_stdout()
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope)
+            nursery.start_soon(_end_without_reader, nursery.cancel_scope)
+            status = await (_show_once(url, users, show) if once else _reconnect(_Subscription(url, users, show)))
+            nursery.cancel_scope.cancel()
     return status
 
 
-async def _look(url: str, users: Sequence[str], show: Show) -> int:
-    follower = Follower(show, users)
+async def _show_once(url: str, users: Sequence[str], show: Show) -> int:
+    watcher = Watcher(show, users)
     try:
         with trio.fail_after(_ONCE):
             async with open_live(url, users=users) as feed:
-                _tell_age(feed.hello.stale_since, None)
+                ConnectionMessages(url).staleness(feed.hello.stale_since)
                 async for event in feed:
-                    if follower.take(event):
+                    if watcher.take(event):
                         break
     except RemoteError as error:
-        _tell(str(error))
+        _notice(str(error))
         return NOT_ASKED
     except trio.TooSlowError:
-        _tell(f"{url}: no snapshot within {_ONCE:g} seconds")
+        _notice(f"{url}: no snapshot within {_ONCE:g} seconds")
         return NOT_ASKED
-    return UNKNOWN if follower.missing else SEEN
+    return UNKNOWN if watcher.missing else SEEN
 
 
-async def _follow(url: str, users: Sequence[str], show: Show) -> int:
-    follower = Follower(show, users)
-    since: str | None = None
-    stale_since: datetime | None = None
+async def _reconnect(subscription: _Subscription) -> int:
+    """Read the feed again and again, until the server rejects it for good or the output is discarded."""
     backoff = Backoff(*_BACKOFF)
-    lost = False
     while True:
         began = trio.current_time()
         try:
-            async with open_live(url, users=users, since=since) as feed:
-                if lost:
-                    _tell(f"{url} is back" + (", nothing was missed" if feed.hello.resumed else ""))
-                    lost = False
-                if not feed.hello.complete:
-                    _tell("not every change can be told: the backend there does not hear of all")
-                stale_since = _tell_age(feed.hello.stale_since, stale_since)
-                async for event in feed:
-                    if isinstance(event, Alive):
-                        stale_since = _tell_age(event.stale_since, stale_since)
-                    follower.take(event)
-                    since = feed.id
-        except RefusedError as error:
-            if 400 <= error.status < 500 and error.status not in _MAY_PASS:
-                _tell(str(error))
-                return NOT_ASKED
-            lost = _tell_once(error, lost=lost)
+            await subscription.read()
         except RemoteError as error:
-            lost = _tell_once(error, lost=lost)
+            if isinstance(error, RefusedError) and _is_final(error.status):
+                _notice(str(error))
+                return NOT_ASKED
+            subscription.messages.lost(error)
+        else:
+            return SEEN
         if trio.current_time() - began > _BACKOFF[1]:
             backoff.reset()
         await trio.sleep(backoff.pause())
 
 
-def _tell_age(since: datetime | None, before: datetime | None) -> datetime | None:
-    """Say that what is shown is out of date since then, if that is news, or that it is not any more."""
-    if since is not None and before is None:
-        _tell(f"what is shown is as of {clock(since)}: what it comes from is away")
-    elif since is None and before is not None:
-        _tell("what is shown is up to date again")
-    return since
+def _is_final(status: int) -> bool:
+    return 400 <= status < 500 and status not in _TEMPORARY
 
 
-def _tell_once(error: RemoteError, *, lost: bool) -> bool:
-    if not lost:
-        _tell(f"{error}; trying again")
-    return True
-
-
-def _tell(text: str) -> None:
+def _notice(text: str) -> None:
     click.secho(f"fingertrio: {clean_line(text)}", fg="yellow", err=True)
 
 
@@ -191,17 +248,9 @@ async def _end_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -
 
 
 async def _end_without_reader(scope: trio.CancelScope) -> None:
-    """Notice that a pipe's reader has left (`| head -1`), though there may be nothing to write for hours."""
-    if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
-        await trio.lowlevel.wait_readable(
-            sys.stdout.fileno()
-        )  # it never is; but an error, which this one is, wakes too
-        _forget_stdout()
+    """Notice that a pipe's reader is gone (`| head -1`), even if there is nothing to write for hours."""
+    with_pipe = sys.stdout is not None and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    if with_pipe:
+        # The writing end of a pipe is never readable, but its error condition wakes the wait.
+        await trio.lowlevel.wait_readable(sys.stdout.fileno())
         scope.cancel()
-
-
-def _forget_stdout() -> None:
-    """Let nothing be written any more, not even by the interpreter when it ends."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
-    os.close(sink)

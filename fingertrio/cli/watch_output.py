@@ -1,4 +1,4 @@
-"""How `fingertrio watch` shows what it is told: as lines for eyes, or as lines of JSON for programs."""
+"""The output of `fingertrio watch`: lines for people, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ import click
 from fingertrio.wire.live import LiveUser, timestamp
 from fingertrio.wire.text import first_line
 
-_NAME_COLUMNS = 12  # a longer name sticks out, instead of pushing everybody's status aside
+_NAME_COLUMNS = 12  # a longer name moves its own status to the right, not those of the others
 
 
 class Show(Protocol):
-    """Where it is shown. `at` is the id of a change; None: this is from a snapshot."""
+    """The output. `at` is the id of a change; None: from a snapshot."""
 
     def user(self, info: LiveUser, at: str | None) -> None:
-        """What holds of a user."""
+        """A user with the current status."""
         ...
 
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
-        """There is no such user, or no more."""
+    def gone(self, user: str, at: str | None) -> None:
+        """A user was removed."""
+        ...
+
+    def missing(self, user: str) -> None:
+        """A user that the command names does not exist."""
         ...
 
     def unavailable(self, user: str) -> None:
-        """There is such a user, of whom nothing can be said now."""
+        """A user exists but cannot be read now."""
         ...
 
 
 class JSONLines:
-    """For programs: the feed's own messages about users, one on each line."""
+    """For programs: the feed's own messages about users, one per line, in UTF-8."""
 
     def user(self, info: LiveUser, at: str | None) -> None:
         self._write(
@@ -46,8 +50,11 @@ class JSONLines:
             details=dict(info.details),
         )
 
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:  # noqa: ARG002 -- for eyes only
+    def gone(self, user: str, at: str | None) -> None:
         self._write(at, user=user, removed=True)
+
+    def missing(self, user: str) -> None:
+        self.gone(user, None)
 
     def unavailable(self, user: str) -> None:
         self._write(None, user=user, unavailable=True)
@@ -58,7 +65,7 @@ class JSONLines:
 
 
 class Lines:
-    """For eyes: when, who, what, on one line of the terminal."""
+    """For people: time, user and status on one line of the terminal."""
 
     def user(self, info: LiveUser, at: str | None) -> None:
         when = info.since or (None if at is None else datetime.now(UTC))
@@ -68,9 +75,11 @@ class Lines:
             notes.append(f"until {clock(info.until)}")
         self._write(when, info.user, first_line(info.status), f"({', '.join(notes)})" if notes else "")
 
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
-        when = None if at is None else datetime.now(UTC)
-        self._write(when, user, "", "is gone" if was_there else "no such user")
+    def gone(self, user: str, at: str | None) -> None:
+        self._write(None if at is None else datetime.now(UTC), user, "", "is gone")
+
+    def missing(self, user: str) -> None:
+        self._write(None, user, "", "no such user")
 
     def unavailable(self, user: str) -> None:
         self._write(None, user, "", "cannot be read now")
@@ -85,7 +94,7 @@ class Lines:
 
 
 def clock(moment: datetime) -> str:
-    """The local time of a moment; of another day, the date."""
+    """The local time of a moment, or the date if it is not today."""
     local = moment.astimezone()
     return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d}"
 
@@ -97,7 +106,7 @@ def _columns(char: str) -> int:
 
 
 def _width(text: str) -> int:
-    """The columns that `text` takes on a terminal, near enough to stay on one line."""
+    """The columns that `text` takes on a terminal, accurate enough to stay on one line."""
     return sum(map(_columns, text))
 
 

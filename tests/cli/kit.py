@@ -13,10 +13,10 @@ from fingertrio.cli import users as cli_users
 _COMMANDS = click.Group(
     commands=[
         cli_users.user,
-        cli_store.backup_command,
-        cli_store.restore_command,
-        cli_store.import_command,
-        cli_store.export_command,
+        cli_store.backup,
+        cli_store.restore,
+        cli_store.import_,
+        cli_store.export,
     ]
 )
 

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from fingertrio.cli import commands
-from fingertrio.config.errors import ConfigError
+from fingertrio.cli.commands import COMMANDS
 from fingertrio.testing.program import running
 from tests.installed import pretend_installed
 
@@ -176,17 +175,20 @@ def test_check_config_finds_no_mistake_in_the_default_file_and_opens_no_port():
     assert (done.returncode, done.stdout) == (0, "conf/fingertrio.toml: no mistakes found\n")
 
 
-def test_check_config_looks_for_the_front_ends_too(tmp_path, monkeypatch, capsys):
-    def gone(names, source):
-        raise ConfigError(f"{source}: [{next(iter(names))}]: no such front end")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_the_first_sentence_of_each(name):
+    """The list does not import the commands, so it has a copy."""
+    assert COMMANDS[name].load().get_short_help_str(200) == COMMANDS[name].help
 
-    monkeypatch.setattr(commands, "find_frontends", gone)
-    path = tmp_path / "conf.toml"
-    path.write_text('[backend]\nuse = "memory"\n[finger]\nlisten = ["127.0.0.1:0"]\n')
-    with pytest.raises(SystemExit) as caught:
-        commands.check_config.main([str(path)])
-    assert caught.value.code == commands.MISTAKE
-    assert capsys.readouterr().err == f"fingertrio: {path}: [finger]: no such front end\n"
+
+def test_the_list_of_commands_imports_none_of_them():
+    code = (
+        "import sys; from fingertrio.cli.commands import cli; cli(['--help'], standalone_mode=False); "
+        "print(sorted(sys.modules.keys() & {'trio', 'pydantic', 'sqlite3', 'structlog'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
 def test_backends_are_listed_with_their_options():
@@ -332,7 +334,7 @@ def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module
 
 
 def test_a_hangup_ends_commands_that_do_not_serve(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config.config"))
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT_IMPORT.format(module="fingertrio.config.plugins"))
     with started_from(tmp_path, "backends") as process:
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGHUP)

@@ -37,8 +37,8 @@ def test_the_configuration_names_the_database_and_what_is_kept(path: Path, tmp_p
     shown = run("user", "show", "ada", "--config", config).stdout
     assert [word for word in shown.split() if word in "01234"] == ["4", "3"]
     config.write_text('[backend]\nuse = "memory"\n')
-    assert "keeps no database" in failed("user", "show", "ada", "--config", config, status=2)
+    assert "has no database file" in failed("user", "show", "ada", "--config", config, status=2)
     config.write_text(f'[backend]\nuse = "sqlite"\npaht = "{path}"\n')
     assert 'did you mean "path"?' in failed("user", "show", "ada", "--config", config, status=2)
     assert "no such file" in failed("export", "--config", tmp_path / "nothing", status=2)
-    assert "exclude each other" in failed("export", "--config", config, path=path, status=2)
+    assert "not both" in failed("export", "--config", config, path=path, status=2)

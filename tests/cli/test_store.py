@@ -23,10 +23,10 @@ def test_import_counts_names_bad_records_and_tells_by_its_status(path: Path, tmp
     source.write_text("moshez: Happy\nno colon\nada: Weaving\n")
     result = run("import", source, path=path)
     assert result.exit_code == 1
-    assert result.stderr == (f"{source}:2: there is no colon after the user name\n2 imported, 0 as they were, 1 bad\n")
+    assert result.stderr == (f"{source}:2: there is no colon after the user name\n2 imported, 0 unchanged, 1 bad\n")
     source.write_text("moshez: Happy\nada: Weaving\ngrace: Moth\n")
     result = run("import", source, path=path)
-    assert (result.exit_code, result.stderr) == (0, "1 imported, 2 as they were, 0 bad\n")
+    assert (result.exit_code, result.stderr) == (0, "1 imported, 2 unchanged, 0 bad\n")
 
 
 def test_a_source_that_is_not_there_is_wrong_usage(path: Path) -> None:
@@ -96,7 +96,7 @@ def test_on_a_terminal_there_is_a_progress_bar_and_a_question_before_what_cannot
     assert "users:1: there is no colon" in seen
     status, seen = on_a_terminal("user", "remove", "ada", answer=b"n\n")
     assert status == 1
-    assert "Forget ada" in seen
+    assert "Remove ada" in seen
     done("user", "show", "ada", path=path)
     assert on_a_terminal("user", "remove", "ada", answer=b"y\n")[0] == 0
     assert on_a_terminal("user", "remove", "user1", "--yes")[0] == 0

@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from fingertrio.backend import Change
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.cli.commands import cli
-from fingertrio.cli.watch import Follower
+from fingertrio.cli.watch import Watcher
 from fingertrio.cli.watch_output import JSONLines, Lines
 from fingertrio.clients.live import ClosedError, open_live
 from fingertrio.testing.program import running
@@ -48,24 +48,27 @@ GRACE = LiveUser("grace", "Looking for a bug")
 NOW = datetime.now(UTC)
 
 
-class Shown:
-    """Remembers what it was to show."""
+class RecordingShow:
+    """Records what it should show."""
 
     def __init__(self) -> None:
-        self.said: list[object] = []
+        self.calls: list[object] = []
 
     def user(self, info: LiveUser, at: str | None) -> None:
-        self.said.append((info, at))
+        self.calls.append((info, at))
 
-    def gone(self, user: str, at: str | None, *, was_there: bool) -> None:
-        self.said.append((user, at, was_there))
+    def gone(self, user: str, at: str | None) -> None:
+        self.calls.append((user, at, "gone"))
+
+    def missing(self, user: str) -> None:
+        self.calls.append((user, "missing"))
 
     def unavailable(self, user: str) -> None:
-        self.said.append(user)
+        self.calls.append(user)
 
     def take(self) -> list[object]:
-        said, self.said = self.said, []
-        return said
+        calls, self.calls = self.calls, []
+        return calls
 
 
 def snapshot(*events: Event) -> list[Event]:
@@ -73,39 +76,39 @@ def snapshot(*events: Event) -> list[Event]:
 
 
 def test_a_snapshot_is_shown_and_then_changes():
-    shown = Shown()
-    follower = Follower(shown, ())
-    whole = [follower.take(event) for event in snapshot(Present(ADA), Unavailable("x"))]
+    shown = RecordingShow()
+    watcher = Watcher(shown, ())
+    whole = [watcher.take(event) for event in snapshot(Present(ADA), Unavailable("x"))]
     assert whole == [False, False, False, True]
     assert shown.take() == [(ADA, None), "x"]
-    assert follower.take(Changed("e:2", GRACE))
-    assert follower.take(Alive("e:2"))
-    assert follower.take(Removed("e:3", "ada"))
-    assert shown.take() == [(GRACE, "e:2"), ("ada", "e:3", True)]
+    assert watcher.take(Changed("e:2", GRACE))
+    assert watcher.take(Alive("e:2"))
+    assert watcher.take(Removed("e:3", "ada"))
+    assert shown.take() == [(GRACE, "e:2"), ("ada", "e:3", "gone")]
 
 
-def test_of_a_second_snapshot_only_what_is_new_is_shown():
-    shown = Shown()
-    follower = Follower(shown, ())
+def test_a_second_snapshot_shows_only_the_differences():
+    shown = RecordingShow()
+    watcher = Watcher(shown, ())
     idle = LiveUser("ada", "Dreaming")
     for event in [*snapshot(Present(ADA), Present(GRACE)), Changed("e:2", LiveUser("linus", "Away"))]:
-        follower.take(event)
+        watcher.take(event)
     shown.take()
     for event in snapshot(Present(idle), Present(GRACE)):
-        follower.take(event)
-    assert shown.take() == [(idle, None), ("linus", None, True)]
+        watcher.take(event)
+    assert shown.take() == [(idle, None), ("linus", None, "gone")]
     for event in snapshot(Present(idle), Present(GRACE)):
-        follower.take(event)
+        watcher.take(event)
     assert shown.take() == []
 
 
-def test_who_was_named_and_is_not_there_is_missed_once():
-    shown = Shown()
-    follower = Follower(shown, ("ada", "nobody"))
+def test_a_named_user_that_does_not_exist_is_reported_once():
+    shown = RecordingShow()
+    watcher = Watcher(shown, ("ada", "nobody"))
     for _ in range(2):
         for event in snapshot(Present(ADA)):
-            follower.take(event)
-    assert shown.take() == [(ADA, None), ("nobody", None, False)]
+            watcher.take(event)
+    assert shown.take() == [(ADA, None), ("nobody", "missing")]
 
 
 @pytest.fixture
@@ -140,10 +143,10 @@ def test_a_status_is_one_line_that_fits(info: LiveUser, line: str, lines: Callab
     assert lines() == [line]
 
 
-def test_the_rest_is_one_line_too(lines: Callable[[], list[str]]):
+def test_the_other_events_are_one_line_too(lines: Callable[[], list[str]]):
     Lines().user(LiveUser("ada", "Out", until=datetime(2040, 2, 3, 12, tzinfo=UTC)), None)
-    Lines().gone("ada", None, was_there=False)
-    Lines().gone("ada", "e:1", was_there=True)
+    Lines().missing("ada")
+    Lines().gone("ada", "e:1")
     Lines().unavailable("ada")
     first, second, third, fourth = lines()
     assert first.endswith("ada           Out (until 2040-02-03)")
@@ -152,12 +155,12 @@ def test_the_rest_is_one_line_too(lines: Callable[[], list[str]]):
     assert fourth.endswith("cannot be read now")
 
 
-def test_programs_get_all_there_is(lines: Callable[[], list[str]]):
+def test_json_lines_have_every_field(lines: Callable[[], list[str]]):
     info = LiveUser("ada", 'a\n"b"', "Ada L", NOW, NOW + timedelta(hours=1), {"project": "眠い"})
     show = JSONLines()
     show.user(info, None)
     show.user(ADA, "e:1")
-    show.gone("ada", "e:2", was_there=True)
+    show.gone("ada", "e:2")
     show.unavailable("ada")
     first, *rest = map(json.loads, lines())
     assert first == {
@@ -196,9 +199,14 @@ class WatchCommand:
         assert isinstance(found, dict)
         return found
 
-    async def said(self) -> str:
-        """The next line about the watching itself."""
+    async def notice(self) -> str:
+        """The next line of standard error."""
         return await self.line(self.process.stderr)
+
+    async def no_more_notices(self) -> bool:
+        """Whether standard error has ended without another byte."""
+        assert self.process.stderr is not None
+        return await self.process.stderr.receive_some() == b""
 
     async def ended(self) -> int:
         with trio.fail_after(20):
@@ -221,7 +229,7 @@ async def watch_command(*arguments: str, **options: Any) -> AsyncIterator[WatchC
                 await stream.aclose()
 
 
-async def test_in_a_pipe_it_follows_in_lines_of_json_until_it_is_interrupted():
+async def test_in_a_pipe_it_writes_json_lines_until_it_is_interrupted():
     backend = MemoryBackend(USERS)
     async with serving(backend) as site, watch_command("--url", site.url) as program:
         assert [(await program.json())["user"] for _ in USERS] == list(USERS)
@@ -230,21 +238,21 @@ async def test_in_a_pipe_it_follows_in_lines_of_json_until_it_is_interrupted():
         assert (change["type"], change["status"]) == ("change", "In the garden")
         program.process.send_signal(signal.SIGINT)
         assert await program.ended() == 0
-        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+        assert await program.no_more_notices()
         await site.empty()
 
 
-async def test_it_comes_back_after_breaks_and_shows_nothing_twice():
+async def test_it_reconnects_after_breaks_and_shows_nothing_twice():
     backend = MemoryBackend(USERS)
     async with AsyncExitStack() as stack:
         async with serving(backend) as site:
             program = await stack.enter_async_context(watch_command("--url", site.url, "moshez", "shawn"))
             for _ in USERS:
                 await program.json()
-        assert "closed with 1001: the server stops; trying again" in await program.said()
+        assert "closed with 1001: the server stops; trying again" in await program.notice()
         await backend.set_user("moshez", "In the garden")
         async with serving(backend, at=site.url.removeprefix("http://")):
-            assert await program.said() == f"fingertrio: {site.url} is back"
+            assert await program.notice() == f"fingertrio: {site.url}: connected again"
             told = await program.json()
             assert (told["type"], told["status"]) == ("user", "In the garden")
             backend._hub.emit(Change(None))
@@ -253,14 +261,14 @@ async def test_it_comes_back_after_breaks_and_shows_nothing_twice():
             assert (await program.json())["status"] == "Away"
 
 
-async def test_it_ends_when_nobody_reads_any_more_although_nothing_is_to_be_written():
+async def test_it_ends_when_the_reader_is_gone_even_with_nothing_to_write():
     async with serving() as site, watch_command("--url", site.url) as program:
         for _ in USERS:
             await program.json()
         assert program.process.stdout is not None
         await program.process.stdout.aclose()
         assert await program.ended() == 0
-        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+        assert await program.no_more_notices()
 
 
 async def test_it_ends_when_it_finds_that_out_by_writing():
@@ -270,7 +278,7 @@ async def test_it_ends_when_it_finds_that_out_by_writing():
         assert program.process.stdout is not None
         await program.process.stdout.aclose()
         assert await program.ended() == 0
-        assert await program.process.stderr.receive_some() == b""  # type: ignore[union-attr]
+        assert await program.no_more_notices()
 
 
 async def test_once_is_once():
@@ -285,10 +293,10 @@ async def test_where_there_is_nothing_to_watch_it_says_so():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with watch_command("--url", f"http://127.0.0.1:{taken.getsockname()[1]}", "--once") as program:
-            assert await program.said() == "fingertrio: 127.0.0.1: Connection refused"
+            assert await program.notice() == "fingertrio: 127.0.0.1: Connection refused"
             assert await program.ended() == 3
     async with serving() as site, watch_command("--url", f"{site.url}/elsewhere") as program:
-        assert await program.said() == "fingertrio: 127.0.0.1: HTTP status 404"
+        assert await program.notice() == "fingertrio: 127.0.0.1: HTTP status 404"
         assert await program.ended() == 3
 
 

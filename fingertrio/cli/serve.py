@@ -1,0 +1,70 @@
+"""`fingertrio serve`: runs the server and turns failures into one message and an exit status.
+
+0: stopped, by a signal or otherwise. 1: the program failed while running. 2: the configuration must be corrected first.
+130: SIGINT came before the program served.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import trio
+
+from fingertrio import version
+from fingertrio.cli.banner import announce
+from fingertrio.cli.check_config import load_or_exit, refuse
+from fingertrio.cli.signals import INTERRUPTED, EarlySignals
+from fingertrio.config.config import load_config
+from fingertrio.config.errors import ConfigError
+from fingertrio.observe.observer import stderr_observer
+from fingertrio.server.app import run
+
+# Allocations after which the collector looks for garbage in cycles. Trio makes hundreds of objects per task and leaves
+# no cycles; with Python's defaults (700, 10, 10), a set over memory takes a tenth longer.
+_COLLECTION = (10_000, 20, 20)
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="TOML file; without it, the built-in default runs on loopback.",
+)
+@click.make_pass_decorator(EarlySignals, ensure=True)
+def serve(signals: EarlySignals, path: Path | None = None) -> None:
+    """Open every door that the configuration names."""
+    config = load_or_exit(path)
+    human = {"auto": None, "text": True, "json": False}[config.log.format]
+    observer = stderr_observer(human=human, level=config.log.level, anonymize=config.log.anonymize_addresses)
+
+    def ready(addresses: Mapping[str, Sequence[str]]) -> None:
+        # Everything imported and built so far is permanent. Frozen, it is never scanned again during a query.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECTION)
+        announce(observer, addresses, config.backend.use, version)
+        signals.deliver()
+
+    try:
+        with signals.unwinding():
+            trio.run(
+                lambda: run(
+                    config,
+                    observer,
+                    source=str(path or "the built-in configuration"),
+                    ready=ready,
+                    load=lambda: load_config(path, to_serve=True),
+                )
+            )
+    except ConfigError as error:
+        refuse(error)
+    except KeyboardInterrupt:  # before the supervisor handles signals, or after it has stopped handling them
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 -- last resort: the cause goes to the log, the status to the manager
+        observer.error("failed", exc=error)
+        sys.exit(1)
