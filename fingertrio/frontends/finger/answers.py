@@ -16,8 +16,10 @@ from math import inf
 import trio
 
 from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError, UserInfo
+from fingertrio.frontends.finger.listing import UserAnswer, read_users
 from fingertrio.frontends.finger.text import (
     FORWARDING_DENIED,
+    UNREADABLE,
     USER_LIST_DENIED,
     render_full,
     render_list,
@@ -39,6 +41,9 @@ _LOGGED = 200  # characters of a query in the log
 # Users in one list. A longer list is a directory, and an empty query from a stranger must not render all of it.
 LIST_LIMIT = 2000
 MATCH_LIMIT = 10  # users shown for one ambiguous name
+
+# Seconds before the users that could not be read are tried again. Otherwise each query for the list would try.
+_RETRY = 2.0
 
 Forward = Callable[[str, Query], Awaitable[bytes]]
 
@@ -208,7 +213,7 @@ class FingerAnswers:
         flight = self._listing = _Listing()
         try:
             users = await self._service.ask_users()
-            answers = [await self._service.ask_user(user) for user in users.value[:LIST_LIMIT]]
+            answers = await read_users(self._service, users.value[:LIST_LIMIT])
             rendered = self._last_list = flight.outcome = self._render_list(users, answers, asked)
         except BackendError as error:
             flight.outcome = error
@@ -219,15 +224,22 @@ class FingerAnswers:
         return rendered
 
     def _render_list(
-        self, users: Answer[tuple[str, ...]], answers: Sequence[Answer[UserInfo | None]], asked: str
+        self, users: Answer[tuple[str, ...]], answers: Sequence[UserAnswer | None], asked: str
     ) -> Rendered:
+        """The list. An answer that is None marks its user as unreadable."""
+        entries = (
+            user if answer is None else answer.value
+            for user, answer in zip(users.value, answers, strict=False)  # there may be more than LIST_LIMIT users
+        )
         payload = render_list(
-            [answer.value for answer in answers if answer.value is not None],
+            [entry for entry in entries if entry is not None],
             facts=self._policy.facts,
             more=max(len(users.value) - LIST_LIMIT, 0),
             stale_since=users.stale_since,
         )
-        expires = min([users.expires, *(answer.expires for answer in answers)])
+        expires = min([users.expires, *(answer.expires for answer in answers if answer is not None)])
+        if None in answers:
+            expires = min(expires, trio.current_time() + _RETRY)
         return Rendered(payload, "list", asked, Answer(None, expires), self._service.epoch)
 
     async def _fetch_matches(self, query: Query, asked: str) -> Rendered:
@@ -235,9 +247,12 @@ class FingerAnswers:
         wanted = _folded(query.user)
         found: list[bytes] = []
         if self._service.can_list:
-            for user in (await self._service.get_users())[:LIST_LIMIT]:
-                answer = await self._service.ask_user(user)
-                if answer.value is not None and _begins(answer.value, wanted):
+            users = (await self._service.get_users())[:LIST_LIMIT]
+            for user, answer in zip(users, await read_users(self._service, users), strict=True):
+                if answer is None:
+                    if _folded(user).startswith(wanted):
+                        found.append(to_wire(f"Login: {user} {UNREADABLE}"))
+                elif answer.value is not None and _begins(answer.value, wanted):
                     found.append(
                         render_full(
                             answer.value,
@@ -246,8 +261,8 @@ class FingerAnswers:
                             stale_since=answer.stale_since,
                         )
                     )
-                    if len(found) == MATCH_LIMIT:
-                        break
+                if len(found) == MATCH_LIMIT:
+                    break
         if not found:
             return Rendered(to_wire(NO_SUCH_USER), "unknown", asked, _NEVER)
         return Rendered(b"\r\n".join(found), "ok", asked, _NEVER)

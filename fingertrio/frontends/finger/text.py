@@ -22,6 +22,7 @@ from fingertrio.wire.text import clean, clean_line, first_line, to_wire
 USER_LIST_DENIED = "Finger online user list denied"  # text from 3.2.2
 FORWARDING_DENIED = "Finger forwarding service denied"  # text from 3.2.1
 NO_USERS = "No users are listed"
+UNREADABLE = "(could not be read)"  # in place of the status
 
 _NAME_COLUMN = 40  # as in finger programs and in section 4 of the RFC
 _NAME_UNKNOWN = "???"  # as in BSD's finger
@@ -75,7 +76,7 @@ def render_full(
 
 
 def render_list(
-    infos: Iterable[UserInfo],
+    users: Iterable[UserInfo | str],
     *,
     facts: AbstractSet[str] | None = None,
     more: int = 0,
@@ -85,17 +86,19 @@ def render_list(
 
     The login is the first word of the line, so a double click selects it. The list shows nothing that `render_full`
     hides (2.5.2). The name column is omitted if no full name is known. Lines at the end say how many `more` users there
-    are, and since when the list may be out of date.
+    are, and since when the list may be out of date. A user given as a login name alone is marked as unreadable.
     """
     below = [f"... and {more} more"] * bool(more) + _stale(stale_since)
     with_status = _may_show("plan", facts)
     rows = [
-        (
-            clean_line(info.user),
-            _cut(clean_line(info.name or "")),
-            _cut(first_line(info.status[:_SCAN_LIMIT])) if with_status else "",
+        (clean_line(user), "", UNREADABLE)
+        if isinstance(user, str)
+        else (
+            clean_line(user.user),
+            _cut(clean_line(user.name or "")),
+            _cut(first_line(user.status[:_SCAN_LIMIT])) if with_status else "",
         )
-        for info in infos
+        for user in users
     ]
     if not rows:
         return to_wire("\n".join([NO_USERS, *below]))

@@ -244,8 +244,8 @@ class IRCSession:
                 self._on_registered(nick)
             case NickChanged(nick):
                 self._log_event("irc_nick_changed", nick=nick)
-            case Malformed(reason):
-                self._observer.refused("irc", reason)
+            case Malformed():
+                self._observer.refused("irc", "malformed")
             case Ended(reason):
                 raise _LostError(f"ended by the server: {reason}")
             case Notice():
