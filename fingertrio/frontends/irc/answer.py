@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from fingertrio.wire.irc import split_text
-from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.irc_format import strip_formatting
+from fingertrio.wire.text import clean
 
 _START = "Status of "
 
@@ -20,11 +21,12 @@ _ECHO_LIMIT = 64
 def compose(name: str, text: str, room: int, *, stale_since: datetime | None = None) -> list[str]:
     """The messages that answer a question for `name` with `text`: one to five, each of at most `room` bytes.
 
-    With `stale_since`, the answer says since when it may be out of date. The messages are clean, and none is blank,
-    which IRC cannot send. If there was more text, the last one says so.
+    `name` is one clean line. With `stale_since`, the answer says since when it may be out of date. The messages are
+    clean, without formatting codes, and none is blank, which IRC cannot send. If there was more text, the last one says
+    so.
     """
     age = "" if stale_since is None else f" (as of {stale_since.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
-    answer = clean(f"{_START}{clean_line(name)[:_ECHO_LIMIT]}{age}: {text}")
+    answer = clean(strip_formatting(f"{_START}{name[:_ECHO_LIMIT]}{age}: {text}"))
     pieces = [piece for line in answer.split("\n") for piece in split_text(line.rstrip(), room)]
     if len(pieces) > _MESSAGES:
         pieces[_MESSAGES - 1] = split_text(pieces[_MESSAGES - 1], room - len(_CUT))[0].rstrip() + _CUT

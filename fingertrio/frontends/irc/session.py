@@ -34,7 +34,9 @@ from fingertrio.wire.irc_client import (
     PrivateMessage,
     Registered,
 )
+from fingertrio.wire.irc_format import strip_formatting
 from fingertrio.wire.irc_outbox import Outbox, Reply, TokenBucket
+from fingertrio.wire.text import clean_line
 
 # Concurrent calls to the service. With its deadline of 5 s, 16 calls complete at a rate of three a second in the worst
 # case; the flood rule allows one reply every two seconds.
@@ -264,7 +266,7 @@ class IRCSession:
 
     def _hear(self, source: Source, text: str) -> None:
         """Admit a question or drop it. Rejecting it in words would cost as much as answering it."""
-        if self._leaving or not (name := text.strip()) or is_answer(name):
+        if self._leaving or not (name := clean_line(strip_formatting(text))) or is_answer(name):
             return
         query = _Query(source, text)
         if self._asking >= _ASKING_LIMIT:

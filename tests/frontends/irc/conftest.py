@@ -13,6 +13,8 @@ from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 from tests.frontends.irc.fakes import FakeNetwork, Log
 
+COLORS = "\x034red\x03 and \x0403fc1bgreen\x02"
+
 
 @pytest.fixture
 def network() -> FakeNetwork:
@@ -31,7 +33,7 @@ def observer(log: Log) -> Observer:
 
 @pytest.fixture
 def backend() -> FakeReader:
-    return FakeReader({"moshez": "Happy and well", "plan": "one\n\ntwo\nthree"})
+    return FakeReader({"moshez": "Happy and well", "plan": "one\n\ntwo\nthree", "colors": COLORS})
 
 
 @pytest.fixture

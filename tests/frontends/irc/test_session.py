@@ -35,6 +35,11 @@ async def test_answers_a_private_message(autojump_clock: MockClock, server: Fake
     ("asked", "answer"),
     [
         ("  moshez \t", "Status of moshez: Happy and well"),
+        ("\x02moshez\x02", "Status of moshez: Happy and well"),
+        ("\x0304moshez", "Status of moshez: Happy and well"),
+        ("\x0304,12mos\x03\x1dhez\x0f", "Status of moshez: Happy and well"),
+        ("\x04ff0000moshez\x11", "Status of moshez: Happy and well"),
+        ("colors", "Status of colors: red and green"),
         ("nobody", "Status of nobody: No such user"),
         ("two words", "Status of two words: No such user"),
         ("../etc/passwd", "Status of ../etc/passwd: No such user"),
