@@ -270,6 +270,7 @@ class HttpConnection(TCPServer):
 
     async def _send(self, data: bytes) -> None:
         traffic = self._traffic
+        view = memoryview(data)  # slices without a copy: many clients may share the data
         with traffic.shielded() as scope:
             async with self.send_lock:
                 for start in range(0, len(data), _SLICE):
@@ -277,7 +278,7 @@ class HttpConnection(TCPServer):
                         return
                     traffic.limit(scope, _SEND_DEADLINE)
                     try:
-                        await self.stream.send_all(data[start : start + _SLICE])
+                        await self.stream.send_all(view[start : start + _SLICE])
                     except _GONE:
                         self._lose()
         if scope.cancelled_caught:

@@ -154,7 +154,7 @@ class WebSocket:
         try:
             if self._half_sent:
                 raise trio.BrokenResourceError
-            if rest := frames[self._send_now(frames) :]:
+            if rest := memoryview(frames)[self._send_now(frames) :]:  # no copy: many clients may share the frames
                 await self._send_patiently(rest)
         finally:
             self._turn.release()
@@ -169,7 +169,7 @@ class WebSocket:
         except BlockingIOError:
             return 0
 
-    async def _send_patiently(self, frames: bytes) -> None:
+    async def _send_patiently(self, frames: memoryview) -> None:
         slow = False
         with trio.CancelScope(shield=True) as scope:
             self._sending, self._half_sent = scope, True

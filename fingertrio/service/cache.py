@@ -7,7 +7,6 @@ protocol. This module does no I/O, reads no clock and does not know the backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from math import inf
 from typing import Generic, TypeVar
@@ -18,7 +17,6 @@ from fingertrio.backend import BackendError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-R = TypeVar("R")
 
 
 class Answer(Generic[T_co]):
@@ -36,23 +34,6 @@ class Answer(Generic[T_co]):
         self.value = value
         self.expires = expires
         self.stale_since = stale_since
-
-
-class Rendering(Generic[T, R]):
-    """Renders an answer once and keeps the result for as long as the service returns the same answer.
-
-    Lists are long, and many clients ask for one at the same time: without this, each request would render it again.
-    """
-
-    def __init__(self, make: Callable[[T], R]) -> None:
-        self._make = make
-        self._made: tuple[Answer[T], R] | None = None
-
-    def of(self, answer: Answer[T]) -> R:
-        """What `make` returns for the answer's value."""
-        if self._made is None or self._made[0] is not answer:
-            self._made = answer, self._make(answer.value)
-        return self._made[1]
 
 
 class Flight(Generic[T]):

@@ -22,8 +22,9 @@ from werkzeug.exceptions import NotFound
 
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
+from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
-from fingertrio.service.cache import Rendering
+from fingertrio.service.cache import Answer
 from fingertrio.wire.live import timestamp
 from fingertrio.wire.text import clean, clean_line
 
@@ -35,7 +36,7 @@ NO_LIST = "This server does not list its users"
 def api_blueprint(service: FingerService) -> Blueprint:
     """The routes below /api/."""
     blueprint = Blueprint("api", __name__, url_prefix="/api")
-    listed = Rendering(_list)
+    listed = SharedBody(_users_document)
 
     @blueprint.get("/users")
     async def users() -> Response:
@@ -43,16 +44,15 @@ def api_blueprint(service: FingerService) -> Blueprint:
             raise NotFound(NO_LIST)
         answer = await service.ask_users()
         note_outcome(request.scope, "list")
-        # The list itself is rendered only when it has changed.
-        head = json.dumps({"stale_since": timestamp(answer.stale_since)})[:-1]
-        return _response(f'{head}, "users": {listed.of(answer)}}}\n')
+        return listed.response(answer, "application/json")
 
     @blueprint.get("/users/<user>")
     async def user(user: str) -> Response:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise NotFound(NO_SUCH_USER)
-        return _json(user_json(answer.value) | {"stale_since": timestamp(answer.stale_since)})
+        document = user_json(answer.value) | {"stale_since": timestamp(answer.stale_since)}
+        return Response(_dump(document), content_type="application/json")
 
     @blueprint.after_app_request
     async def allow_origins(response: Response) -> Response:
@@ -92,17 +92,13 @@ def problem_body(status: int, title: str, detail: str, path: str) -> bytes:
         "detail": clean_line(detail),
         "instance": quote(path),
     }
+    return _dump(document)
+
+
+def _users_document(answer: Answer[tuple[str, ...]]) -> bytes:
+    users = [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in answer.value]
+    return _dump({"stale_since": timestamp(answer.stale_since), "users": users})
+
+
+def _dump(document: Mapping[str, object]) -> bytes:
     return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
-
-
-def _list(names: tuple[str, ...]) -> str:
-    users = [{"user": name, "url": f"{PREFIX}users/{quote(name, safe='')}"} for name in names]
-    return json.dumps(users, ensure_ascii=False)
-
-
-def _json(document: Mapping[str, object]) -> Response:
-    return _response(json.dumps(document, ensure_ascii=False) + "\n")
-
-
-def _response(document: str) -> Response:
-    return Response(document, mimetype="application/json")

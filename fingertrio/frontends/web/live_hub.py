@@ -19,14 +19,13 @@ from contextlib import contextmanager
 
 import trio
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import BackendError
 from fingertrio.frontends.web.api import user_json
 from fingertrio.frontends.web.live_log import LOG_LIMIT, ChangeLog
-from fingertrio.http.websocket import text_frame
+from fingertrio.frontends.web.live_rendering import RenderedUser, SnapshotPages
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-from fingertrio.service.cache import Answer
 from fingertrio.wire import live
 from fingertrio.wire.backoff import Backoff
 
@@ -37,34 +36,6 @@ _KEPT_BYTES = 16 * 1024 * 1024
 _PREPARED = 1024
 
 _RETRY = (1.0, 30.0)  # seconds: first and longest pause before a user who could not be read is tried again
-
-
-class RenderedUser:
-    """The message part about one user, rendered once for all watchers."""
-
-    __slots__ = ("_answer", "_at", "_change", "part")
-
-    def __init__(self, answer: Answer[UserInfo | None], part: bytes) -> None:
-        self._answer = answer
-        self.part = part  # see `wire.live`
-        self._at = ""
-        self._change = b""
-
-    def is_current(self) -> bool:
-        """Whether the service would still give this answer."""
-        return self._answer.expires > trio.current_time()
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is such a user."""
-        return self._answer.value is not None
-
-    def change(self, at: str) -> bytes:
-        """The frame of a change with id `at`. It is kept, because usually all watchers ask for the same one."""
-        if at != self._at:
-            self._change = text_frame(live.change(at, self.part))
-            self._at = at
-        return self._change
 
 
 class Subscription:
@@ -113,6 +84,8 @@ class LiveHub:
         self._preparing: dict[str, bool] = {}  # True: the user has changed again since
         self._rendered: OrderedDict[str, RenderedUser] = OrderedDict()  # least recently used first
         self._rendered_bytes = 0
+        self.pages = SnapshotPages(self.render)
+        self._listed: tuple[str, ...] = ()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -158,6 +131,13 @@ class LiveHub:
         epoch, _, digits = text.partition(":")
         is_number = digits.isascii() and digits.isdecimal() and len(digits) <= 18
         return int(digits) if epoch == self.epoch and is_number else None
+
+    async def list_users(self) -> tuple[str, ...]:
+        """All users, as one tuple for all watchers until the list changes. Raises BackendError."""
+        users = await self.service.get_users()
+        if users != self._listed:
+            self._listed = users
+        return self._listed
 
     async def render(self, users: Collection[str]) -> dict[str, RenderedUser]:
         """The current state of `users`, without those that cannot be read now. A change follows for each of these."""

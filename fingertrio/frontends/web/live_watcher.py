@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import partial
-from typing import TypeVar
 
 import trio
 
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.live_hub import LiveHub, Subscription
+from fingertrio.frontends.web.live_rendering import BATCH, PAGE, batches
 from fingertrio.http.http1 import Stream
 from fingertrio.http.websocket import PATIENCE, Code, WebSocket, text_frame
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer
 from fingertrio.wire import live
 
-_T = TypeVar("_T")
-
 # Seconds between two heartbeats. Proxies and routers drop a connection that is idle for a minute.
 ALIVE = 15.0
 
-_BATCH = 16  # users that are asked for at once, and the most whose rendering one watcher holds
-
 _RETRY = 2.0  # seconds before a snapshot that failed is tried again
 
-_ENOUGH = 32768  # bytes for one send
+# Bytes: smaller frames are joined until they are this many, and only then sent. A larger frame is sent alone, from the
+# buffer that all watchers share, so this is all that a slow client makes one watcher hold.
+_ENOUGH = 8192
 
 # The metrics' reason for each close code.
 _REFUSALS: Mapping[int, str] = {Code.TRY_AGAIN_LATER: "slow_reader", Code.POLICY: "flood", Code.TOO_BIG: "body"}
@@ -194,40 +192,53 @@ class Watcher:
 
     async def _send_changes(self, socket: WebSocket, feed: Subscription, pending: Sequence[tuple[int, str]]) -> None:
         """Send the current state of the users that changed."""
-        frames = bytearray()
-        for batch in _batches(pending):
+        frames = _Frames(socket)
+        for batch in batches(pending, BATCH):
             rendered = await self._hub.render([user for _, user in batch])
             for number, user in batch:
                 if user in rendered:
-                    frames += rendered[user].change(self._hub.id(number))
-            if len(frames) >= _ENOUGH:
-                await socket.send(bytes(frames))
-                frames.clear()
-        await socket.send(bytes(frames))
+                    await frames.add(rendered[user].change(self._hub.id(number)))
+        await frames.flush()
         feed.number = pending[-1][0]
 
     async def _send_snapshot(self, socket: WebSocket, feed: Subscription) -> bool:
         """Send the current state of all watched users. False: the backend cannot list them now."""
         number = self._hub.log.number  # changes from here on are sent again, after the snapshot
         try:
-            users = await self._hub.service.get_users() if self._users is None else self._users
+            users = await self._hub.list_users() if self._users is None else self._users
         except BackendError:  # logged by the service
             return False
-        frames = bytearray(_SNAPSHOT)
-        for batch in _batches(users):
-            rendered = await self._hub.render(batch)
-            for user in batch:
-                if user not in rendered:
-                    frames += text_frame(live.present(live.render_unavailable(user)))
-                elif rendered[user].exists:
-                    frames += text_frame(live.present(rendered[user].part))
-            if len(frames) >= _ENOUGH:
-                await socket.send(bytes(frames))
-                frames.clear()
-        await socket.send(bytes(frames) + text_frame(live.render_end(self._hub.id(number))))
+        frames = _Frames(socket)
+        await frames.add(_SNAPSHOT)
+        for batch in batches(users, PAGE):
+            page = await self._hub.pages.page(batch)  # held until it is sent, for other watchers to find
+            await frames.add(page.frames)
+        await frames.add(text_frame(live.render_end(self._hub.id(number))))
+        await frames.flush()
         feed.number = number
         return True
 
 
-def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
+class _Frames:
+    """Sends frames in few calls, without a copy of large ones."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._small = bytearray()
+
+    async def add(self, frame: bytes) -> None:
+        """Send `frame` after the earlier ones, now or with later ones."""
+        if len(frame) < _ENOUGH:
+            self._small += frame
+            if len(self._small) >= _ENOUGH:
+                await self.flush()
+        else:
+            await self.flush()
+            await self._socket.send(frame)
+
+    async def flush(self) -> None:
+        """Send what has been held back."""
+        if self._small:
+            small = bytes(self._small)
+            self._small.clear()
+            await self._socket.send(small)

@@ -22,11 +22,13 @@ from werkzeug.exceptions import NotFound
 
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
+from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
-from fingertrio.service.cache import Rendering
+from fingertrio.service.cache import Answer
 from fingertrio.wire.text import clean, clean_line
 
 _HERE = Path(__file__).parent
+_HTML = "text/html; charset=utf-8"
 
 _STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 _STATIC_AGE = "public, max-age=3600"  # after an upgrade, an old style sheet for an hour is harmless
@@ -60,7 +62,7 @@ def pages_blueprint(service: FingerService) -> Blueprint:
     """The routes of the pages, their style sheet and icon."""
     blueprint = Blueprint("pages", __name__)
     static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
-    listed = Rendering(_list)
+    listed = SharedBody(_users_page)
 
     @blueprint.get("/")
     async def users() -> Response:
@@ -68,7 +70,7 @@ def pages_blueprint(service: FingerService) -> Blueprint:
         note_outcome(request.scope, "list")
         if answer is None:
             return _page("users.html", names=None, listed="")
-        return _page("users.html", names=answer.value, listed=listed.of(answer), stale=_stale(answer.stale_since))
+        return listed.response(answer, _HTML)
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
@@ -108,8 +110,10 @@ def user_context(info: UserInfo) -> Mapping[str, Any]:
 _ITEM = Markup('<li><a href="{}">{}</a></li>')
 
 
-def _list(names: tuple[str, ...]) -> Markup:
-    return Markup("").join(_ITEM.format(href(name), name) for name in names)
+def _users_page(answer: Answer[tuple[str, ...]]) -> bytes:
+    items = Markup("").join(_ITEM.format(href(name), name) for name in answer.value)
+    stale = _stale(answer.stale_since)
+    return _render("users.html", root="", names=answer.value, listed=items, stale=stale).encode()
 
 
 def error_page(status: int, title: str, detail: str) -> Response:
@@ -141,5 +145,8 @@ def _time_texts(time: datetime) -> tuple[str, str]:
 
 def _page(template: str, status: int = 200, *, stale: tuple[str, str] | None = None, **context: object) -> Response:
     root = "../" * (request.path.count("/") - 1)  # relative to the path that the browser shows
-    html = _environment.get_template(template).render(root=root, stale=stale, **context)
-    return Response(html, status, mimetype="text/html")
+    return Response(_render(template, root=root, stale=stale, **context), status, content_type=_HTML)
+
+
+def _render(template: str, **context: object) -> str:
+    return _environment.get_template(template).render(**context)

@@ -13,11 +13,12 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, Request
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web.gate import note_question
 from fingertrio.frontends.web.pages import user_page
+from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.text import clean
-from fingertrio.wire.xmlrpc import BODY_LIMIT
+from fingertrio.wire.xmlrpc import BODY_LIMIT, dump_response
 
 # Seconds for a request body. A normal one is one or two packets and arrives with its headers.
 BODY_DEADLINE = 10.0
@@ -34,13 +35,15 @@ _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 def finger_methods(service: FingerService) -> tuple[Method, ...]:
     """The methods besides system.*; a new method is one more row."""
+    listed: SharedBody[tuple[str, ...]] = SharedBody(lambda answer: dump_response(answer.value))
 
     async def get_user(user: str) -> Reply:
         info = await service.get_user(user)
         return Reply(NO_SUCH_USER, "unknown") if info is None else Reply(clean(info.status))
 
     async def get_users() -> Reply:
-        return Reply(await service.get_users(), "list")
+        answer = await service.ask_users()
+        return Reply(answer.value, "list", listed.bytes_of(answer))
 
     return (
         Method(

@@ -48,10 +48,17 @@ _CAPABILITIES: Mapping[str, Value] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The result of a call, and the outcome to log: "ok", "list", "unknown", "bad" or "error"."""
+    """The result of a call.
+
+    Attributes:
+        value: the result.
+        outcome: the outcome to log: "ok", "list", "unknown", "bad" or "error".
+        document: the <methodResponse> for `value`, if the method has one to share among its callers.
+    """
 
     value: Value | Fault
     outcome: str = "ok"
+    document: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +249,8 @@ def _as_text(value: Value) -> Value:
 
 
 def _dump(reply: Reply) -> bytes:
+    if reply.document is not None:
+        return reply.document
     if isinstance(reply.value, Fault):
         return dump_fault(reply.value.code, reply.value.text)
     return dump_response(reply.value)

@@ -217,7 +217,7 @@ async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it
 async def test_who_watches_is_told_when_answers_begin_to_be_out_of_date_and_when_that_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(staleness, "_LOOKED_AT", 0.01)
+    monkeypatch.setattr(staleness, "_INTERVAL", 0.01)
     backend = Ageing(USERS)
     async with serving(backend) as site, watching(site) as early:
         at = (await early.message())["id"]
