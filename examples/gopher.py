@@ -1,9 +1,9 @@
-"""Gopher (RFC 1436): a menu of everybody, a text for each. A front end as anybody could write one.
+"""Gopher (RFC 1436): a menu of all users, and a text for each. An example of a front end in a package of your own.
 
     curl gopher://127.0.0.1:7070/           the menu
-    curl gopher://127.0.0.1:7070/0moshez    what moshez is up to
+    curl gopher://127.0.0.1:7070/0moshez    the status of moshez
 
-To install it, give a package of yours these lines; `listen = ["127.0.0.1:7070"]` in a section [gopher] opens it:
+To install it, add these lines to your package; a section [gopher] with `listen = ["127.0.0.1:7070"]` enables it:
 
     [project.entry-points."fingertrio.frontends"]
     gopher = "gopher:open_gopher"
@@ -20,14 +20,14 @@ from fingertrio.wire.text import clean, clean_line
 
 
 class GopherSection(ListeningSection):
-    """The [gopher] section: what every section that listens can say, and where the menu says that we are."""
+    """The [gopher] section: the keys of every section that listens, and the address that the menu contains."""
 
-    host: str = Field("localhost", description="the name by which clients reach this server")
-    port: int = Field(70, description="the port by which they do")
+    host: str = Field("localhost", description="host name under which clients reach this server")
+    port: int = Field(70, description="port under which clients reach this server")
 
 
 def open_gopher(options: GopherSection, door: Door) -> Frontend:
-    """Gopher: a menu of everybody, a text for each."""
+    """Gopher: a menu of all users, and a text for each."""
 
     async def answer(selector: str) -> tuple[str, str]:
         if not selector:
@@ -36,7 +36,7 @@ def open_gopher(options: GopherSection, door: Door) -> Frontend:
         info = await door.service.get_user(selector)
         if info is None:
             return "3No such user\t\terror.host\t1\n", "unknown"
-        return clean(f"\n{info.status}\n").replace("\n.", "\n..")[1:], "ok"  # a dot alone would end the text
+        return clean(f"\n{info.status}\n").replace("\n.", "\n..")[1:], "ok"  # a line with only a dot would end the text
 
     async def handle(connection: Connection) -> None:
         selector = ""

@@ -1,12 +1,12 @@
-"""A vending machine on the network, as RFC 1288 section 2.5.5 wants it: a backend as anybody could write one.
+"""A vending machine on the network, as in RFC 1288 section 2.5.5. An example of a backend in a package of your own.
 
     finger @machine         lists all items currently available for purchase and possible consumption
     finger tea@machine      gives a detailed count of that product
 
 "Vending machines should NEVER NEVER EVER eat money": `buy` either takes the price, hands out the item and returns the
-change, or takes nothing at all. It does so without an await in between, so that nobody can be cancelled halfway.
+change, or takes nothing at all. It contains no await, so a cancellation cannot interrupt it halfway.
 
-To install it, give a package of yours this line, and `use = "vending_machine"` in [backend] finds it:
+To install it, add this line to your package; `use = "vending_machine"` in [backend] then finds it:
 
     [project.entry-points."fingertrio.backends"]
     vending_machine = "vending_machine:open_vending_machine"
@@ -26,7 +26,7 @@ from fingertrio import UserInfo
 
 @dataclass(frozen=True)
 class Item:
-    """What one slot holds. Money is counted in cents."""
+    """The contents of one slot. Prices are in cents."""
 
     name: str
     price: int = Field(gt=0)
@@ -38,46 +38,46 @@ class VendingMachineOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    slots: dict[str, Item] = Field(description="what the machine was filled with; the key is the name to finger")
+    slots: dict[str, Item] = Field(description="the contents of the machine; each key is a name to finger")
 
 
 class NotSoldError(Exception):
-    """Nothing was sold, and the money is still yours."""
+    """Nothing was sold, and no money was taken."""
 
 
 class VendingMachine:
-    """The machine: a backend for those who look, and a counter for those who buy."""
+    """The machine: a backend that shows the items, and `buy`."""
 
     def __init__(self, slots: dict[str, Item]) -> None:
         self._slots = dict(slots)
 
     async def get_users(self) -> Sequence[str]:
-        """{C}: the slots that have something in them."""
+        """{C}: the slots that are not empty."""
         return [slot for slot, item in self._slots.items() if item.count]
 
     async def get_user(self, user: str) -> UserInfo | None:
-        """{U}{C}: how many there are, and for how much. A slot that is empty is still a slot."""
+        """{U}{C}: the count and the price. An empty slot is shown as sold out."""
         if (item := self._slots.get(user)) is None:
             return None
         count = f"{item.count} left" if item.count else "sold out"
         return UserInfo(user, f"{count}, {item.price / 100:.2f} each", name=item.name)
 
     def buy(self, slot: str, money: int) -> int:
-        """One item out of `slot` for `money` cents: the change.
+        """Sell one item of `slot` for `money` cents. Returns the change.
 
         Raises:
-            NotSoldError: there is no such slot, it is empty, or the money does not suffice.
+            NotSoldError: the slot does not exist or is empty, or the money is not enough.
         """
         item = self._slots.get(slot)
         if item is None or not item.count:
-            raise NotSoldError("there is none")
+            raise NotSoldError("sold out")
         if money < item.price:
-            raise NotSoldError(f"{item.price - money} cents are missing")
+            raise NotSoldError(f"{item.price - money} more cents needed")
         self._slots[slot] = replace(item, count=item.count - 1)
         return money - item.price
 
 
 @asynccontextmanager
 async def open_vending_machine(options: VendingMachineOptions) -> AsyncIterator[VendingMachine]:
-    """The backend, as the entry point names it."""
+    """The function that the entry point names."""
     yield VendingMachine(options.slots)
