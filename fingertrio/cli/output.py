@@ -1,11 +1,12 @@
 """Standard output and standard error of all commands: what the terminal cannot show, and what cannot be written.
 
 - A character that the terminal's encoding lacks is shown as "?" on standard output, escaped on standard error. JSON is
-  not affected: it is written as UTF-8 bytes, whatever the terminal.
+  not affected: it is written as UTF-8 bytes, whatever the terminal. Click treats ASCII as a missing setting and writes
+  UTF-8 then.
 - A closed pipe (`| head -1`) is no failure: the rest of the output is discarded and the exit status stays the
   command's own.
 - Any other failure to write standard output (a full disk) ends the program with one line and status `FAILED`. Standard
-  error has nowhere to report that, so its failures are ignored.
+  error has nowhere to report its own failures, so they are ignored.
 
 `main` installs this around every command, so no command checks its output.
 """
@@ -25,25 +26,17 @@ FAILED = 74  # EX_IOERR of sysexits(3); no command uses it for anything else
 
 
 class _Descriptor(io.FileIO):
-    """A file descriptor whose write failures are handled as described above."""
+    """A file descriptor that remembers its first write failure and discards everything from then on."""
 
-    def __init__(self, descriptor: int, *, is_error: bool) -> None:
-        super().__init__(descriptor, "w", closefd=False)
-        self._is_error = is_error
-        self.has_failed = False
+    failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write to the descriptor; after a failure, discard."""
-        if not self.has_failed:
+        """Write to the descriptor, or discard."""
+        if self.failure is None:
             try:
                 return super().write(data)
-            except BlockingIOError:
-                raise
             except OSError as error:
-                self.has_failed = True
-                if error.errno != errno.EPIPE and not self._is_error:
-                    click.echo(f"fingertrio: standard output: {error.strerror}", err=True)
-                    raise SystemExit(FAILED) from None
+                self.failure = error
         return memoryview(data).nbytes
 
 
@@ -51,28 +44,35 @@ class _Descriptor(io.FileIO):
 def guarded() -> Iterator[None]:
     """Within, `sys.stdout` and `sys.stderr` behave as described above; at the end, all output has been written."""
     before = sys.stdout, sys.stderr
-    sys.stdout = _guard(sys.stdout, errors="replace", is_error=False)
-    sys.stderr = _guard(sys.stderr, errors="backslashreplace", is_error=True)
+    sys.stdout = _guard(sys.stdout, errors="replace", line_buffering=False)
+    sys.stderr = _guard(sys.stderr, errors="backslashreplace", line_buffering=True)
     try:
         yield
     finally:
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        finally:
-            sys.stdout, sys.stderr = before
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        failure = _failure()
+        if failure is not None and failure.errno != errno.EPIPE:
+            click.echo(f"fingertrio: standard output: {failure.strerror}", err=True)
+            sys.exit(FAILED)
+        sys.stdout, sys.stderr = before
 
 
-def _guard(stream: Any, *, errors: str, is_error: bool) -> Any:
+def _guard(stream: Any, *, errors: str, line_buffering: bool) -> Any:
     """`stream`, guarded. A stream that was closed when the program started is None and stays so."""
     try:
-        raw = _Descriptor(stream.fileno(), is_error=is_error)
+        raw = _Descriptor(stream.fileno(), "w", closefd=False)
     except (AttributeError, OSError, ValueError):
         return stream
-    line_buffering = is_error or stream.isatty()
+    line_buffering = line_buffering or stream.isatty()
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=stream.encoding, errors=errors, line_buffering=line_buffering
     )
+
+
+def _failure() -> OSError | None:
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.failure if isinstance(raw, _Descriptor) else None
 
 
 def write_utf8(text: str) -> None:
@@ -82,5 +82,4 @@ def write_utf8(text: str) -> None:
 
 def is_discarded() -> bool:
     """Whether nothing can be written to standard output any more, so that there is no point in making output."""
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return isinstance(raw, _Descriptor) and raw.has_failed
+    return _failure() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import trio
 
+from fingertrio.cli.arguments import text
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.net.address import parse_address
@@ -13,8 +14,8 @@ from fingertrio.wire.text import clean_line
 
 @click.command("set")
 @click.option("--at", "place", default="127.0.0.1:1079", show_default=True, help="HOST:PORT or unix:/path of a setter.")
-@click.argument("user")
-@click.argument("status")
+@click.argument("user", type=text)
+@click.argument("status", type=text)
 def set_command(place: str, user: str, status: str) -> None:
     """Set USER's STATUS through a setter door."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,28 @@ def test_wrong_usage_is_told(path: Path, arguments: tuple[str, ...], reason: str
         (("user", "remove", "grace"), "no user grace"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(path: Path, arguments: tuple[str, ...], reason: str) -> None:
+def test_what_cannot_be_done_is_reported_in_one_line(path: Path, arguments: tuple[str, ...], reason: str) -> None:
     done("user", "add", "ada", path=path)
     message = failed(*arguments, path=path)
     assert reason in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("until", "reason"),
+    [
+        ("2999-03-31T02:30", "clocks are set forward"),
+        ("2999-10-27T02:30", "add the offset, as in 2999-10-27T02:30+02:00"),
+        ("2001-01-01T00:00", "has passed already"),
+    ],
+)
+def test_a_time_that_clocks_skip_or_show_twice_is_rejected(
+    path: Path, monkeypatch: pytest.MonkeyPatch, until: str, reason: str
+) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # a rule, which has no last year
+    time.tzset()
+    try:
+        assert reason in failed("user", "add", "ada", "--status", "x", "--until", until, path=path, status=2)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
