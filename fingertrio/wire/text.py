@@ -1,14 +1,17 @@
 """Filters text before it reaches a terminal, a log or an IRC line (RFC 1288 section 3.3), and decodes bytes.
 
 Terminals obey some characters instead of showing them: C0 controls (above all ESC), DEL, C1 controls (also encoded as
-UTF-8), and the Unicode characters that change the writing direction, which can make a text read as another. TAB and the
-line end stay, and so does all other text in any language.
+UTF-8), and the Unicode characters that change the writing direction, which can make a text read as another. They are
+removed, and an escape sequence is removed as a whole, because its rest ("[1;31m") would be noise. Overstriking, with
+which nroff marks bold and underlined letters, becomes the plain letters. TAB and the line end stay, and so does all
+other text in any language.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Windows-1252 differs from Latin-1 in these bytes only, and leaves five of them undefined.
@@ -16,18 +19,42 @@ _WINDOWS_1252 = {
     byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
 
-_CONTROLS = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f"  # C0 without TAB and LF; CR is replaced before
+# All that moves a terminal to the start of a line: CR, VT, FF, NEL (as C1 and as ESC E), line and paragraph separators.
+_LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]|\x1bE")
+
+# C0 controls that terminals ignore or obey without leaving the escape sequence around them, and DEL. Not here: BEL, BS,
+# CAN, SUB, ESC.
+_TRANSPARENT = re.compile("[\x00-\x06\x0e-\x17\x19\x1c-\x1f\x7f]")
+
+_INTRODUCER = re.compile("[\x1b\x90\x98\x9b\x9d-\x9f]")
+
+# Escape sequences, in 7-bit and C1 form (ECMA-48 section 5, xterm's ctlseqs). No branch reads past the start of another
+# sequence of its kind, so that all of it takes linear time.
+_SEQUENCE = re.compile(
+    r"\x1b\](?:P[0-9A-Fa-f]{7}|R)"  # the Linux console's palette: an OSC without an end
+    # OSC with its text, to BEL or ST; CAN, SUB abort it
+    r"|(?:\x1b\]|\x9d)[^\x07\x18\x1a\x1b\x90\x98\x9c-\x9f]*(?:[\x07\x18\x1a\x9c]|\x1b\\)"
+    # DCS, SOS, PM, APC (and ESC k, the title of screen) with their text, to ST
+    r"|(?:\x1b[PX^_k]|[\x90\x98\x9e\x9f])[^\x18\x1a\x1b\x90\x98\x9c-\x9f]*(?:[\x18\x1a\x9c]|\x1b\\)"
+    # one of these without its end: to the end of the line. Not in C1 form, which may be a letter of a legacy encoding
+    r"|\x1b[]PX^_][^\x1b\n]*"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI
+    r"|\x1b[ -/]{1,3}[0-~]"  # charset designations and others with intermediate bytes
+    r"|\x1b[0-?@-Z\\clmno|}~]"  # two characters: cursor, keypad, reset, charset shifts
+)
+
+_REMOVED = re.compile(
+    # Kept: the flag of a part of a country, as three to six letters or digits in tag characters (UTS 51)
+    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
+    "|["
+    "\x00-\x07\x0e-\x1f"  # C0 without BS, TAB and line ends
     "\x7f-\x9f"  # DEL and C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, embeddings, overrides, isolates
-    "\u2028\u2029"  # separators that some terminals and JavaScript treat as line ends
     "\ufeff\ufff9-\ufffb"  # byte order mark, interlinear annotation
     "\ud800-\udfff"  # lone surrogates: not text
     "\U000e0000-\U000e007f"  # tags: invisible text
     "]"
 )
-_LINE_END = re.compile("\r\n?|\x85")
 _NOT_LOGGABLE = re.compile(r'[^ -~]|["\\]')
 
 
@@ -51,10 +78,35 @@ def decode(data: bytes, *, cut: bool = False) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` with LF for every line end and without characters that control a terminal."""
-    if text.isprintable():  # the usual case, decided in C; no printable character is in the sets above
+    """`text` with LF for every line end and without characters and sequences that control a terminal."""
+    if text.isprintable():  # the usual case, decided in C; nothing that is changed below is printable
         return text
-    return _CONTROLS.sub("", _LINE_END.sub("\n", text))
+    text = _LINE_END.sub("\n", text)
+    if _INTRODUCER.search(text):
+        text = _SEQUENCE.sub("", _TRANSPARENT.sub("", text))
+    text = _REMOVED.sub(r"\1", text)
+    if "\b" in text:
+        text = "\n".join(_strike_over(line) if "\b" in line else line for line in text.split("\n"))
+    return text
+
+
+def _strike_over(line: str) -> str:
+    """`line` as a printer with one place for each character leaves it, after all backspaces."""
+    places: list[str] = []
+    at = 0
+    for char in line:
+        if char == "\b":
+            at = max(at - 1, 0)
+        elif at > 0 and (char == "\u200d" or unicodedata.category(char)[0] == "M"):
+            places[at - 1] += char  # a combining mark belongs to the character before it
+        elif at == len(places):
+            places.append(char)
+            at += 1
+        else:
+            if char != "_":  # an underscore underlines what is there
+                places[at] = char
+            at += 1
+    return "".join(places)
 
 
 def clean_line(text: str) -> str:

@@ -110,8 +110,8 @@ def test_the_finger_command_asks_filters_and_tells_how_it_went():
         unknown = fingertrio("finger", f"nobody@{place}")
         assert (unknown.returncode, unknown.stdout) == (1, "No such user\n")
         fingertrio("set", "--at", program.addresses["setter"], "ada", "Grüße \x1b[31mrot")
-        assert fingertrio("finger", f"ada@{place}").stdout == "Grüße [31mrot\n"
-        assert fingertrio("finger", "--ascii", f"ada@{place}").stdout == "Gr??e [31mrot\n"
+        assert fingertrio("finger", f"ada@{place}").stdout == "Grüße rot\n"
+        assert fingertrio("finger", "--ascii", f"ada@{place}").stdout == "Gr??e rot\n"
         program.signal(signal.SIGTERM)
         program.wait(10)
     gone = fingertrio("finger", f"moshez@{place}")

@@ -217,7 +217,7 @@ async def test_what_cannot_be_said_is_not_sent(query: Query) -> None:
         ("zażółć\r\n".encode(), "zażółć\n"),
         (b"caf\xe9 5 \x80\r\n", "café 5 €\n"),  # Windows-1252
         ("cut: é".encode()[:-1], "cut: "),
-        ("\x1b]0;owned\x07\x9b31m\tX".encode(), "]0;owned31m\tX"),
+        ("\x1b]0;owned\x07\x9b31m\tX".encode(), "\tX"),
         ("a\u202eb\u009b".encode(), "ab"),
         (b"\x9d\xff", "ÿ"),
     ],

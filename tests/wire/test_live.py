@@ -78,7 +78,7 @@ def test_text_is_clean():
             }
         )
     )
-    assert told == live.Present(live.LiveUser("ada", "[2Jone\ntwo", "A da", details={"project": "1m"}))
+    assert told == live.Present(live.LiveUser("ada", "one\ntwo", "A da", details={"project": ""}))
 
 
 @pytest.mark.parametrize(

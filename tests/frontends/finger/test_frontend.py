@@ -133,7 +133,7 @@ QUERIES = {
     b"nobody\r\n": b"No such user\r\n",
     b"broken\r\n": b"Internal error in server\r\n",
     "søren\r\n".encode(): "Læser\r\n".encode(),
-    b"evil\r\n": b"]0;ownedred31m txt.exe\r\nsecond\r\nthird\r\n",
+    b"evil\r\n": b"red txt.exe\r\nsecond\r\nthird\r\n",
     b"moshez@example.org\r\n": b"Finger forwarding service denied\r\n",
     b"@example.org\r\n": b"Finger forwarding service denied\r\n",
     b"/W a@b@c\r\n": b"Finger forwarding service denied\r\n",

@@ -43,7 +43,7 @@ async def test_answers_a_private_message(autojump_clock: MockClock, server: Fake
         ("nobody", "Status of nobody: No such user"),
         ("two words", "Status of two words: No such user"),
         ("../etc/passwd", "Status of ../etc/passwd: No such user"),
-        ("\x02mo\x1b[31mshez\u202e", "Status of mo[31mshez: No such user"),
+        ("\x02mo\x1b[31mshez\u202e", "Status of moshez: No such user"),
         ("x" * 400, f"Status of {'x' * 64}: No such user"),
     ],
 )
@@ -86,10 +86,11 @@ async def test_five_messages_at_most_and_the_last_says_so(
 async def test_no_status_becomes_a_command(autojump_clock: MockClock, server: FakeServer, backend: FakeReader) -> None:
     backend.users["evil"] = UserInfo("evil", "x\r\nQUIT :bye\rJOIN #a\0\x01DCC SEND\x01\u2028NICK z")
     await server.ask("evil")
-    assert await server.lines(3) == [
+    assert await server.lines(4) == [
         "PRIVMSG alice :Status of evil: x",
         "PRIVMSG alice :QUIT :bye",
-        "PRIVMSG alice :JOIN #aDCC SENDNICK z",
+        "PRIVMSG alice :JOIN #aDCC SEND",
+        "PRIVMSG alice :NICK z",
     ]
 
 

@@ -51,7 +51,7 @@ async def test_a_user_with_everything() -> None:
         assert response.headers["Content-Type"] == "application/json"
         assert await response.get_json() == {
             "user": "ada",
-            "status": "On leave.\n\n[31mPlan:\n  é 日本\n",
+            "status": "On leave.\n\nPlan:\n  é 日本\n",
             "name": "Ada Lovelace",
             "since": "2026-11-22T16:30:00Z",
             "until": "2999-01-01T00:00:00.250000Z",

@@ -140,7 +140,7 @@ async def test_all_that_is_known_of_a_user() -> None:
     )
     async with client(ada) as browser:
         html, read = await page(browser, "/ada")
-        assert "<p>On leave.<br><br>  Plan:<br>[31mnotes</p>" in html
+        assert "<p>On leave.<br><br>  Plan:<br>notes</p>" in html
         assert "Ada Lovelace" in read.text
         assert '<time datetime="2026-11-02T08:05:59Z">2 November 2026, 08:05 UTC</time>' in html
         assert '<time datetime="2999-11-24T00:00:00Z">24 November 2999, 00:00 UTC</time>' in html
