@@ -1,9 +1,10 @@
-"""`make faults`: do to the program what it must survive, and print one table of how it did.
+"""`make faults`: run the fault scenarios and print one table of the results.
 
     python -m faults [--short] [--soak] [NAME ...]
 
-The table goes to standard output, progress to standard error. The exit status is 1 if anything did not hold, or could
-not be carried out; what this machine lacks a program for is said, and is no failure.
+The table goes to standard output, progress to standard error. The exit status is 1 if a criterion does not hold or a
+scenario could not be carried out. If a scenario needs a program that is not installed, the table says so; that is no
+failure.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ _PACKAGES = ("fingertrio", "trio", "hypercorn", "quart-trio", "atheris")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one scenario went."""
+    """The result of one scenario."""
 
     scenario: Scenario
     findings: Findings
@@ -87,7 +88,7 @@ class Row:
 
 
 async def carry_out(scenario: Scenario, scale: Scale) -> Row:
-    """One scenario, within its limit; whatever it raises is one more thing that did not hold."""
+    """Run one scenario, within its limit. An exception counts as a criterion that does not hold."""
     findings = Findings()
     gap = ""
     try:
@@ -96,16 +97,16 @@ async def carry_out(scenario: Scenario, scale: Scale) -> Row:
     except NotInstalledError as missing:
         gap = str(missing)
     except trio.TooSlowError:
-        findings.require(False, f"something was not over in time (at most {scenario.limit:g} s for all of it)")
+        findings.require(False, f"it did not end within {scenario.limit:g} s")
         traceback.print_exc()
-    except Exception as error:  # noqa: BLE001 -- the others are still to be carried out
+    except Exception as error:  # noqa: BLE001 -- the other scenarios still run
         findings.require(False, f"{type(error).__name__}: {error}")
         traceback.print_exc()
     return Row(scenario, findings, gap)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown; no cell breaks a line."""
+    """A Markdown table without line breaks in its cells."""
     lines = ["| scenario | what was done | figures | result |", "|---|---|---|---|"]
     for row in rows:
         cells = (row.scenario.title, row.findings.done, "; ".join(row.findings.figures), row.verdict)
@@ -117,9 +118,9 @@ def main(arguments: Sequence[str] | None = None, scenarios: Sequence[Scenario] =
     """Returns the exit status."""
     known = {scenario.name: scenario for scenario in scenarios}
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"by default all of: {', '.join(known)}")
-    parser.add_argument("--short", action="store_true", help="with the small numbers of the tests")
-    parser.add_argument("--soak", action="store_true", help=f"let the soak take {soak.FULL_SOAK:.0f} s")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(known)}")
+    parser.add_argument("--short", action="store_true", help="use the small numbers of the tests")
+    parser.add_argument("--soak", action="store_true", help=f"run the soak for {soak.FULL_SOAK:.0f} s")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"no scenario {', '.join(unknown)}; there are: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""A third party's backend that does what no backend should, and is published by its entry point like any other."""
+"""A backend with faults, published by an entry point as a third party's would be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import trio
 
 from fingertrio import UserInfo
 
-BLOCKED = "blocked"  # a user whose name begins so is looked for in a thread, and found by nobody, for a long time
-HUGE = "huge"  # a user whose status is of `huge` bytes, which no service would have let anybody set
+BLOCKED = "blocked"  # a query for a user whose name begins so blocks a thread for a long time
+HUGE = "huge"  # a user whose status has `huge` bytes, more than the service lets anyone set
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FaultyOptions:
 
 
 class FaultyBackend:
-    """Says nothing of changes, so that with `cache_ttl = 0` every question reaches it."""
+    """Emits no changes, so that with `cache_ttl = 0` every query reaches it."""
 
     def __init__(self, options: FaultyOptions) -> None:
         self._blocks = options.blocks
@@ -36,7 +36,7 @@ class FaultyBackend:
 
     async def get_user(self, user: str) -> UserInfo | None:
         if user.startswith(BLOCKED):
-            # Not with a limiter of its own, as the guide for authors says, but with the forty threads that all share.
+            # Without a limiter of its own, contrary to the guide for authors: in trio's forty shared threads.
             await trio.to_thread.run_sync(time.sleep, self._blocks, abandon_on_cancel=True)
         return self._infos.get(user)
 
@@ -50,12 +50,12 @@ class FaultyBackend:
 
 @asynccontextmanager
 async def open_faulty(options: FaultyOptions) -> AsyncIterator[FaultyBackend]:
-    """Statuses from a dict, with some that are never found."""
+    """Statuses from a dict, and queries that block."""
     yield FaultyBackend(options)
 
 
 def publish(directory: Path) -> None:
-    """Make the backend known by its entry point to every Python that has `directory` in PYTHONPATH."""
+    """Publish the backend by its entry point to every Python that has `directory` in PYTHONPATH."""
     info = directory / "fingertrio_faulty-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingertrio-faulty\nVersion: 1\n")

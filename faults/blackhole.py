@@ -1,7 +1,7 @@
-"""A backend whose other side takes connections and never answers, and then does again.
+"""A backend whose server accepts connections and does not answer, and later answers again.
 
-The other side is a fingertrio too, asked by XML-RPC, and stopped by SIGSTOP: its kernel goes on accepting for it, which
-is as black as a hole gets on loopback.
+The server is another fingertrio, queried by XML-RPC and suspended with SIGSTOP. The kernel still accepts connections
+for it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _RECOVERY = 5.0
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """Ask for what is in memory all the while, and for what is not again and again."""
+    """Query cached users continuously, and uncached ones repeatedly."""
     hole, deadline = scale.of((60.0, 5.0), (0.8, 0.4))
-    findings.done = f"the backend's other side stopped for {hole:g} s, deadline {deadline:g} s"
+    findings.done = f"the backend's server suspended for {hole:g} s, deadline {deadline:g} s"
     strangers = {f"user{number}": "here" for number in range(1000)}
     origin_table = sections(
         backend={"use": "memory", "users": {USER: STATUS, **strangers}}, finger=None, setter=None, admin=None
@@ -62,17 +62,17 @@ async def run(scale: Scale, findings: Findings) -> None:
 
                 await until(is_back, _RECOVERY + 10)
                 took = time.monotonic() - began
-            findings.figure(f"recovered {took:.2f} s after it was back")
+            findings.figure(f"recovered {took:.2f} s after its return")
             findings.require(took <= _RECOVERY + scale.slack, f"recovery took {took:.2f} s")
             watch.report(findings)
             told = program.events()
-            findings.figure(f"{told['degraded']} lines of degradation, {told['recovered']} of recovery in the log")
-            findings.require(told["recovered"], "the log does not tell of the recovery")
+            findings.figure(f"{told['degraded']} log lines of degradation, {told['recovered']} of recovery")
+            findings.require(told["recovered"], "the log does not report the recovery")
             await program.examine(findings)
 
 
 async def _ask_into_the_hole(finger: int, http: int, seconds: float, most: float, findings: Findings) -> None:
-    """Ask both doors for users that are not in memory, several at a time."""
+    """Query both doors for uncached users, several at a time."""
     expected = f"{INTERNAL_ERROR}\r\n".encode()
     worst = 0.0
     asked = 0
@@ -98,9 +98,9 @@ async def _ask_into_the_hole(finger: int, http: int, seconds: float, most: float
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(ask, number)
-    findings.figure(f'{asked} questions that were not in memory: "{INTERNAL_ERROR}" after at most {worst:.2f} s')
-    findings.require(not wrong, f"{len(wrong)} were answered otherwise, such as {wrong[:1]}")
+    findings.figure(f'{asked} uncached queries: "{INTERNAL_ERROR}" after at most {worst:.2f} s')
+    findings.require(not wrong, f"{len(wrong)} other answers, such as {wrong[:1]}")
     findings.require(worst <= most, f"an answer took {worst:.2f} s")
 
 
-SCENARIO = Scenario("black-hole", "the backend black-holed, then back", run, limit=150)
+SCENARIO = Scenario("black-hole", "the backend's server does not answer, then does", run, limit=150)

@@ -1,4 +1,4 @@
-"""Sixty calls of the backend that stand still in threads, more than all of trio's threads, while others ask."""
+"""Sixty backend calls that block in threads, more than trio has threads, while others query."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from faults.watch import finger_probe, http_probe, watching
 _CALLS = 60
 _RATIO = 3.0
 
-# Below this, a p99 says more of the machine than of the program: a turn of the kernel's scheduler.
+# Below this, a p99 measures the machine and not the program: one time slice of the kernel's scheduler.
 _FLOOR = 0.004  # seconds
 
 
 async def _p99(probes: list[Probe], seconds: float, findings: Findings) -> dict[str, float]:
     async with watching(probes) as watch:
         await trio.sleep(seconds)
-    for name, seen in watch.seen.items():
-        findings.require(seen.losses == 0, f"{name} lost {seen.losses} of {seen.asked}: {seen.lost}")
-    return {name: seen.p99 for name, seen in watch.seen.items()}
+    for name, result in watch.results.items():
+        findings.require(result.losses == 0, f"{name} lost {result.losses} of {result.asked}: {result.lost}")
+    return {name: result.p99 for name, result in watch.results.items()}
 
 
-async def _standing(program: AttackedProgram) -> int:
-    """How many of the calls stand still."""
+async def _blocked(program: AttackedProgram) -> int:
+    """How many calls are blocked."""
     return int((await program.metrics()).get('fingertrio_connections{door="finger"}', 0))
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """By turns without and with the calls, so that what else the machine does falls on both."""
+    """Alternate rounds without and with blocked calls, so that other load on the machine affects both."""
     rounds, seconds = scale.of((4, 3.0), (1, 0.7))
-    findings.done = f"{_CALLS} questions whose answers stand still in threads; {rounds} rounds without and with them"
-    blocks = seconds + 3  # the probes' own start, and some patience
+    findings.done = f"{_CALLS} queries whose calls block in threads; {rounds} rounds without and with them"
+    blocks = seconds + 3  # the start of the probes, and some reserve
     table = sections(
         backend={"use": "faulty", "users": {USER: STATUS, "ada": "Weaving"}, "blocks": blocks},
-        service={"deadline": blocks + 1, "grace": 0.1, "cache_ttl": 0.0},  # every question reaches the backend
+        service={"deadline": blocks + 1, "grace": 0.1, "cache_ttl": 0.0},  # every query reaches the backend
     )
     free: dict[str, list[float]] = {}
     loaded: dict[str, list[float]] = {}
@@ -58,20 +58,20 @@ async def run(scale: Scale, findings: Findings) -> None:
                 streams.append(stream := await dial(program.port("finger")))
                 await stream.send_all(f"{BLOCKED}{number}\r\n".encode())
 
-            async def all_stand() -> bool:
-                return await _standing(program) >= _CALLS
+            async def all_blocked() -> bool:
+                return await _blocked(program) >= _CALLS
 
-            async def none_stands() -> bool:
-                return not await _standing(program)
+            async def none_blocked() -> bool:
+                return not await _blocked(program)
 
-            findings.require(await until(all_stand, 10), "not all of them came to stand still")
+            findings.require(await until(all_blocked, 10), "not all calls blocked")
             for name, figure in (await _p99(probes, seconds, findings)).items():
                 loaded.setdefault(name, []).append(figure)
-            findings.require(await all_stand(), "not all of them stood still to the end of a round")
+            findings.require(await all_blocked(), "not all calls were blocked until the end of a round")
             for stream in streams:
                 await reset(stream)
             if turn < rounds - 1:
-                findings.require(await until(none_stands, 30), "they stand still for ever")
+                findings.require(await until(none_blocked, 30), "the calls stay blocked")
         await program.examine(findings)
     for name, figures in free.items():
         without, meanwhile = statistics.median(figures), statistics.median(loaded[name])
@@ -80,7 +80,7 @@ async def run(scale: Scale, findings: Findings) -> None:
             f"{name}: p99 {without * 1000:.1f} ms without, {meanwhile * 1000:.1f} ms with them ({ratio:.1f} times)"
         )
         allowed = max(without * _RATIO, scale.of(_FLOOR, 0.7 * blocks))
-        findings.require(meanwhile <= allowed, f"{name}: the p99 is {ratio:.1f} times as long")
+        findings.require(meanwhile <= allowed, f"{name}: the p99 is {ratio:.1f} times as long with blocked calls")
 
 
 def _style_probe(program: AttackedProgram) -> Probe:

@@ -1,4 +1,4 @@
-"""Plain clients: bytes to a port of 127.0.0.1, and what comes back. Well-behaved ones, and the means not to be."""
+"""Plain clients: send bytes to a port of 127.0.0.1 and return the answer; also with resets and small windows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import trio
 
-PATIENCE = 10.0  # seconds for one exchange; everything takes milliseconds, unless something is wrong
+PATIENCE = 10.0  # seconds for one exchange, which normally takes milliseconds
 
-# ip(7): choose the port when connecting, when the other side is known. Without it a source address has no more than
-# the kernel's 28,000 ports in all, connections that ended a minute ago included.
+# ip(7): choose the port at the connect, when the destination is known. Without it, a source address has only the
+# kernel's 28,000 ports for all destinations, including those of connections that ended within the last minute.
 BIND_ADDRESS_NO_PORT = 24
 
 
@@ -21,8 +21,8 @@ async def dial(port: int, source: str = "", *, window: int = 0) -> trio.SocketSt
 
     Args:
         port: on 127.0.0.1.
-        source: the address that it comes from; empty: 127.0.0.1 too.
-        window: bytes of the receive buffer, for who does not want to read; 0: the kernel's own choice.
+        source: the address that it comes from; empty: 127.0.0.1.
+        window: bytes of the receive buffer, for a client that will not read; 0: the kernel's default.
     """
     sock = trio.socket.socket()
     try:
@@ -39,16 +39,16 @@ async def dial(port: int, source: str = "", *, window: int = 0) -> trio.SocketSt
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
-    """Everything until the other side ends. Raises trio.BrokenResourceError where it resets instead."""
+    """Everything until the server closes. Raises trio.BrokenResourceError if it resets instead."""
     return b"".join([chunk async for chunk in stream])
 
 
 async def exchange(port: int, data: bytes, *, end: bool = False, source: str = "", within: float = PATIENCE) -> bytes:
-    """Send `data`, end the input if asked to, and give back all that comes until the other side ends.
+    """Send `data`, end the input if `end`, and return everything until the server closes.
 
     Raises:
         OSError, trio.BrokenResourceError: refused or reset.
-        trio.TooSlowError: it took more than `within` seconds.
+        trio.TooSlowError: not within `within` seconds.
     """
     with trio.fail_after(within):
         async with await dial(port, source) as stream:
@@ -64,7 +64,7 @@ async def get(port: int, path: str, *, source: str = "", within: float = PATIENC
 
 
 def request(path: str, *headers: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:
-    """A plain HTTP/1 request, after which the server is to close, unless a header says otherwise."""
+    """A plain HTTP/1 request with "Connection: close", unless a header says otherwise."""
     lines = [f"{method} {path} HTTP/{version}", "Host: test", *headers]
     if not any(header.lower().startswith("connection:") for header in headers):
         lines.append("Connection: close")
@@ -74,7 +74,7 @@ def request(path: str, *headers: str, method: str = "GET", version: str = "1.1",
 
 
 def websocket(path: str = "/api/watch") -> bytes:
-    """A request for a WebSocket, by default the live feed."""
+    """A request for a WebSocket; by default, the live feed."""
     return request(
         path,
         "Connection: Upgrade",
@@ -85,25 +85,25 @@ def websocket(path: str = "/api/watch") -> bytes:
 
 
 def http_body(response: bytes) -> bytes:
-    """What comes after the head."""
+    """The bytes after the head."""
     return response.partition(b"\r\n\r\n")[2]
 
 
 def http_status(response: bytes) -> int:
-    """The number in the first line; 0 where there is none."""
+    """The number in the first line; 0: there is none."""
     words = response.split(None, 2)
     return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else 0
 
 
 async def reset(stream: trio.SocketStream) -> None:
-    """End a connection as a crash does."""
+    """End a connection as a crash does, with RST."""
     with suppress(OSError):
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     await trio.aclose_forcefully(stream)
 
 
 def addresses(count: int, net: int = 1) -> Iterator[str]:
-    """`count` loopback addresses in turn, for ever; another `net`, others."""
+    """`count` loopback addresses in turn, without end. Each `net` has others."""
     while True:
         for number in range(count):
             yield f"127.{64 + net}.{number // 250}.{1 + number % 250}"

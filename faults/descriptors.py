@@ -1,4 +1,4 @@
-"""No descriptors left: the program must wait without spinning, without filling its log, and be back at once."""
+"""No descriptors left: the program must wait without using CPU or filling its log, and recover at once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fingertrio.testing.measure import cpu_seconds, raise_file_limit
 
 _LIMIT = 256
 _RECOVERY = 1.0  # seconds
-_LINE = 0.95  # seconds between two lines of the log: one, less what the clocks' rounding takes
+_LINE = 0.95  # seconds between two log lines: one, less the rounding of the clocks
 
-_SAID = {"finger": b"m", "setter": b"m", "http": b"G"}
+_OPENING = {"finger": b"m", "setter": b"m", "http": b"G"}
 
 
 async def _all_answer(program: AttackedProgram) -> None:
@@ -31,35 +31,35 @@ async def _all_answer(program: AttackedProgram) -> None:
 
 
 async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
-    """Take all descriptors for a while, and give them back; the program's limit is as before then."""
+    """Use up all descriptors for a while, then close the connections and restore the limit."""
     clients, seconds = scale.of((1000, 5.0), (350, 1.2))
     findings.done = f"RLIMIT_NOFILE = {_LIMIT} and {clients} clients on three doors for {seconds:g} s"
     raise_file_limit(clients + 200)
     started = len(program.records())
     program.limit_descriptors(_LIMIT)
     streams = []
-    for _, door in zip(range(clients), cycle(_SAID)):
+    for _, door in zip(range(clients), cycle(_OPENING)):
         streams.append(stream := await dial(program.port(door)))
-        await stream.send_all(_SAID[door])
+        await stream.send_all(_OPENING[door])
     taken = await until(lambda: program.descriptors >= _LIMIT - 1, 5)
-    findings.require(taken, f"only {program.descriptors} descriptors were taken")
+    findings.require(taken, f"only {program.descriptors} descriptors were used")
     cpu, began = cpu_seconds(program.pid), time.monotonic()
     await trio.sleep(seconds)
     program.check()
     busy = (cpu_seconds(program.pid) - cpu) / (time.monotonic() - began)
-    findings.figure(f"{busy * 100:.0f} % of a core meanwhile")
+    findings.figure(f"{busy * 100:.0f} % of a core at the limit")
     began = time.monotonic()
     for stream in streams:
         await reset(stream)
     await _all_answer(program)
     took = time.monotonic() - began
-    findings.figure(f"every door answers {took:.2f} s after relief")
+    findings.figure(f"every door answers {took:.2f} s after the clients left")
     findings.require(took <= _RECOVERY + scale.slack, f"recovery took {took:.2f} s")
     told = [record for record in program.records()[started:] if record["event"] == "cannot_accept"]
     times = [datetime.fromisoformat(record["timestamp"]) for record in told]
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     findings.figure(f"{len(told)} lines in the log")
-    findings.require(told, "nothing in the log says what is wrong")
+    findings.require(told, "the log does not report the problem")
     findings.require(min(gaps, default=9.0) >= _LINE, f"two lines in the log within {min(gaps, default=9.0):.2f} s")
     program.limit_descriptors(1 << 20)
     await program.examine(findings)

@@ -1,4 +1,4 @@
-"""How HTTP connections end when nobody is hostile: each in its way, and none of them leaves a socket behind."""
+"""How HTTP connections of honest clients end: each in its own way, and none leaves a socket open."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from faults.clients import dial, exchange, read_all, request
 from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 
-KEEP_ALIVE = 1.0  # seconds; configured, so that nobody has to wait for five
-_LATE = 0.5  # seconds that the program may be late with a close
-_LINGER = 3.0  # seconds: `net.linger` holds a socket for 2.1 s at most
+KEEP_ALIVE = 1.0  # seconds; configured, because the default takes longer
+_LATE = 0.5  # seconds by which a close may be late
+_LINGER = 3.0  # seconds: `net.linger` keeps a socket for 2.1 s at most
 _PATIENCE = 10.0
-_EXIT = 1.0  # seconds for an exit that nobody delays
+_EXIT = 1.0  # seconds for an exit
 
 PATH = f"/api/users/{USER}"
 
 
 async def _until_closed(stream: trio.SocketStream) -> float:
-    """Read an answer, then seconds until the server closes."""
+    """Read an answer; the seconds from then until the server closes."""
     answer = b""
     with trio.fail_after(_PATIENCE):
         while STATUS.encode() not in answer:
@@ -36,14 +36,14 @@ async def _until_closed(stream: trio.SocketStream) -> float:
 
 
 async def _closed_first(port: int, data: bytes) -> float:
-    """A request after which the server closes; the client does nothing to that end."""
+    """A request after which the server closes first."""
     async with await dial(port) as stream:
         await stream.send_all(data)
         return await _until_closed(stream)
 
 
 async def _half_closed(port: int) -> float:
-    """The client ends its input together with its request."""
+    """The client ends its input after its request."""
     async with await dial(port) as stream:
         await stream.send_all(request(PATH, "Connection: keep-alive"))
         await stream.send_eof()
@@ -51,7 +51,7 @@ async def _half_closed(port: int) -> float:
 
 
 async def _kept_alive(port: int) -> float:
-    """Two requests over one connection, then nothing more."""
+    """Two requests over one connection, then silence."""
     asked = request(PATH, "Connection: keep-alive")
     async with await dial(port) as stream:
         await stream.send_all(asked + asked)
@@ -65,13 +65,13 @@ async def _kept_alive(port: int) -> float:
 
 
 async def _unfinished(port: int) -> float:
-    """Half a request, then nothing more."""
+    """Half a request, then silence."""
     began = time.monotonic()
     await exchange(port, request(PATH)[:20], within=_PATIENCE)
     return time.monotonic() - began
 
 
-# What a client does, and the seconds from the answer, or where there is none from the start, to the server's close.
+# What a client does, and the seconds until the server closes, from the answer; without one, from the start.
 _WAYS: dict[str, tuple[Callable[[int], Awaitable[float]], float]] = {
     "Connection: close": (lambda port: _closed_first(port, request(PATH)), 0.0),
     "HTTP/1.0": (lambda port: _closed_first(port, request(PATH, version="1.0")), 0.0),
@@ -82,7 +82,7 @@ _WAYS: dict[str, tuple[Callable[[int], Awaitable[float]], float]] = {
 
 
 async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
-    """Every way, many at once; the program must have been configured with KEEP_ALIVE."""
+    """Every way, many clients at once. The program must have been configured with KEEP_ALIVE."""
     count = scale.of(50, 10)
     late = _LATE + scale.slack
     findings.done = f"{count} clients each, all at once: {', '.join(_WAYS)}"
@@ -113,7 +113,7 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """Then idle clients who do not even look, and an exit."""
+    """Then an exit with idle clients that do not react."""
     idle = scale.of(200, 20)
     with running(sections(http={"keep_alive": KEEP_ALIVE})) as program:
         await attack(program, scale, findings)

@@ -1,4 +1,4 @@
-"""A coverage-guided fuzzer on every parser that a stranger reaches, bounded by time."""
+"""A coverage-guided fuzzer on every parser that any client reaches, for a limited time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from faults.fuzz_targets import SEEDS, TARGETS
 from faults.scenario import ROOT, Findings, NotInstalledError, Scale, Scenario
 
 _START = 30.0  # seconds to import and to instrument
-_INPUT_LIMIT = 4096  # bytes: past every cap but that of bodies, and short enough to be many
+_INPUT_LIMIT = 4096  # bytes: beyond every cap but that of bodies, and short enough for many inputs a second
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """One target after the other."""
+    """Fuzz one target after the other."""
     if importlib.util.find_spec("atheris") is None:
         raise NotInstalledError("needs atheris (faults/requirements.txt)")
     seconds = scale.of(8, 1)
@@ -53,17 +53,17 @@ async def run(scale: Scale, findings: Findings) -> None:
         executed = re.search(r"number_of_executed_units:\s*([0-9]+)", output)
         runs[name] = int(executed[1]) if executed else 0
         findings.require(done.returncode == 0, f"{name}: status {done.returncode} for {found}:\n{_reason(output)}")
-        findings.require(runs[name] > 0, f"{name}: nothing was run:\n{output[-500:]}")
+        findings.require(runs[name] > 0, f"{name}: no input was run:\n{output[-500:]}")
     findings.figure(", ".join(f"{name} {count:,}" for name, count in runs.items()) + " inputs")
 
 
 def _found(directory: Path) -> list[bytes]:
-    """The inputs that it stumbled over."""
+    """The inputs that failed."""
     return [path.read_bytes()[:500] for path in sorted(directory.glob("found-*"))]
 
 
 def _reason(output: str) -> str:
-    """The traceback, without what libFuzzer says around it."""
+    """The traceback, without libFuzzer's own output."""
     start = output.find("Traceback")
     return output[start : start + 1500] if start >= 0 else output[-500:]
 

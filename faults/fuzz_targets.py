@@ -1,7 +1,7 @@
-"""What the fuzzer feeds: bytes to each parser that a stranger reaches. A target raises if, and only if, there is a bug.
+"""The targets of the fuzzer: each parser that any client reaches. A target raises if and only if there is a bug.
 
-"Parse it, or raise the error that the parser is documented to raise; never anything else." Where what was parsed can be
-written again, it must come out as it was.
+The invariant: parse the bytes, or raise the parser's documented error; never anything else. If the result can be
+written again, parsing that returns the same result.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def setter(data: bytes) -> None:
     """The two lines of the setter."""
     with suppress(ProtocolError):
         request = parse_request(data)
-        with suppress(ValueError):  # a lone CR is no line end, and can be read but not written
+        with suppress(ValueError):  # a lone CR is not a line end: it can be read but not written
             assert parse_request(encode_request(request.user, request.status)) == request
 
 
 def lines(data: bytes) -> None:
-    """A line buffer gives the same lines however its input is cut."""
+    """A line buffer returns the same lines however its input is split."""
     limit = data[0] if data else 0
     assert _lines([data], limit) == _lines([data[n : n + 1] for n in range(len(data))], limit)
 
@@ -63,7 +63,7 @@ def _lines(chunks: list[bytes], limit: int) -> list[bytes | None]:
 
 
 def irc(data: bytes) -> None:
-    """A whole session, from its registration on; what it lets us say is said."""
+    """A whole session from its registration on, with its replies."""
     client = IRCClient("fingerbot", username="fingerbot", realname="fingerbot")
     with suppress(ProtocolError):
         for event in client.receive(b":irc.test 001 fingerbot :hello\r\n" + data):
@@ -99,7 +99,7 @@ def xmlrpc_response(data: bytes) -> None:
 
 
 def text(data: bytes) -> None:
-    """What may reach a terminal, a log or a line."""
+    """Text for a terminal, a log or a line."""
     even = data[: len(data) // 2 * 2]
     for found in (data.decode("utf-8", "surrogateescape"), even.decode("utf-16-le", "surrogatepass")):
         shown = clean(found)
@@ -115,14 +115,14 @@ def text(data: bytes) -> None:
 
 
 def names(data: bytes) -> None:
-    """A name that may be set can be read, too."""
+    """A name that can be set can be queried."""
     found = data.decode("utf-8", "replace")
     with suppress(ValueError):
         assert is_user_name(check_user_name(found))
 
 
 def http(data: bytes) -> None:
-    """An HTTP/1 request as h11 reads it, and what we refuse of it."""
+    """An HTTP/1 request as h11 parses it, and our own checks."""
     connection = h11.Connection(h11.SERVER)
     with suppress(h11.RemoteProtocolError):
         connection.receive_data(data)
@@ -137,7 +137,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target for target in (finger, setter, lines, irc, xmlrpc_call, xmlrpc_response, text, names, http)
 }
 
-# What a fuzzer begins with: it finds the grammar by itself, but not soon.
+# Initial inputs. Without them, the fuzzer would need long to find the grammar.
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "finger": (b"/W moshez@a@b\r\n", b"moshez\n"),
     "setter": (b"moshez\r\nHappy and well\r\n",),

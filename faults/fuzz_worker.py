@@ -1,4 +1,4 @@
-"""One target under atheris, which watches what of the code each input reaches and breeds those that reach more.
+"""One target under atheris, which measures what code each input reaches and mutates those that reach new code.
 
 python -m faults.fuzz_worker TARGET [libFuzzer's options]
 """

@@ -1,4 +1,4 @@
-"""The little HTTP/2 that an unfriendly client needs: the first bytes of a connection, and requests."""
+"""HTTP/2 for attacks: the first bytes of a connection, and requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fingertrio.http.http2 import PREFACE
 
 
 def start(**settings: int) -> bytes:
-    """Preface and settings, by their names in hyperframe."""
+    """The preface and settings, by their names in hyperframe."""
     values = {getattr(SettingsFrame, name): value for name, value in settings.items()}
     return PREFACE + SettingsFrame(0, settings=values).serialize()
 
@@ -18,19 +18,19 @@ START = start()
 
 
 class Requests:
-    """Requests of one connection, as short as its table of headers makes them (RFC 7541)."""
+    """The requests of one connection, compressed with its header table (RFC 7541)."""
 
     def __init__(self) -> None:
         self._encoder = hpack.Encoder()
 
     def get(self, stream: int, path: str) -> bytes:
-        """A HEADERS frame, and all there is of the request."""
+        """A HEADERS frame with a whole request."""
         fields = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", path)]
         return HeadersFrame(stream, self._encoder.encode(fields), flags=["END_HEADERS", "END_STREAM"]).serialize()
 
 
 def headers(stream: int = 1, *, end: bool = True, **changes: bytes | None) -> bytes:
-    """A HEADERS frame with a request; an argument takes the place of the pseudo-header of its name, or takes it out."""
+    """A HEADERS frame with a request. An argument replaces the pseudo-header of its name; None removes it."""
     values: dict[str, bytes | None] = {
         "method": b"GET", "scheme": b"http", "authority": b"test", "path": b"/moshez", **changes
     }  # fmt: skip
@@ -40,5 +40,5 @@ def headers(stream: int = 1, *, end: bool = True, **changes: bytes | None) -> by
 
 
 def http2_request(path: str) -> bytes:
-    """A connection's first bytes: preface, settings, one request."""
+    """The first bytes of a connection: preface, settings, one request."""
     return START + headers(path=path.encode())

@@ -1,4 +1,4 @@
-"""A real IRC server, and somebody on it who asks the bot."""
+"""A real IRC server, and a client on it that queries the bot."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from faults.scenario import Findings, NotInstalledError, ScenarioError
 
 BOT = "fingerbot"
 
-# A bot that obeys the flood rule says a line in two seconds.
+# A bot that keeps to the flood rule sends one line in two seconds.
 _PAUSE = 2.2
 _PATIENCE = 15.0
 
-# No penalties, since they slow down who asks; nothing outside of the directory.
+# No penalties, since they slow the client down; no files outside the directory.
 _CONFIGURATION = """
 [Global]
 Name = irc.faults.example
@@ -47,7 +47,7 @@ async def ircd() -> AsyncIterator[int]:
     """An ngircd on 127.0.0.1; its port.
 
     Raises:
-        NotInstalledError: this machine has none.
+        NotInstalledError: ngircd is not installed.
     """
     program = shutil.which("ngircd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
@@ -73,7 +73,7 @@ async def ircd() -> AsyncIterator[int]:
 def _write_configuration(directory: Path, port: int) -> str:
     config = directory / "ngircd.conf"
     config.write_text(_CONFIGURATION.format(port=port))
-    directory.chmod(0o755)  # started by root it becomes nobody, who must still get there
+    directory.chmod(0o755)  # started by root, ngircd runs as "nobody", who must be able to read it
     return str(config)
 
 
@@ -87,12 +87,12 @@ async def _until_it_listens(port: int) -> None:
             return
 
 
-class Asker:
-    """Somebody on the server who asks the bot again and again.
+class IRCAsker:
+    """A client on the server that queries the bot repeatedly.
 
     Attributes:
-        asked: how often.
-        lost: how often there was no answer.
+        asked: how many queries.
+        lost: how many without an answer.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -103,13 +103,13 @@ class Asker:
         self._buffer = b""
 
     def report(self, findings: Findings) -> None:
-        """What was answered, as a figure; and require that nothing was lost."""
+        """Record how many queries were answered, and require that none was lost."""
         findings.figure(f"IRC {self.asked - self.lost}/{self.asked}")
-        findings.require(self.asked, "nobody was asked on IRC")
+        findings.require(self.asked, "there was no query on IRC")
         findings.require(not self.lost, f"IRC lost {self.lost} of {self.asked}")
 
     async def register(self) -> None:
-        """Get in, and wait until the bot is there too."""
+        """Register, and wait for the bot."""
         await self._send("NICK asker", "USER asker 0 * :asker")
         await self._until(" 001 ")
         while True:
@@ -119,11 +119,11 @@ class Asker:
             await trio.sleep(0.1)
 
     def stop(self) -> None:
-        """Let `run` return after the answer that is due."""
+        """Let `run` return after the outstanding answer."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Ask until stopped."""
+        """Query until stopped."""
         while not self._stopping.is_set():
             self.asked += 1
             await self._send(f"PRIVMSG {BOT} :{USER}")
@@ -143,7 +143,7 @@ class Asker:
             while b"\r\n" not in self._buffer:
                 chunk = await self._stream.receive_some()
                 if not chunk:
-                    raise ScenarioError("ngircd has closed the connection")
+                    raise ScenarioError("ngircd closed the connection")
                 self._buffer += chunk
             found, self._buffer = self._buffer.split(b"\r\n", 1)
             line = found.decode()
@@ -154,10 +154,10 @@ class Asker:
 
 
 @asynccontextmanager
-async def asking_the_bot(port: int) -> AsyncIterator[Asker]:
-    """Ask the bot during the block."""
+async def asking_the_bot(port: int) -> AsyncIterator[IRCAsker]:
+    """Query the bot during the context."""
     async with await dial(port) as stream, trio.open_nursery() as nursery:
-        asker = Asker(stream)
+        asker = IRCAsker(stream)
         with trio.fail_after(_PATIENCE):
             await asker.register()
         nursery.start_soon(asker.run)

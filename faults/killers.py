@@ -1,4 +1,4 @@
-"""Inputs that ended stock Hypercorn's nursery, and hundreds of malformed openings made of the same stuff."""
+"""Inputs that ended stock Hypercorn's nursery, and hundreds of malformed requests made of the same parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hyperframe.frame import DataFrame, PriorityFrame, SettingsFrame
 
 from faults.clients import dial, http_status, reset
 from faults.http2 import START, headers
-from faults.irc import Asker, asking_the_bot, ircd
+from faults.irc import IRCAsker, asking_the_bot, ircd
 from faults.program import AttackedProgram, running, sections
 from faults.scenario import Findings, NotInstalledError, Scale, Scenario
 from faults.watch import every_probe, watching
@@ -23,7 +23,7 @@ from fingertrio.testing.hostile_http import UPGRADES
 
 SEED = 1288
 _AT_ONCE = 16
-_LISTENS = 0.3  # seconds that a client waits for what its bytes bring about
+_LISTENS = 0.3  # seconds that a client waits for an answer
 
 
 def _http2_killers() -> Mapping[str, bytes]:
@@ -100,7 +100,7 @@ _UPGRADES = {
 
 
 def _mutated(data: bytes, source: random.Random) -> bytes:
-    """Up to three bytes changed, put in or taken out, or the rest cut off."""
+    """`data` with up to three insertions, deletions, changed bytes, or a cut end."""
     found = bytearray(data)
     for _ in range(source.randrange(4)):
         place = source.randrange(len(found) + 1)
@@ -124,7 +124,7 @@ def _http1(source: random.Random) -> bytes:
 
 
 def _frames(source: random.Random) -> bytes:
-    """Up to ten HTTP/2 frames of any kind, whose length may be a lie."""
+    """Up to ten HTTP/2 frames of any kind, some with a wrong length."""
     frames = b""
     for _ in range(source.randrange(1, 11)):
         payload = source.choice(
@@ -162,7 +162,7 @@ def _h2c(source: random.Random) -> bytes:
 
 
 def _websocket_frames(source: random.Random) -> bytes:
-    """Up to ten frames of any kind, masked or not, whose length may be a lie."""
+    """Up to ten frames of any kind, masked or not, some with a wrong length."""
     frames = b""
     for _ in range(source.randrange(11)):
         payload = source.randbytes(source.choice((0, 1, 5, 125, 126, 2000)))
@@ -179,14 +179,14 @@ def _websocket(source: random.Random) -> bytes:
 
 
 def openings(seed: int = SEED) -> Iterator[bytes]:
-    """Malformed openings without end, the four protocols in turn; the same ones for the same seed."""
+    """Malformed requests without end, the four protocols in turn; the same for the same seed."""
     source = random.Random(seed)
     for make in cycle((_http1, _http2, _h2c, _websocket)):
         yield make(source)
 
 
-async def throw(port: int, inputs: Sequence[bytes], seed: int = SEED) -> Counter[str]:
-    """Send each of `inputs` on a connection of its own, in one piece or two; how often was answered what.
+async def send_all_to(port: int, inputs: Sequence[bytes], seed: int = SEED) -> Counter[str]:
+    """Send each of `inputs` on a connection of its own, in one piece or two; how many got which answer.
 
     A third of the clients wait, a third end their input and wait, and a third reset the connection at once.
     """
@@ -227,15 +227,15 @@ def _word(answer: bytes) -> str:
 
 
 async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
-    """Throw all of it at the HTTP door while every door is asked."""
+    """Send all inputs to the HTTP door while honest clients query every door."""
     known = list(KILLERS.values()) * scale.of(5, 1)
     made = list(islice(openings(), scale.of(5000, 150)))
     findings.done = (
-        f"{len(KILLERS)} known killers {scale.of(5, 1)} times, {len(made)} malformed openings of 4 protocols"
+        f"{len(KILLERS)} known killers {scale.of(5, 1)} times, {len(made)} malformed requests of 4 protocols"
     )
     descriptors = program.descriptors
     async with watching(every_probe(program)) as watch:
-        answers = await throw(program.port("http"), known) + await throw(program.port("http"), made)
+        answers = await send_all_to(program.port("http"), known) + await send_all_to(program.port("http"), made)
     findings.figure("answers: " + ", ".join(f"{word} {count}" for word, count in sorted(answers.items())))
     watch.report(findings)
     warnings = program.events()["http_connection_failed"]
@@ -246,9 +246,9 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """With IRC, where there is a server."""
+    """With IRC, if ngircd is installed."""
     async with AsyncExitStack() as stack:
-        asker: Asker | None = None
+        asker: IRCAsker | None = None
         try:
             port = await stack.enter_async_context(ircd())
         except NotInstalledError as gap:
@@ -262,4 +262,4 @@ async def run(scale: Scale, findings: Findings) -> None:
         asker.report(findings)
 
 
-SCENARIO = Scenario("killers", "Hypercorn's killers, malformed HTTP", run, limit=180)
+SCENARIO = Scenario("killers", "inputs that ended stock Hypercorn, malformed HTTP", run, limit=180)

@@ -1,19 +1,18 @@
-"""The server is killed with kill -9, at random moments, while statuses are set through its setter: is anything lost?
+"""kill -9 at random moments, while statuses are set through the setter: is an acknowledged status lost?
 
 Everything is real: `python -m fingertrio` over a database file, the setter door and the finger door. Each writer sets
-the statuses of one user, one after the other. A status says which it is, and carries a checksum. What has to hold:
+the statuses of one user, one after the other. A status contains its number and a checksum. The criteria:
 
-- after each restart every user's status is one that was sent, whole, and no older than the last one that was
-  acknowledged;
-- after each restart the users' statuses hang together (chains.py);
-- at the end every acknowledged status is in the history, whole, and the file is sound;
-- the server is ready 2 s after it is started, whatever it was killed in.
+- after each restart, every user's status is one that was sent, complete, and not older than the last acknowledged;
+- after each restart, the chains of statuses are intact (chains.py);
+- at the end, every acknowledged status is in the history, complete, and SQLite finds the file intact;
+- the server is ready 2 s after its start, wherever it was killed.
 
-That is done twice: with a history that nothing is forgotten of, and with one of three statuses, so that the server is
-killed while it forgets. Then the last three of each user have to be there at the end.
+The scenario runs twice: with an unlimited history, and with one of three statuses, so that the server is killed while
+it deletes old ones. The last three statuses of each user must be there at the end.
 
-kill -9 takes the process and leaves the kernel's memory, so this does not show what a loss of power does; for that,
-each commit waits for fdatasync (tests/backends/sqlite holds that it does).
+kill -9 ends the process but not the kernel, so this does not show the effect of a power loss. Against that, each commit
+waits for fdatasync (tested in tests/backends/sqlite).
 """
 
 from __future__ import annotations
@@ -42,24 +41,25 @@ from fingertrio.wire.finger import Query
 
 READY_LIMIT = 2.0  # seconds
 PATIENCE = 600.0  # seconds for one campaign
-ALL = 10_000_000  # statuses of a user that are kept: more than are ever set
-FEW = 3  # likewise, so that some are forgotten with every ninth that is set (`rows.Retention.most`)
+ALL = 10_000_000  # statuses kept of each user: more than are ever set
+FEW = 3  # likewise: old ones are deleted with every ninth set (`rows.Retention.most`)
 
 
 @dataclass
-class Seen:
-    """What was seen.
+class CampaignResult:
+    """The result of one campaign.
 
     Attributes:
-        acknowledged: sets that were answered OK.
-        unanswered: sets whose connection broke; they may have been carried out.
-        lost: what was acknowledged and then not there, or older; a line each.
-        torn: what was there and had never been sent; a line each.
-        broken: chains that were not whole after a restart, and how; a line each.
-        walks: how many restarts were followed by a look at all chains.
-        rows: statuses in the file at the last of these.
+        acknowledged: how many sets were answered OK.
+        unanswered: how many connections broke during a set, which may have been carried out.
+        kills: how many times the server was killed.
+        lost: acknowledged statuses that were missing or replaced by an older one; one line each.
+        torn: statuses that were never sent; one line each.
+        broken: defects of chains after a restart; one line each.
+        walks: after how many restarts all chains were checked.
+        rows: statuses in the file at the last check.
         ready: seconds from each start to "ready".
-        unsound: what SQLite says of the file at the end, if that is not "ok".
+        unsound: SQLite's report on the file at the end, if it is not "ok".
     """
 
     acknowledged: int = 0
@@ -75,28 +75,28 @@ class Seen:
 
 
 def status_of(user: str, number: int) -> str:
-    """The status number `number` of `user`, of a length that differs, with its checksum."""
+    """Status number `number` of `user`, with a checksum. The lengths differ."""
     text = f"{number} {user} " + "x" * (number * 37 % 400)
     return f"{text} {zlib.crc32(text.encode()):08x}"
 
 
 def number_in(user: str, status: str) -> int | None:
-    """Which status this is; None: none that was ever sent."""
+    """The number of a status; None: it was never sent."""
     first = status.partition(" ")[0]
     return int(first) if first.isdecimal() and status == status_of(user, int(first)) else None
 
 
 class Campaign:
-    """Writers, the server they write to, and whoever kills it.
+    """Writers, and a server that is killed and restarted.
 
     Args:
         directory: empty; for the database and the server's configuration.
-        writers: how many users there are, each with somebody who sets its statuses.
-        history: how many statuses of each are kept.
+        writers: how many users there are, each with a task that sets its statuses.
+        history: how many statuses of each user are kept.
     """
 
     def __init__(self, directory: Path, *, writers: int, history: int = ALL) -> None:
-        self.findings = Seen()
+        self.result = CampaignResult()
         self._directory = directory
         self._database = directory / "x.db"
         self._history = history
@@ -109,26 +109,26 @@ class Campaign:
         self._goal = 0
         self._starts = 0
 
-    async def run(self, *, kills: int, writes: int) -> Seen:
-        """Kill the server `kills` times, spread over `writes` acknowledged sets, and look at what is left."""
+    async def run(self, *, kills: int, writes: int) -> CampaignResult:
+        """Kill the server `kills` times during `writes` acknowledged sets, and check what is stored."""
         portion = writes // kills
         with trio.fail_after(PATIENCE):
             for number in range(1, kills + 1):
                 with self._serving() as server:
                     await self._check_present()
                     self._check_chains()
-                    # Not at once, not at the end of a batch: anywhere in the portion, and at any moment of a commit.
+                    # At any moment of a commit, anywhere in the portion.
                     within = random.randint(1, portion) if number < kills else portion
                     self._goal = portion * (number - 1) + within
                     await self._write(server)
                 if number % 25 == 0:
-                    progress(f"{number} of {kills} kills, {self.findings.acknowledged} acknowledged")
+                    progress(f"{number} of {kills} kills, {self.result.acknowledged} acknowledged")
             with self._serving() as server:
                 await self._check_present()
                 self._check_chains()
                 server.end()
         self._check_history()
-        return self.findings
+        return self.result
 
     @contextmanager
     def _serving(self) -> Iterator[Program]:
@@ -147,13 +147,13 @@ class Campaign:
         began = time.monotonic()
         log = self._directory / f"{self._starts}.log"
         with Program([*COMMAND, "serve", "--config", config], log) as server:
-            self.findings.ready.append(time.monotonic() - began)
+            self.result.ready.append(time.monotonic() - began)
             self._ports = {door: server.port(door) for door in ("finger", "setter")}
             yield server
         log.unlink()
 
     async def _write(self, server: Program) -> None:
-        """Set statuses until there are enough, and then kill the server while the writers go on."""
+        """Set statuses until there are enough, then kill the server while the writers continue."""
         self._enough = trio.Event()
         async with trio.open_nursery() as nursery:
             for user in self._users:
@@ -161,7 +161,7 @@ class Campaign:
             await self._enough.wait()
             await trio.sleep(random.uniform(0, 0.01))
             server.kill()
-            self.findings.kills += 1
+            self.result.kills += 1
 
     async def _write_one(self, user: str) -> None:
         while True:
@@ -169,11 +169,11 @@ class Campaign:
             try:
                 await set_status(user, status_of(user, number), host="127.0.0.1", port=self._ports["setter"])
             except (SetterError, RemoteError):
-                self.findings.unanswered += 1
+                self.result.unanswered += 1
                 return
             self._acknowledged[user].append(number)
-            self.findings.acknowledged += 1
-            if self.findings.acknowledged >= self._goal:
+            self.result.acknowledged += 1
+            if self.result.acknowledged >= self._goal:
                 self._enough.set()
 
     async def _check_present(self) -> None:
@@ -183,35 +183,35 @@ class Campaign:
             last = self._acknowledged[user][-1] if self._acknowledged[user] else 0
             if status == "No such user":
                 if last:
-                    self.findings.lost.append(f"{user} is not there, {last} was acknowledged")
+                    self.result.lost.append(f"{user} does not exist, {last} was acknowledged")
                 continue
             number = number_in(user, status)
             if number is None or number > self._sent[user]:
-                self.findings.torn.append(f"{user} is {status!r}")
+                self.result.torn.append(f"{user} is {status!r}")
             elif number < last:
-                self.findings.lost.append(f"{user} is at {number}, {last} was acknowledged")
+                self.result.lost.append(f"{user} is at {number}, {last} was acknowledged")
 
     def _check_chains(self) -> None:
-        self.findings.rows, broken = damage(self._database)
-        self.findings.broken += [f"after {self.findings.kills} kills, {one}" for one in broken]
-        self.findings.walks += 1
+        self.result.rows, broken = damage(self._database)
+        self.result.broken += [f"after {self.result.kills} kills, {one}" for one in broken]
+        self.result.walks += 1
 
     def _check_history(self) -> None:
         with closing(sqlite3.connect(self._database)) as database:
-            (self.findings.unsound,) = database.execute("PRAGMA integrity_check").fetchone()
-            if self.findings.unsound == "ok":
-                self.findings.unsound = ""
+            (self.result.unsound,) = database.execute("PRAGMA integrity_check").fetchone()
+            if self.result.unsound == "ok":
+                self.result.unsound = ""
             there: dict[str, set[int]] = {user: set() for user in self._users}
             for user, status in database.execute("SELECT login, text FROM status JOIN user ON user.id = status.user"):
                 number = number_in(user, status)
                 if number is None:
-                    self.findings.torn.append(f"in the history of {user}: {status!r}")
+                    self.result.torn.append(f"in the history of {user}: {status!r}")
                 else:
                     there[user].add(number)
         for user, numbers in self._acknowledged.items():
-            # As long as fewer are there than are kept, none may have been forgotten; of more, only the oldest.
+            # With fewer statuses than are kept, none may have been deleted; with more, only the oldest.
             first = min(there[user]) if len(there[user]) >= self._history else 0
-            self.findings.lost += [
+            self.result.lost += [
                 f"{user}'s {number} is not in the history"
                 for number in numbers
                 if number >= first and number not in there[user]
@@ -219,7 +219,7 @@ class Campaign:
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """A hundred kills over ten thousand sets, all of them kept; and forty over three thousand, of which few are."""
+    """100 kills during 10,000 sets with an unlimited history; 40 during 3,000 with a short one."""
     kills, writes, writers = scale.of((100, 10_000, 32), (4, 400, 16))
     few_kills, few_writes, few_writers = scale.of((40, 3_000, 8), (2, 200, 4))
     findings.done = (
@@ -228,41 +228,41 @@ async def run(scale: Scale, findings: Findings) -> None:
     )
     ready_limit = READY_LIMIT + scale.slack
     with tempfile.TemporaryDirectory(prefix="fingertrio-kills-") as directory:
-        seen = await Campaign(Path(directory), writers=writers).run(kills=kills, writes=writes)
-    judge(seen, findings, ready_limit=ready_limit)
-    findings.require(seen.acknowledged >= writes, "too few were acknowledged")
+        result = await Campaign(Path(directory), writers=writers).run(kills=kills, writes=writes)
+    judge(result, findings, ready_limit=ready_limit)
+    findings.require(result.acknowledged >= writes, "too few sets were acknowledged")
     with tempfile.TemporaryDirectory(prefix="fingertrio-kills-") as directory:
         campaign = Campaign(Path(directory), writers=few_writers, history=FEW)
-        seen = await campaign.run(kills=few_kills, writes=few_writes)
-    judge_forgetting(seen, findings, ready_limit=ready_limit)
-    findings.require(seen.acknowledged >= few_writes, f"too few were acknowledged with history = {FEW}")
+        result = await campaign.run(kills=few_kills, writes=few_writes)
+    judge_forgetting(result, findings, ready_limit=ready_limit)
+    findings.require(result.acknowledged >= few_writes, f"too few sets were acknowledged with history = {FEW}")
 
 
-def judge(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
-    """What was seen, and whether it may be."""
-    findings.figure(f"{seen.acknowledged:,} acknowledged, {seen.unanswered} cut off unanswered")
-    findings.figure(f"{len(seen.lost)} lost, {len(seen.torn)} torn, the file {seen.unsound or 'sound'}")
-    findings.figure(f"ready after {median(seen.ready):.2f} s (median), {max(seen.ready):.2f} s (longest)")
-    _require_all(seen, findings, ready_limit)
+def judge(result: CampaignResult, findings: Findings, *, ready_limit: float) -> None:
+    """Record the result and check the criteria."""
+    findings.figure(f"{result.acknowledged:,} acknowledged, {result.unanswered} unanswered")
+    findings.figure(f"{len(result.lost)} lost, {len(result.torn)} torn, the file {result.unsound or 'sound'}")
+    findings.figure(f"ready after {median(result.ready):.2f} s (median), {max(result.ready):.2f} s (longest)")
+    _require_all(result, findings, ready_limit)
 
 
-def judge_forgetting(seen: Seen, findings: Findings, *, ready_limit: float) -> None:
-    """As `judge`, where few statuses are kept."""
+def judge_forgetting(result: CampaignResult, findings: Findings, *, ready_limit: float) -> None:
+    """Like `judge`, for a short history."""
     findings.figure(
-        f"with history = {FEW}: {seen.acknowledged:,} acknowledged, {seen.rows:,} kept; {len(seen.lost)} lost, "
-        f"{len(seen.torn)} torn, {len(seen.broken)} chains broken at {seen.walks} restarts, the file "
-        f"{seen.unsound or 'sound'}"
+        f"with history = {FEW}: {result.acknowledged:,} acknowledged, {result.rows:,} kept; {len(result.lost)} lost, "
+        f"{len(result.torn)} torn, {len(result.broken)} chains broken at {result.walks} restarts, the file "
+        f"{result.unsound or 'sound'}"
     )
-    _require_all(seen, findings, ready_limit)
-    findings.require(seen.rows < seen.acknowledged, "nothing was forgotten")
+    _require_all(result, findings, ready_limit)
+    findings.require(result.rows < result.acknowledged, "no status was deleted")
 
 
-def _require_all(seen: Seen, findings: Findings, ready_limit: float) -> None:
-    findings.require(not seen.lost, f"lost: {seen.lost[:5]}")
-    findings.require(not seen.torn, f"torn: {seen.torn[:5]}")
-    findings.require(not seen.broken, f"broken: {seen.broken[:5]}")
-    findings.require(not seen.unsound, f"the file: {seen.unsound}")
-    findings.require(max(seen.ready) <= ready_limit, f"ready after {max(seen.ready):.2f} s")
+def _require_all(result: CampaignResult, findings: Findings, ready_limit: float) -> None:
+    findings.require(not result.lost, f"lost: {result.lost[:5]}")
+    findings.require(not result.torn, f"torn: {result.torn[:5]}")
+    findings.require(not result.broken, f"broken: {result.broken[:5]}")
+    findings.require(not result.unsound, f"the file: {result.unsound}")
+    findings.require(max(result.ready) <= ready_limit, f"ready after {max(result.ready):.2f} s")
 
 
 SCENARIO = Scenario("kills", "kill -9 while statuses are set over SQLite", run, limit=2 * PATIENCE + 60)

@@ -1,10 +1,10 @@
-"""Honest clients that ask all the while, in a process of their own, and count what they lose.
+"""Honest clients that query continuously, in a process of their own, and count the queries that they lose.
 
-They ask at a rate that does not depend on how fast they are answered: a program that stands still for a second is asked
-by all the clients of that second, as it would be in life. Each answer is compared with the expected one.
+Their rate does not depend on the answers: a server that stalls for a second then meets all the clients of that second,
+as it would in reality. Each answer is compared with the expected one.
 
-Started with its probes as JSON in its argument; writes a line when each of them has been answered once, and another
-with what it saw when its standard input ends. `watch` is who starts it.
+The argument is a list of probes as JSON. The process writes one line when every probe has had its first answer, and one
+line of results when its standard input ends. `watch` starts it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import trio
 from faults.clients import exchange
 from fingertrio.testing.measure import Cores
 
-# Where we may, we come before the attack on the same core: its turns must not pass for the program's lateness.
+# Where permitted, this process goes before the attack on the same core, whose delays would be in the figures.
 _NICE = -10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One question, asked again and again, over a new connection each time.
+    """One query, repeated, over a new connection each time.
 
     Attributes:
         name: in the figures.
         port: on 127.0.0.1.
         send: the bytes, as Latin-1.
-        expect: bytes that the answer holds, as Latin-1.
-        exact: the answer holds nothing else.
-        end: end the input after the question.
-        rate: questions a second.
-        source: the address asked from.
-        deadline: seconds after which a question counts as lost.
+        expect: bytes that the answer contains, as Latin-1.
+        exact: the answer contains nothing else.
+        end: end the input after the query.
+        rate: queries per second.
+        source: the address that it comes from.
+        deadline: seconds after which a query counts as lost.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Probe:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What became of one probe's questions.
+class ProbeResult:
+    """The results of one probe.
 
     Attributes:
-        asked: how many there were.
+        asked: how many queries there were.
         lost: those without the expected answer, by what happened instead.
-        p50, p99, worst: seconds from before the connect to the end of the answer; of all that were answered.
+        p50, p99, worst: seconds from before the connect to the end of the answer, of all answered queries.
     """
 
     asked: int = 0
@@ -70,7 +70,7 @@ class Seen:
 
     @property
     def losses(self) -> int:
-        """Questions that were not answered as expected."""
+        """How many queries were not answered as expected."""
         return sum(self.lost.values())
 
 
@@ -83,7 +83,7 @@ class _Asker:
         self._lost: Counter[str] = Counter()
 
     async def run(self, stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        """Ask until `stopping` is set, then wait for the answers that are due."""
+        """Query until `stopping` is set, then wait for the outstanding answers."""
         await self._ask()
         task_status.started()
         due = trio.current_time()
@@ -112,7 +112,7 @@ class _Asker:
             if answer != self._expect if probe.exact else self._expect not in answer:
                 self._lost[f"answered {answer[:80]!r}"] += 1
 
-    def seen(self) -> dict[str, object]:
+    def result(self) -> dict[str, object]:
         latencies = sorted(self._latencies) or [0.0]
         return {
             "asked": len(self._latencies) + sum(n for why, n in self._lost.items() if not why.startswith("answered")),
@@ -133,7 +133,7 @@ async def _main(probes: list[Probe]) -> None:
         while await trio.to_thread.run_sync(sys.stdin.readline):
             pass
         stopping.set()
-    print(json.dumps({name: asker.seen() for name, asker in askers.items()}), flush=True)
+    print(json.dumps({name: asker.result() for name, asker in askers.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Random lines, a connection for each, to the two doors that read lines; what comes back must be what the door says.
+"""Random lines, one connection for each, to the two doors that read lines. Each answer must be a valid one.
 
-Written with epoll and not with trio, because what is measured in lines a second here is the thrower.
+Written with epoll and not with trio: the sender limits how many lines a second are tried.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SEED = 1288
 _AT_ONCE = 64
 _SOURCES = 64
 _DEADLINE = 300.0  # seconds for one door
-_QUIET = 15.0  # seconds without any answer after which those that are due will not come
+_QUIET = 15.0  # seconds without any answer after which no more will come
 
-# What lines are made of, besides bytes.
+# The parts of lines, besides random bytes.
 _WORDS = (
     b"/W", b"/w", b" ", b"  ", b"\t", b"moshez", b"ada", b"@", b"@host", b"a@b@c", b"-l", b"0", b"a b c", b"x" * 600,
     b"|id", b"../../etc/passwd", b"~root", b"%s%n", b"{}", b"\\", b"'\"", b"\r", b"\x00", b"\x1b[31m", b"\xff",
@@ -43,13 +43,13 @@ def _line(source: random.Random) -> bytes:
 
 
 def finger_line(source: random.Random) -> bytes:
-    """A query, more or less; sometimes with something behind it."""
+    """Something like a query; sometimes with bytes after it."""
     line = _line(source)
     return line + source.randbytes(9) if source.random() < 0.05 else line
 
 
 def setter_lines(source: random.Random) -> bytes:
-    """A name and a status, more or less. There is one name that can be set, so that the users do not grow."""
+    """Something like a name and a status. Only one name can be set, so that the number of users stays the same."""
     name = source.choice((b"ada\r\n", b"ada\n", _line(source)))
     if re.fullmatch(rb"[\w.-]+\s*", name) and name.strip() != b"ada":
         name = b"@" + name
@@ -57,7 +57,7 @@ def setter_lines(source: random.Random) -> bytes:
 
 
 def is_finger_answer(answer: bytes) -> bool:
-    """Whole lines of text, and nothing that steers a terminal."""
+    """Whole lines of text without control characters."""
     try:
         text = answer.decode()
     except UnicodeDecodeError:
@@ -72,16 +72,16 @@ def is_setter_answer(answer: bytes) -> bool:
     )
 
 
-class Thrower:
-    """Throws lines at one port.
+class LineSender:
+    """Sends lines to one port.
 
     Attributes:
-        answers: how often which first word came back, or what else became of a connection.
-        bad: answers that are none, some of them, with what they answered.
+        outcomes: how many connections ended how.
+        bad: some invalid answers, with their lines.
     """
 
     def __init__(self, port: int, lines: Iterator[bytes], is_answer: Callable[[bytes], bool], *, end: bool) -> None:
-        self.answers: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self.bad: list[tuple[bytes, bytes]] = []
         self._port = port
         self._lines = lines
@@ -91,8 +91,8 @@ class Thrower:
         self._epoll = select.epoll()
         self._going: dict[int, tuple[socket.socket, bytes]] = {}
 
-    def throw(self) -> float:
-        """All of them; returns the seconds that it took."""
+    def run(self) -> float:
+        """Send all lines; the seconds that it took."""
         began = last = time.monotonic()
         with self._epoll:
             for _ in range(_AT_ONCE):
@@ -103,7 +103,7 @@ class Thrower:
                     last = time.monotonic()
                     self._next()
         for sock, _ in self._going.values():
-            self.answers["no answer in time"] += 1
+            self.outcomes["no answer in time"] += 1
             sock.close()
         return time.monotonic() - began
 
@@ -120,7 +120,7 @@ class Thrower:
             if self._end:
                 sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self.answers[str(error.strerror)] += 1
+            self.outcomes[str(error.strerror)] += 1
             sock.close()
             return
         self._epoll.register(sock, select.EPOLLRDHUP)
@@ -132,14 +132,14 @@ class Thrower:
             while chunk := sock.recv(65536):
                 answer += chunk
         if self._is_answer(answer):
-            self.answers["answers"] += 1
+            self.outcomes["answers"] += 1
         else:
-            self.answers["wrong answers" if answer else "closed without a word"] += 1
+            self.outcomes["wrong answers" if answer else "closed without an answer"] += 1
             self.bad = [*self.bad[:4], (line, answer)]
 
 
 async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
-    """Half of the lines to each door."""
+    """Send half of the lines to each door."""
     count = scale.of(500_000, 1000)
     findings.done = f"{count:,} random lines to each of finger and setter, a connection for each"
     doors = {
@@ -150,13 +150,13 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
         for door, (make, is_answer, end) in doors.items():
             source = random.Random(SEED)
             lines = (make(source) for _ in range(count))
-            thrower = Thrower(program.port(door), lines, is_answer, end=end)
+            sender = LineSender(program.port(door), lines, is_answer, end=end)
             with pinned(Cores.choose().load):
-                took = thrower.throw()
-            findings.figure(f"{door}: {thrower.answers['answers']:,} answers in {took:.0f} s")
-            others = {word: number for word, number in thrower.answers.items() if word != "answers"}
-            findings.require(not others, f"{door}: {others}, such as {thrower.bad}")
-            findings.require(sum(thrower.answers.values()) == count, f"{door}: not all lines were sent")
+                took = sender.run()
+            findings.figure(f"{door}: {sender.outcomes['answers']:,} answers in {took:.0f} s")
+            others = {word: number for word, number in sender.outcomes.items() if word != "answers"}
+            findings.require(not others, f"{door}: {others}, such as {sender.bad}")
+            findings.require(sum(sender.outcomes.values()) == count, f"{door}: not all lines were sent")
     watch.report(findings)
     await program.examine(findings)
 

@@ -1,4 +1,4 @@
-"""Restarts under load, with the sockets kept by the service manager: nobody is refused, they wait."""
+"""Restarts under load, with sockets kept by the service manager: clients wait, and none is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faults.program import STATUS, USER, AttackedProgram, running, sections
 from faults.scenario import Findings, Scale, Scenario
 from faults.watch import watching
 
-# What systemd does between fork and exec (sd_listen_fds(3)): the descriptors from 3 on, and whose they are.
+# What systemd does between fork and exec (sd_listen_fds(3)): descriptors from 3 on, and the process id.
 _AS_SYSTEMD = """
 import fcntl, os, sys
 high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in sys.argv[1].split(",")]
@@ -53,7 +53,7 @@ def _probes(kept: Mapping[str, socket.socket], rate: float) -> list[Probe]:
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """Stop and start it again and again."""
+    """Stop and start the program repeatedly."""
     times, rate = scale.of((10, 200.0), (1, 100.0))
     findings.done = f"{times} restarts at {rate:.0f} requests a second, to sockets that the service manager keeps"
     stops: list[float] = []
@@ -73,7 +73,7 @@ async def run(scale: Scale, findings: Findings) -> None:
             await trio.sleep(scale.of(_UP, 0.3))
         watch.report(findings)
         findings.figure(f"a stop takes up to {max(stops):.2f} s, a start up to {max(starts):.2f} s")
-        refused = sum(seen.lost.get("refused", 0) for seen in watch.seen.values())
+        refused = sum(result.lost.get("refused", 0) for result in watch.results.values())
         findings.figure(f"{refused} refused")
         await program.examine(findings)
 

@@ -1,10 +1,9 @@
-"""The program, with a saboteur in each supervised task: told so, it raises there.
+"""The program, with an exception on demand in each supervised task.
 
     SABOTAGE=DIRECTORY python -m faults.sabotaged serve --config FILE
 
-Each task that runs has a datagram socket DIRECTORY/TASK, and whoever sends something there makes the task fail. The
-socket is gone while the task is down. SABOTAGE_POLICY holds, as JSON, how failed tasks come back, where that is not to
-be as it always is.
+Each running task has a datagram socket DIRECTORY/TASK; a datagram makes the task fail. While the task is down there is
+no socket. SABOTAGE_POLICY may hold changes to the restart policy, as JSON.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def sabotaged(task: Supervised, directory: Path) -> Supervised:
 
 
 def main() -> None:
-    """As `python -m fingertrio`, with the saboteurs."""
+    """As `python -m fingertrio`, with tasks that fail on demand."""
     directory = Path(os.environ.pop("SABOTAGE"))
     policy = RestartPolicy(**json.loads(os.environ.pop("SABOTAGE_POLICY", "{}")))
 

@@ -1,8 +1,8 @@
-"""What a scenario is: something done to the running program, what was seen, and what must hold.
+"""A scenario: a fault or an attack, what was measured, and the criteria.
 
-A scenario is an async function that is given a `Scale` and a `Findings`, starts what it needs, and writes down what it
-saw. It raises only where it could not be carried out. How often and for how long is the scale's matter, so that
-`make test` runs the same code with small numbers.
+A scenario is an async function of a `Scale` and a `Findings`. It starts what it needs and records what it saw. It
+raises only if it could not be carried out. The scale says how often and for how long, so that `make test` runs the same
+code with small numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 ROOT = Path(__file__).parent.parent
 
-_LOOK = 0.01  # seconds between two looks at another process
+_POLL = 0.01  # seconds between two checks of another process
 
 
 class ScenarioError(Exception):
@@ -32,7 +32,7 @@ class NotInstalledError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is done.
+    """The size of a run.
 
     Attributes:
         short: as a test does it: in a second or two, with no criteria for time, since other tests run beside it.
@@ -48,7 +48,7 @@ class Scale:
         return 20.0 if self.short else 0.0
 
     def of(self, full: _T, short: _T) -> _T:
-        """The one that belongs to this scale."""
+        """The value for this scale."""
         return short if self.short else full
 
 
@@ -57,12 +57,12 @@ SHORT = Scale(short=True, soak=1.0)
 
 @dataclass(slots=True)
 class Findings:
-    """What a scenario did and saw.
+    """The result of a scenario.
 
     Attributes:
-        done: what was done, in a few words with its numbers.
-        figures: what was measured, in the order in which it was.
-        broken: what did not hold; empty: passed.
+        done: what was done, in a few words with numbers.
+        figures: what was measured, in order.
+        broken: the criteria that do not hold; empty: passed.
     """
 
     done: str = ""
@@ -70,23 +70,23 @@ class Findings:
     broken: list[str] = field(default_factory=list)
 
     def figure(self, text: str) -> None:
-        """Something measured."""
+        """Record a measurement."""
         self.figures.append(text)
 
     def require(self, holds: object, otherwise: str) -> None:
-        """A criterion: what is said of the run where it does not hold."""
+        """Check a criterion; `otherwise` is reported if it does not hold."""
         if not holds:
             self.broken.append(otherwise)
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], within: float) -> bool:
-    """Look until something holds of another process, which has no event for it; False: not `within` so many seconds."""
+    """Check another process, which has no event to wait for, until `holds`; False: not `within` that many seconds."""
     with trio.move_on_after(within):
         while True:
             found = holds()
             if found is True or (found is not False and await found):
                 return True
-            await trio.sleep(_LOOK)
+            await trio.sleep(_POLL)
     return False
 
 
@@ -100,8 +100,8 @@ class Scenario:
     """One row of the table.
 
     Attributes:
-        name: how it is asked for.
-        title: the row's first cell.
+        name: on the command line.
+        title: the first cell of its row.
         run: carries it out.
         limit: seconds after which it has failed.
     """

@@ -1,4 +1,4 @@
-"""Clients that ask for much and read nothing, and then the service manager's wish to stop."""
+"""Clients that request long answers and read nothing; then SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from faults.http2 import headers, http2_request, start
 from faults.program import running, sections
 from faults.scenario import Findings, Scale, Scenario
 
-# Bytes: twice what Linux keeps on the way to a client of loopback that does not read.
+# Bytes: twice what Linux buffers for a loopback client that does not read.
 _HUGE = 4 * 1024 * 1024
-_WINDOW = 4096  # bytes that such a client has room for
-_ALLOWED = 1.0  # seconds after the grace
-
+_WINDOW = 4096  # bytes of the client's receive buffer
+_ALLOWED = 1.0  # seconds after the grace period
 
 _ASK = {
     "finger": ("finger", f"{HUGE}\r\n".encode()),
     "HTTP/1.1": ("http", request(f"/{HUGE}")),
     "HTTP/1.1, pipelining": ("http", request(f"/api/users/{HUGE}", "Connection: keep-alive") * 3),
     "HTTP/2": ("http", http2_request(f"/{HUGE}")),
-    "HTTP/2 with a window that stays shut": ("http", start(INITIAL_WINDOW_SIZE=0) + headers(path=f"/{HUGE}".encode())),
+    "HTTP/2 with a closed window": ("http", start(INITIAL_WINDOW_SIZE=0) + headers(path=f"/{HUGE}".encode())),
     "the live feed": ("http", websocket(f"/api/watch?user={HUGE}&snapshot=1")),
 }
 
 
 async def run(scale: Scale, findings: Findings) -> None:
-    """Have all of them in the middle of their answers, and stop."""
+    """Stop the program while all of them are in the middle of an answer."""
     each = scale.of(8, 2)
     grace = scale.of(5.0, 0.5)
-    findings.done = f"{each} clients each of {'; '.join(_ASK)}, who read a byte of an answer of 4 MB; then SIGTERM"
+    findings.done = (
+        f"{each} clients each of {'; '.join(_ASK)}, each of which reads one byte of an answer of 4 MB; then SIGTERM"
+    )
     table = sections(
         backend={"use": "faulty", "users": {"moshez": "Happy and well"}, "huge": _HUGE},
         service={"grace": grace, "cache_ttl": 600.0},

@@ -1,4 +1,4 @@
-"""Everything at once, for a long time: memory and descriptors must stay where they are."""
+"""Mixed load for a long time: memory and descriptors must stay constant."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from faults.watch import finger_probe, http_probe, setter_probe, watching
 from fingertrio.wire.xmlrpc import dump_call
 
 FULL_SOAK = 600.0  # seconds
-_SAMPLES = 1.0  # seconds between two looks
+_SAMPLES = 1.0  # seconds between two samples
 _HOSTILE = 40.0  # connections a second that no honest client would make
 
-# Megabytes by which the last quarter may lie above the first one that counts. Python's own memory comes and goes by
-# steps of this size; a leak of a kilobyte for each of the 200 requests a second would be 100 MB in ten minutes.
+# Megabytes by which the last quarter may exceed the first. Python's own memory changes by steps of this size; a leak of
+# a kilobyte for each of the 200 requests a second would be 100 MB in ten minutes.
 _FLAT = 3.0
 
 
@@ -45,7 +45,7 @@ def _probes(program: AttackedProgram) -> list[Probe]:
 
 
 async def _be_hostile(program: AttackedProgram, source: random.Random) -> None:
-    """One connection of some bad kind: malformed HTTP, random lines, half a request; ended by a reset or in order."""
+    """One bad connection: malformed HTTP, random lines, or half a request; ended by a reset or normally."""
     match source.randrange(3):
         case 0:
             port, data = program.port("http"), next(openings(source.randrange(1 << 30)))
@@ -73,12 +73,12 @@ async def _be_hostile_for_ever(program: AttackedProgram) -> None:
             await trio.sleep(source.expovariate(_HOSTILE))
 
 
-# An empty ping, which no text can contain, and the answer, masked with zeros (RFC 6455 section 5.5).
+# An empty ping, which cannot occur within text, and the pong, masked with zeros (RFC 6455 section 5.5).
 _PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
 
 
 class Watchers:
-    """Some who hear the live feed; how many messages they have heard, and how many of them it has left."""
+    """Clients of the live feed; how many messages they got, and how many of them were disconnected."""
 
     COUNT = 5
 
@@ -87,7 +87,7 @@ class Watchers:
         self.left = 0
 
     async def listen(self, program: AttackedProgram) -> None:
-        """One of them, for ever."""
+        """One client, without end."""
         async with await dial(program.port("http")) as stream:
             await stream.send_all(websocket())
             while chunk := await stream.receive_some():
@@ -98,13 +98,13 @@ class Watchers:
 
 
 def _quarters(samples: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first and of the last quarter."""
+    """The medians of the first and of the last quarter."""
     quarter = max(1, len(samples) // 4)
     return statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
 
 
 async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> None:
-    """Load for `scale.soak` seconds, the first fifth of which only warms the program up."""
+    """Load for `scale.soak` seconds. The first fifth is a warm-up."""
     rate = sum(probe.rate for probe in _probes(program)) + _HOSTILE
     findings.done = f"{scale.soak:.0f} s of {rate:.0f} connections a second on every door, hostile ones among them"
     if scale.soak < FULL_SOAK:
@@ -134,8 +134,8 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
     findings.figure(f"{early:.0f} descriptors, at the end {late:.0f}; {before} before and {left} after it")
     findings.require(left <= before, f"{left - before} descriptors are left")
     watch.report(findings)
-    findings.figure(f"{watchers.COUNT} heard {watchers.heard} messages of the live feed")
-    findings.require(watchers.heard and not watchers.left, f"{watchers.left} lost the live feed")
+    findings.figure(f"{watchers.COUNT} watchers got {watchers.heard} messages of the live feed")
+    findings.require(watchers.heard and not watchers.left, f"{watchers.left} watchers were disconnected")
     await program.examine(findings)
 
 

@@ -1,7 +1,6 @@
-"""The honest clients of a scenario: which questions they ask, and what must not happen to them.
+"""The honest clients of a scenario: what they query, and that they must lose nothing.
 
-Whoever attacks the program cannot also measure how it serves others, since the attack's own work would be in the
-figures. So the clients are another process (`prober`).
+They run in another process (`prober`): in the attacker's process, the work of the attack would be in their figures.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import asdict
 import trio
 
 from faults.clients import request
-from faults.prober import Probe, Seen
+from faults.prober import Probe, ProbeResult
 from faults.program import STATUS, USER, AttackedProgram
 from faults.scenario import ROOT, Findings, ScenarioError
 
@@ -24,7 +23,7 @@ _PATIENCE = 20.0  # seconds for the prober to start, and for its last answers
 
 
 def finger_probe(program: AttackedProgram, *, user: str = USER, status: str = STATUS, rate: float = 50.0) -> Probe:
-    """Asks for a user's status."""
+    """Queries a user's status through finger."""
     return Probe(name="finger", port=program.port("finger"), send=f"{user}\r\n", expect=f"{status}\r\n", rate=rate)
 
 
@@ -37,45 +36,45 @@ def setter_probe(program: AttackedProgram, *, rate: float = 20.0) -> Probe:
 def http_probe(
     program: AttackedProgram, *, path: str = f"/api/users/{USER}", expect: str = STATUS, rate: float = 20
 ) -> Probe:
-    """Asks for something over HTTP."""
+    """Requests a path over HTTP."""
     send = request(path).decode("latin-1")
     return Probe(name="HTTP", port=program.port("http"), send=send, expect=expect, exact=False, rate=rate)
 
 
 def every_probe(program: AttackedProgram) -> list[Probe]:
-    """One for each door."""
+    """One probe for each door."""
     return [finger_probe(program), setter_probe(program), http_probe(program)]
 
 
 class Watch:
-    """What the clients have seen; to be looked at once they have stopped."""
+    """The clients' results; complete once they have stopped."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, Seen] = {}
+        self.results: dict[str, ProbeResult] = {}
 
     @property
     def worst(self) -> float:
-        """Seconds of the slowest answer of all."""
-        return max(seen.worst for seen in self.seen.values())
+        """Seconds of the slowest answer."""
+        return max(result.worst for result in self.results.values())
 
     def report(self, findings: Findings) -> None:
-        """What was answered, as a figure; and require that nothing was lost."""
-        told = ", ".join(
-            f"{name} {seen.asked - seen.losses}/{seen.asked} (slowest {seen.worst * 1000:.0f} ms)"
-            for name, seen in self.seen.items()
+        """Record how many queries were answered, and require that none was lost."""
+        counts = ", ".join(
+            f"{name} {result.asked - result.losses}/{result.asked} (slowest {result.worst * 1000:.0f} ms)"
+            for name, result in self.results.items()
         )
-        findings.figure(f"answered meanwhile: {told}")
-        for name, seen in self.seen.items():
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in seen.lost.items())
-            findings.require(seen.losses == 0, f"{name} lost {seen.losses} of {seen.asked}: {reasons}")
+        findings.figure(f"answered meanwhile: {counts}")
+        for name, result in self.results.items():
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in result.lost.items())
+            findings.require(result.losses == 0, f"{name} lost {result.losses} of {result.asked}: {reasons}")
 
 
 @asynccontextmanager
 async def watching(probes: Sequence[Probe]) -> AsyncIterator[Watch]:
-    """Ask all the while. What was seen is in the watch after the block.
+    """Run the clients during the context. The watch has their results afterwards.
 
     Raises:
-        ScenarioError: the first question of some probe has no answer at all.
+        ScenarioError: some probe's first query was not answered.
     """
     argument = json.dumps([asdict(probe) for probe in probes])
     process = await trio.lowlevel.open_process(
@@ -91,7 +90,9 @@ async def watching(probes: Sequence[Probe]) -> AsyncIterator[Watch]:
         watch = Watch()
         yield watch
         await process.stdin.aclose()
-        watch.seen = {name: Seen(**seen) for name, seen in json.loads(await _line(process.stdout)).items()}
+        watch.results = {
+            name: ProbeResult(**result) for name, result in json.loads(await _line(process.stdout)).items()
+        }
     finally:
         with trio.CancelScope(shield=True):
             process.kill()
@@ -106,7 +107,7 @@ async def _line(stream: trio.abc.ReceiveStream) -> bytes:
         while not line.endswith(b"\n"):
             chunk = await stream.receive_some()
             if not chunk:
-                raise ScenarioError("the prober has ended before its time")
+                raise ScenarioError("the prober ended too early")
             line += chunk
         return line
-    raise ScenarioError("the prober does not get on")
+    raise ScenarioError(f"the prober wrote nothing for {_PATIENCE:g} s")

@@ -52,27 +52,27 @@ def test_chains_that_are_whole_are_found_so_also_where_one_outlives_those_after_
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("DELETE FROM status WHERE id = 1", ["moshez: it leads to 1, which is not there"]),
+        ("DELETE FROM status WHERE id = 1", ["moshez: it leads to 1, which does not exist"]),
         (
             "DELETE FROM status WHERE id = 5",
-            ["it leads to 5, which", "never meets [1, 3]", "lasting is 5, which is not"],
+            ["it leads to 5, which", "lacks [1, 3]", "lasting is 5, which is not in the chain"],
         ),
-        ("UPDATE status SET previous = NULL WHERE id = 5", ["moshez: it never meets [1, 3]"]),
-        ("UPDATE status SET previous = 1 WHERE id = 5", ["moshez: it never meets [3]"]),
-        ("UPDATE status SET previous = 2 WHERE id = 3", ["it meets [2], which are others'", "it never meets [1]"]),
+        ("UPDATE status SET previous = NULL WHERE id = 5", ["moshez: it lacks [1, 3]"]),
+        ("UPDATE status SET previous = 1 WHERE id = 5", ["moshez: it lacks [3]"]),
+        ("UPDATE status SET previous = 2 WHERE id = 3", ["it has [2], which are another user's", "it lacks [1]"]),
         ("UPDATE status SET previous = 5 WHERE id = 1", ["moshez: it leads from 1 up to 5"]),
-        ("UPDATE status SET previous = 3 WHERE id = 3", ["it leads from 3 up to 3", "it never meets [1]"]),
+        ("UPDATE status SET previous = 3 WHERE id = 3", ["it leads from 3 up to 3", "it lacks [1]"]),
         (
             "UPDATE status SET user = 9 WHERE id = 1",
-            ["it meets [1], which are others'", "[1] are of user 9, who is not"],
+            ["it has [1], which are another user's", "[1] are of user 9, who does not"],
         ),
         (
             "UPDATE user SET latest = 3 WHERE login = 'moshez'",
-            ["it never meets [5]", "lasting is 5, which is not in it"],
+            ["it lacks [5]", "lasting is 5, which is not in the chain"],
         ),
-        ("UPDATE user SET latest = NULL, lasting = NULL WHERE login = 'moshez'", ["it never meets [1, 3, 5]"]),
-        ("UPDATE user SET kept = 2 WHERE login = 'moshez'", ["moshez: kept is 2, there are 3"]),
-        ("UPDATE user SET lasting = 6 WHERE login = 'moshez'", ["moshez: lasting is 6, which is not in it"]),
+        ("UPDATE user SET latest = NULL, lasting = NULL WHERE login = 'moshez'", ["it lacks [1, 3, 5]"]),
+        ("UPDATE user SET kept = 2 WHERE login = 'moshez'", ["moshez: kept is 2, but there are 3"]),
+        ("UPDATE user SET lasting = 6 WHERE login = 'moshez'", ["moshez: lasting is 6, which is not in the chain"]),
     ],
 )
 def test_each_kind_of_damage_to_a_chain_is_noticed(tmp_path: Path, statement: str, told: list[str]) -> None:

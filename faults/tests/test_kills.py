@@ -11,7 +11,7 @@ from faults.kills import (
     FEW,
     READY_LIMIT,
     Campaign,
-    Seen,
+    CampaignResult,
     judge,
     judge_forgetting,
     number_in,
@@ -21,22 +21,22 @@ from faults.scenario import SHORT, Findings
 
 
 async def test_what_was_acknowledged_outlasts_kill_9_whole_and_it_is_soon_back(tmp_path: Path) -> None:
-    seen = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
+    result = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
     findings = Findings()
-    judge(seen, findings, ready_limit=READY_LIMIT + SHORT.slack)
+    judge(result, findings, ready_limit=READY_LIMIT + SHORT.slack)
     assert findings.broken == [], findings
-    assert seen.kills == 5
-    assert seen.acknowledged >= 500
-    assert seen.unanswered > 0, "it was killed while nobody was writing"
+    assert result.kills == 5
+    assert result.acknowledged >= 500
+    assert result.unanswered > 0, "it was killed while nobody was writing"
 
 
 async def test_killed_while_it_forgets_it_keeps_the_last_ones_and_every_chain_whole(tmp_path: Path) -> None:
-    seen = await Campaign(tmp_path, writers=4, history=FEW).run(kills=2, writes=200)
+    result = await Campaign(tmp_path, writers=4, history=FEW).run(kills=2, writes=200)
     findings = Findings()
-    judge_forgetting(seen, findings, ready_limit=READY_LIMIT + SHORT.slack)
+    judge_forgetting(result, findings, ready_limit=READY_LIMIT + SHORT.slack)
     assert findings.broken == [], findings
-    assert (seen.kills, seen.walks) == (2, 3)
-    assert 4 * FEW <= seen.rows < seen.acknowledged
+    assert (result.kills, result.walks) == (2, 3)
+    assert 4 * FEW <= result.rows < result.acknowledged
 
 
 @pytest.mark.parametrize("number", range(50))
@@ -56,13 +56,13 @@ def test_a_status_tells_its_number_and_a_torn_one_none(number: int) -> None:
 @pytest.mark.parametrize("judges", [judge, judge_forgetting])
 def test_anything_wrong_does_not_hold(wrong: dict[str, list[str]], judges: Callable[..., None]) -> None:
     right = {"ready": [0.5], "acknowledged": 9, "rows": 3}
-    for seen, holds in ((Seen(**right), True), (Seen(**{**right, **wrong}), False)):  # type: ignore[arg-type]
+    for result, holds in ((CampaignResult(**right), True), (CampaignResult(**{**right, **wrong}), False)):  # type: ignore[arg-type]
         findings = Findings()
-        judges(seen, findings, ready_limit=READY_LIMIT)
+        judges(result, findings, ready_limit=READY_LIMIT)
         assert (not findings.broken) == holds
 
 
 def test_that_nothing_was_forgotten_does_not_hold() -> None:
     findings = Findings()
-    judge_forgetting(Seen(ready=[0.5], acknowledged=9, rows=9), findings, ready_limit=READY_LIMIT)
-    assert findings.broken == ["nothing was forgotten"]
+    judge_forgetting(CampaignResult(ready=[0.5], acknowledged=9, rows=9), findings, ready_limit=READY_LIMIT)
+    assert findings.broken == ["no status was deleted"]

@@ -46,7 +46,7 @@ def test_what_held_is_a_row_with_its_figures(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("run", "reason"),
-    [(breaks, "it fell over"), (cannot, "RuntimeError: no such thing"), (hangs, "something was not over in time")],
+    [(breaks, "it fell over"), (cannot, "RuntimeError: no such thing"), (hangs, "it did not end within")],
 )
 def test_what_did_not_hold_is_said_and_is_the_status(run, reason, capsys: pytest.CaptureFixture[str]) -> None:
     others = Scenario("holds", "B", holds, 5)

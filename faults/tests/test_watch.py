@@ -42,11 +42,11 @@ async def watched(*answers: bytes) -> tuple[Watch, Findings]:
 async def test_whoever_is_answered_has_lost_nothing() -> None:
     watch, findings = await watched(b"well")
     assert findings.broken == []
-    assert watch.seen["x"].asked >= 10
-    assert 0 < watch.seen["x"].p50 <= watch.seen["x"].p99 <= watch.worst
+    assert watch.results["x"].asked >= 10
+    assert 0 < watch.results["x"].p50 <= watch.results["x"].p99 <= watch.worst
 
 
 async def test_a_wrong_answer_is_a_loss() -> None:
     watch, findings = await watched(b"well", b"ill", b"")
-    assert set(watch.seen["x"].lost) == {"answered b'ill'", "answered b''"}
+    assert set(watch.results["x"].lost) == {"answered b'ill'", "answered b''"}
     assert "x lost" in findings.broken[0]
