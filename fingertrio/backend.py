@@ -127,6 +127,22 @@ class KeepsHistory(Protocol):
 
 
 @runtime_checkable
+class KeepsTokens(Protocol):
+    """Shares one small document, the tokens of `fingertrio.accounts`, among all servers that use the same store."""
+
+    async def read_tokens(self) -> bytes | None:
+        """The document; None: there is none yet. Raises BackendError if it cannot be read."""
+        ...
+
+    async def replace_tokens(self, document: bytes, old: bytes | None) -> bool:
+        """Put `document` in the place of `old`; False: it is no longer `old`, and nothing changed.
+
+        When this returns True, it is stored. Raises BackendError if it may not have been.
+        """
+        ...
+
+
+@runtime_checkable
 class TellsStaleness(Protocol):
     """Continues to answer from its last known state while its source is unavailable, and reports this."""
 

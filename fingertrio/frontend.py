@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import trio
 
+from fingertrio.accounts.accounts import Accounts
 from fingertrio.config.sections import ListeningSection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Connection, Handler, Lane, Server
@@ -61,6 +62,7 @@ class Door:
     Attributes:
         name: of its section, for logs and metrics.
         service: answers queries and sets statuses.
+        accounts: turns a client's proof into the writer that the service asks for.
         observer: takes reports: `query` for each query, `refused` when a limit acts, `info`, `warning`, `error`.
         listeners: bound, listening sockets, which stay open when it is restarted; empty if it does not listen.
         caps: how many connections may be open at once.
@@ -70,6 +72,7 @@ class Door:
 
     name: str
     service: FingerService
+    accounts: Accounts
     observer: Observer
     listeners: Sequence[socket.socket]
     caps: ConnectionCaps

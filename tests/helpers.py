@@ -13,12 +13,21 @@ from pathlib import Path
 
 import trio
 
+from fingertrio.accounts.accounts import Accounts
+from fingertrio.accounts.store import Document, TokenStore
 from fingertrio.accounts.writer import unproved
 from fingertrio.net.address import Address
+from fingertrio.net.limits import RateLimiter
 from fingertrio.net.listen import bind, close_all
 from fingertrio.testing import FakeBackend
+from tests.accounts.kit import MemoryDocument
 
 ANYONE = unproved("test")  # may set every status
+
+
+def no_accounts(document: Document | None = None) -> Accounts:
+    """Accounts without a token, in memory or in `document`."""
+    return Accounts(TokenStore(document or MemoryDocument()), RateLimiter(rate=10 / 60, burst=10))
 
 
 def open_descriptors() -> int:

@@ -51,7 +51,7 @@ TABLE = (
     # HTTP knows ASGI, and nothing of finger.
     Row("http", ours="net observe", others="h11 h2 hypercorn trio wsproto"),
     # From TOML and the environment to a frozen Config.
-    Row("config", ours="backend net wire.text", others="pydantic pydantic_core"),
+    Row("config", ours="backend net wire", others="pydantic pydantic_core"),
     # Backends know neither who asks nor each other; layers find the backends below them by name, as the program does.
     Row("backends.*", ours="backend changes clients names wire", others="pydantic trio"),
     Row("backends.redis", ours="backend changes wire.backoff wire.times", others="anyio coredis pydantic trio"),
@@ -67,10 +67,14 @@ TABLE = (
     ),
     Row("frontends.admin", ours="observe", others="hypercorn prometheus_client"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.
-    Row("frontend", ours="config.sections net observe service", others="trio"),
+    Row("frontend", ours="accounts config.sections net observe service", others="trio"),
     Row("frontends.*.door", ours="config.sections fingertrio frontend http net"),
     # The running program, and the command line in front of it.
-    Row("server", ours="backend config frontend net observe service wire.backoff", others="pydantic trio"),
+    Row(
+        "server",
+        ours="accounts backend config frontend net observe service wire.backoff",
+        others="pydantic trio",
+    ),
     Row("cli", ours="backends.sqlite clients config fingertrio names net observe server wire", others="click trio"),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.

@@ -27,6 +27,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.server import app
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
+from tests.helpers import no_accounts
 from tests.installed import pretend_installed
 
 # As somebody else's package has them: `shout` listens and takes other options, `tick` does neither.
@@ -333,6 +334,7 @@ async def test_the_contract_is_told_by_attributes() -> None:
         door = Door(
             name="x",
             service=service,
+            accounts=no_accounts(),
             observer=Observer(),
             listeners=(),
             caps=ConnectionCaps(total=1, per_address=1),

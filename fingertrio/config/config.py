@@ -24,7 +24,14 @@ from fingertrio.config.plugins import (
     frontend_names,
     unknown_backend,
 )
-from fingertrio.config.sections import BackendSection, LimitsSection, LogSection, ProcessSection, ServiceSection
+from fingertrio.config.sections import (
+    AccountsSection,
+    BackendSection,
+    LimitsSection,
+    LogSection,
+    ProcessSection,
+    ServiceSection,
+)
 
 _PREFIX = "FINGERTRIO_"
 
@@ -39,7 +46,7 @@ class Config:
     """The whole configuration.
 
     Attributes:
-        backend, service, log, limits, process: the sections of these names.
+        backend, service, log, limits, process, accounts: the sections of these names.
         doors: the options of each front end, by section, in the order in which the doors open.
     """
 
@@ -48,6 +55,7 @@ class Config:
     log: LogSection
     limits: LimitsSection
     process: ProcessSection
+    accounts: AccountsSection
     doors: Mapping[str, Any]
 
     @property
@@ -109,6 +117,7 @@ def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_
         log=parser.optional("log", LogSection),
         limits=parser.optional("limits", LimitsSection),
         process=parser.optional("process", ProcessSection),
+        accounts=parser.optional("accounts", AccountsSection),
         doors=parser.doors(),
     )
     if to_serve:

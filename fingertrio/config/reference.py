@@ -12,7 +12,14 @@ from fingertrio.config.config import DEFAULT
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.options import Option, list_options
 from fingertrio.config.plugins import Open, Plugin, installed_backends, installed_frontends
-from fingertrio.config.sections import LimitsSection, LogSection, ProcessSection, Section, ServiceSection
+from fingertrio.config.sections import (
+    AccountsSection,
+    LimitsSection,
+    LogSection,
+    ProcessSection,
+    Section,
+    ServiceSection,
+)
 
 _INTRODUCTION = """# Configuration
 
@@ -26,6 +33,7 @@ This page is written by `make reference` from the models that validate the file.
 
 _OTHER_SECTIONS: dict[str, type[Section]] = {
     "service": ServiceSection,
+    "accounts": AccountsSection,
     "limits": LimitsSection,
     "log": LogSection,
     "process": ProcessSection,

@@ -6,6 +6,9 @@ The options of a backend are defined by the backend, and those of a front end fr
 from __future__ import annotations
 
 import re
+import typing
+from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,6 +25,7 @@ from pydantic import (
 
 from fingertrio.net.address import Address, parse_address
 from fingertrio.net.targets import parse_target
+from fingertrio.wire.when import parse_duration
 
 
 def _to_address(value: object) -> Address:
@@ -73,6 +77,21 @@ class ServiceSection(Section):
     cache_ttl: float = Field(1.0, ge=0, description="seconds that an answer is cached if the backend emits no changes")
     cache_size: int = Field(10_000, ge=1, description="most answers kept in memory")
     grace: float = Field(5.0, ge=0, description="seconds that requests in progress may take to finish at a stop")
+    default_for: str | None = Field(
+        None, description='how long a status lasts that is set without an end, such as "8h"; without it, until the next'
+    )
+
+    @field_validator("default_for")
+    @classmethod
+    def _is_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+        return value
+
+    @property
+    def default_length(self) -> timedelta | None:
+        """`default_for` as a length of time."""
+        return None if self.default_for is None else parse_duration(self.default_for)
 
 
 class LogSection(Section):
@@ -82,6 +101,7 @@ class LogSection(Section):
     format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal, JSON lines otherwise"
     )
+    statuses: bool = Field(False, description="put each status that is set into its audit line")
     anonymize_addresses: bool = Field(False, description="cut peers' addresses: IPv4 to /24, IPv6 to /48")
 
 
@@ -173,24 +193,90 @@ class FingerSection(ListeningSection):
         return self
 
 
+Auth = Literal["none", "token", "peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetterAddress(Address):
+    """An address of the setter; `auth` None: that of the section."""
+
+    auth: Auth | None = None
+
+
+def _to_setter_address(value: object) -> SetterAddress:
+    if isinstance(value, SetterAddress):
+        return value
+    auth: Auth | None = None
+    if isinstance(value, dict):
+        auth = value.get("auth")
+        if value.keys() != {"address", "auth"} or auth not in typing.get_args(Auth):
+            raise ValueError('expected { address = "127.0.0.1:1079", auth = "none", "token" or "peer" }')
+        value = value["address"]
+    address = _to_address(value)
+    return SetterAddress(address.host, address.port, address.path, auth)
+
+
 class SetterSection(ListeningSection):
     """[setter]: two lines set a status."""
 
-    auth: Literal["none"] = Field("none", description="who may set: every client that can reach it")
+    listen: Annotated[
+        tuple[Annotated[SetterAddress, BeforeValidator(_to_setter_address)], ...], BeforeValidator(_to_list)
+    ] = Field(
+        description='addresses, or { address = "...", auth = "..." } for one with a proof of its own; '
+        "empty where the service manager passes the sockets"
+    )
+    auth: Auth = Field(
+        "none",
+        description="the proof that a client needs: none, a token in an AUTH line, or its unix socket's credentials",
+    )
+    allow_plaintext: bool = Field(
+        False, description="accept tokens over TCP from other machines, although the network can read them"
+    )
 
     @property
     def local_only(self) -> bool:
-        return self.auth == "none"
+        return self.auth == "none" or (self.auth == "token" and not self.allow_plaintext)
+
+    def auth_at(self, place: Address) -> Auth:
+        """The proof that a client needs at a bound address. A host name is recognised by its port."""
+        for address in self.listen:
+            if address.path is not None or place.path is not None:
+                found = address.path == place.path
+            else:
+                found = address.port in {0, place.port}
+            if found:
+                return address.auth or self.auth
+        return self.auth
 
     @model_validator(mode="after")
-    def _local_only(self) -> SetterSection:
+    def _safe(self) -> SetterSection:
         for address in self.listen:
-            if not address.is_local:
-                raise ValueError(
-                    f'listen = "{address}" with auth = "none" lets every client set every status: '
-                    'use a loopback address or "unix:/path"'
-                )
+            if reason := self.refusal_at(address, address.auth or self.auth):
+                raise ValueError(f'listen = "{address}": {reason}')
         return self
+
+    def refusal_at(self, address: Address, auth: Auth) -> str | None:
+        """Why this proof is not safe at this address; None: it is."""
+        if auth == "peer" and address.path is None:
+            return 'auth = "peer" needs a unix socket: use "unix:/path", or auth = "token"'
+        if address.is_local:
+            return None
+        if auth == "none":
+            return 'auth = "none" lets every client set every status: use a loopback address or "unix:/path"'
+        if not self.allow_plaintext:
+            return (
+                "the network could read the tokens: use https (PUT /api/users/U/status), a loopback address, "
+                "or allow_plaintext = true where something else encrypts the connections"
+            )
+        return None
+
+
+class AccountsSection(Section):
+    """[accounts]: where the tokens are kept that let users set statuses."""
+
+    path: Path | None = Field(
+        None, description="tokens file; by default tokens.json next to the database, or in the state directory"
+    )
 
 
 def _to_origin(value: object) -> object:

@@ -22,6 +22,7 @@ from fingertrio.config.sections import ListeningSection
 from fingertrio.net.address import parse_address
 from fingertrio.net.listen import BindError, address_of, bind, close_all, tune
 from fingertrio.observe.observer import Observer
+from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
@@ -71,8 +72,11 @@ async def run(
             _drop_privileges(config, observer, source)
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
+                    accounts = make_accounts(config, backend)
                     doors = {
-                        name: OpenDoor(frontend, config, service, observer, listeners.get(name, ()), source=source)
+                        name: OpenDoor(
+                            frontend, config, service, accounts, observer, listeners.get(name, ()), source=source
+                        )
                         for name, frontend in frontends.items()
                     }
                     reloader = Reloader(
@@ -166,7 +170,13 @@ def _drop_privileges(config: Config, observer: Observer, source: str) -> None:
 
 def _service_policy(config: Config) -> ServicePolicy:
     section = config.service
-    return ServicePolicy(deadline=section.deadline, cache_ttl=section.cache_ttl, cache_size=section.cache_size)
+    return ServicePolicy(
+        deadline=section.deadline,
+        cache_ttl=section.cache_ttl,
+        cache_size=section.cache_size,
+        default_length=section.default_length,
+        log_statuses=config.log.statuses,
+    )
 
 
 def _prepare_service(service: FingerService, observer: Observer, config: Config) -> Callable[[], None]:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from fingertrio.accounts.accounts import Accounts
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import FrontendPlugin
@@ -24,7 +25,7 @@ class OpenDoor:
     Args:
         plugin: the front end.
         config: has its section, and the limits of all doors.
-        service, observer, listeners: see `Door`.
+        service, accounts, observer, listeners: see `Door`.
         source: the name of the configuration in messages.
 
     Attributes:
@@ -39,6 +40,7 @@ class OpenDoor:
         plugin: FrontendPlugin,
         config: Config,
         service: FingerService,
+        accounts: Accounts,
         observer: Observer,
         listeners: Sequence[socket.socket],
         *,
@@ -51,6 +53,7 @@ class OpenDoor:
         self._door = Door(
             name=plugin.name,
             service=service,
+            accounts=accounts,
             observer=observer,
             listeners=listeners,
             caps=ConnectionCaps(total=total, per_address=per_address),

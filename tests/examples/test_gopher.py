@@ -20,7 +20,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from fingertrio.testing.program import running
-from tests.helpers import loopback_listener
+from tests.helpers import loopback_listener, no_accounts
 from tests.installed import write_distribution
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,7 @@ async def talk(data: bytes, backend: FakeBackend) -> tuple[bytes, Observer]:
             door = Door(
                 name="gopher",
                 service=service,
+                accounts=no_accounts(),
                 observer=observer,
                 listeners=[listener],
                 caps=ConnectionCaps(total=10, per_address=10),

@@ -25,6 +25,7 @@ from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import Client
 from tests.frontends.web.watching import handshake, opened
+from tests.helpers import no_accounts
 
 FILE = """
 [backend]
@@ -174,7 +175,9 @@ async def test_every_reloadable_key_is_one_of_its_section():
     )
     plugins = find_frontends(config.doors)
     async with FingerService.open(FakeBackend({})) as service:
-        doors = {name: OpenDoor(plugin, config, service, Observer(), ()) for name, plugin in plugins.items()}
+        doors = {
+            name: OpenDoor(plugin, config, service, no_accounts(), Observer(), ()) for name, plugin in plugins.items()
+        }
     reloadable = {**RELOADABLE, **{name: door.reloadable for name, door in doors.items()}}
     assert set(doors) == {"finger", "setter", "http"}
     for name, keys in reloadable.items():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.names import USER_NAME_LIMIT
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import (
     NAME_LINE_LIMIT,
     REQUEST_LIMIT,
@@ -30,10 +30,22 @@ from fingertrio.wire.status import STATUS_LIMIT
         (b"s\xc3\xb8ren\r\nL\xc3\xa6ser\r\n", SetRequest("s\u00f8ren", "L\u00e6ser")),
         (b"\r\n\r\n", SetRequest("", "")),  # syntactically valid; the service rejects them
         (b"-l\n|id\n", SetRequest("-l", "|id")),
+        (b"AUTH ft_x\nada\nWeaving\n", SetRequest("ada", "Weaving", token="ft_x")),
+        (b"AUTH \r\nada\r\nWeaving\r\n", SetRequest("ada", "Weaving", token="")),
+        (b"AUTH\nada\n", SetRequest("AUTH", "ada")),  # a user called AUTH
+        (b"ada\nAUTH x\n", SetRequest("ada", "AUTH x")),
+        (b"ada\nWeaving\nuntil: 17:00\n", SetRequest("ada", "Weaving", "17:00")),
+        (b"ada\nWeaving\nuntil:17:00\n", SetRequest("ada", "Weaving", "17:00")),
+        (b"ada\none\nmore: two\nmore:three\nmore:\nmore:   four\n", SetRequest("ada", "one\ntwo\nthree\n\n  four")),
+        (b"AUTH t\nada\none\nmore: two\nuntil: 2h\n", SetRequest("ada", "one\ntwo", "2h", "t")),
+        (b"ada\nuntil: 2h\n", SetRequest("ada", "until: 2h")),
     ],
 )
-def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
+def test_requests(data: bytes, request_: SetRequest):
     assert parse_request(data) == request_
+
+
+TOO_MANY = "more than two lines; further ones start with more: or until:"
 
 
 @pytest.mark.parametrize(
@@ -44,9 +56,14 @@ def test_two_lines_are_a_request(data: bytes, request_: SetRequest):
         (b"moshez", "the last line is incomplete: it has no line end"),
         (b"moshez\r\nIn the gar", "the last line is incomplete: it has no line end"),
         (b"moshez\r\nIn the garden\r", "the last line is incomplete: it has no line end"),
-        (b"moshez\r\nIn\r\nthe garden\r\n", "more than two lines"),
-        (b"moshez\r\nIn the garden\r\n\r\n", "more than two lines"),
-        (b"moshez\r\nIn the garden\r\nx", "more than two lines"),
+        (b"moshez\r\nIn\r\nthe garden\r\n", TOO_MANY),
+        (b"moshez\r\nIn the garden\r\n\r\n", TOO_MANY),
+        (b"moshez\r\nIn the garden\r\nx", "the last line is incomplete: it has no line end"),
+        (b"ada\nWeaving\nuntil: 17:00\nmore: x\n", TOO_MANY),
+        (b"ada\nWeaving\nuntil: 17:00\nuntil: 18:00\n", TOO_MANY),
+        (b"AUTH t\nAUTH t\nada\nWeaving\n", TOO_MANY),
+        (b"AUTH t\nada\n", "expected two lines: a user name and a status"),
+        (b"AUTH " + b"x" * 600 + b"\nada\nx\n", "line too long"),
         (b"m" * (NAME_LINE_LIMIT + 1) + b"\nwell\n", "line too long"),
         (b"moshez\n" + b"x" * (STATUS_LINE_LIMIT + 1) + b"\n", "line too long"),
         (b"moshez\nIn the g\xe4rden\n", "not UTF-8"),
@@ -72,30 +89,41 @@ def test_the_limits_allow_what_the_service_accepts():
     parse_request(b"m" * NAME_LINE_LIMIT + b"\r\n" + b"x" * STATUS_LINE_LIMIT + b"\r\n")
 
 
-@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\xff", b"\xc3\xa9"])).map(b"".join))
+PIECES = [b"a", b"\r", b"\n", b"\xff", b"\xc3\xa9", b"AUTH ", b"more:", b"until: ", b" "]
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(PIECES)).map(b"".join))
 def test_parses_or_raises_protocol_error(data: bytes):
     try:
         request = parse_request(data)
     except ProtocolError:
         return
-    assert "\n" not in request.user + request.status
+    assert "\n" not in request.user + (request.until or "") + (request.token or "")
     assert data.endswith(b"\n")
-    assert data.count(b"\n") == 2
+    assert data.count(b"\n") >= 2
 
 
-@given(st.text(), st.text())
-def test_encoded_requests_parse_to_the_same_request(user: str, status: str):
+LINES = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(LINES, LINES, st.none() | LINES.map(str.strip), st.none() | LINES)
+def test_encoded_requests_parse_to_the_same_request(user: str, status: str, until: str | None, token: str | None):
     try:
-        data = encode_request(user, status)
+        data = encode_request(user, status, until=until, token=token)
     except ValueError:
-        assert {"\r", "\n", "\x85"} & set(user + status)
-    else:
-        assert parse_request(data) == SetRequest(user, status)
+        assert {"\r", "\n", "\x85"} & set(user + status + (until or "") + (token or "")) or user.startswith("AUTH ")
+        return
+    try:
+        assert parse_request(data) == SetRequest(user, status, until, token)
+    except TooLongError:
+        assert len(data) > NAME_LINE_LIMIT
 
 
-@pytest.mark.parametrize(
-    ("user", "status"), [("mo\nshez", "x"), ("moshez", "x\nmoshez"), ("moshez\r", "x"), ("moshez", "x\ry")]
-)
+def test_the_secret_is_not_in_the_repr():
+    assert "ft_secret" not in repr(parse_request(b"AUTH ft_secret\nada\nx\n"))
+
+
+@pytest.mark.parametrize(("user", "status"), [("mo\nshez", "x"), ("moshez\r", "x"), ("moshez", "x\ry")])
 def test_the_client_cannot_be_made_to_send_another_line(user: str, status: str):
     with pytest.raises(ValueError, match="must each be one line"):
         encode_request(user, status)

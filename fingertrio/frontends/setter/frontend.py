@@ -1,17 +1,24 @@
-"""The setter door: two lines in, one line out, and every door shows the new status.
+"""The setter front end: a name and a status in, one line out, and every front end shows the new status.
 
-It accepts every request without authentication. Therefore the configuration allows only loopback and unix sockets.
+Each listening socket has the proof that its clients need: none (loopback and unix sockets only), a token in an AUTH
+line, or the credentials that the kernel reports for the other end of a unix socket. A client that sends a token is
+judged by that token, whatever the socket would have accepted.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
 
 import trio
 
-from fingertrio.accounts.writer import unproved
-from fingertrio.backend import BackendError
+from fingertrio.accounts.accounts import Accounts, ProofError
+from fingertrio.accounts.tokens import TokensError
+from fingertrio.accounts.writer import NotAllowedError, Writer, unproved
+from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe.observer import Observer
@@ -19,6 +26,9 @@ from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError, TooLongError
 from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
 from fingertrio.wire.text import clean_line, first_line
+from fingertrio.wire.when import parse_when
+
+Proof = Literal["none", "token", "peer"]
 
 # Seconds for the whole request, enough to type it by hand.
 READ_DEADLINE = 60.0
@@ -28,38 +38,63 @@ TOO_MANY = encode_error("too many requests from your address, try again later")
 
 
 class SetterFrontend:
-    """Serves the setter protocol on bound sockets."""
+    """Serves the setter protocol on bound sockets.
+
+    Args:
+        service: sets the statuses.
+        accounts: turns proofs into writers.
+        observer: gets the reports.
+        listeners: bound, listening sockets, by the proof that their clients need.
+        caps: how many connections may be open at once, over all sockets.
+        rate: how often one address may set a status.
+        read_deadline: seconds for a whole request.
+    """
 
     def __init__(
         self,
         *,
         service: FingerService,
+        accounts: Accounts,
         observer: Observer,
-        listeners: Sequence[socket.socket],
+        listeners: Mapping[Proof, Sequence[socket.socket]],
         caps: ConnectionCaps,
         rate: RateLimiter | None = None,
         read_deadline: float = READ_DEADLINE,
     ) -> None:
         self._service = service
+        self._accounts = accounts
         self._observer = observer
         self._read_deadline = read_deadline
-        self._server = Server(
-            "setter", listeners, self._handle, reports=observer, caps=caps, rate=rate, refusal=TOO_MANY
-        )
+        self._servers = [
+            Server(
+                "setter",
+                sockets,
+                partial(self._handle, proof),
+                reports=observer,
+                caps=caps,
+                rate=rate,
+                refusal=TOO_MANY,
+            )
+            for proof, sockets in listeners.items()
+        ]
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until `stopping` is set; see `net.server.Server.serve`."""
-        await self._server.serve(stopping, task_status=task_status)
+        addresses: list[str] = []
+        async with trio.open_nursery() as nursery:
+            for server in self._servers:
+                addresses += await nursery.start(server.serve, stopping)
+            task_status.started(addresses)
 
-    async def _handle(self, connection: Connection) -> None:
+    async def _handle(self, proof: Proof, connection: Connection) -> None:
         user, outcome = "", "bad"
         try:
             with trio.fail_after(self._read_deadline):
                 request = parse_request(await _read_request(connection.stream))
             user = request.user
-            answer, outcome = await self._set(request)
+            answer, outcome = await self._answer(partial(self._write, request, proof, connection))
         except ProtocolError as error:
             if isinstance(error, TooLongError):
                 self._observer.refused("setter", "line")
@@ -72,14 +107,40 @@ class SetterFrontend:
         self._observer.query("setter", connection.peer or "unix", user, outcome, took, len(answer))
         self._observer.flush()
 
-    async def _set(self, request: SetRequest) -> tuple[bytes, str]:
+    async def _answer(self, write: Callable[[], Awaitable[None]]) -> tuple[bytes, str]:
+        """The answer to a write, and the outcome for the log."""
         try:
-            await self._service.set_user(request.user, request.status, writer=unproved("setter"))
+            await write()
+        except ProofError as error:
+            self._observer.refused("setter", error.reason)
+            return encode_error(str(error)), "denied"
+        except NotAllowedError as error:
+            return encode_error(str(error)), "denied"
         except ValueError as error:
             return encode_error(first_line(str(error))), "bad"
+        except TokensError as error:
+            self._observer.error("tokens_unreadable", reason=str(error))
+            return encode_error(INTERNAL_ERROR), "error"
         except BackendError as error:
             return encode_error(clean_line(error.public_message)), "error"
         return OK, "ok"
+
+    async def _write(self, request: SetRequest, proof: Proof, connection: Connection) -> None:
+        writer = await self._writer(request, proof, connection)
+        until = None if request.until is None else parse_when(request.until, datetime.now(UTC))
+        if request.status:
+            await self._service.set_user(request.user, request.status, writer=writer, until=until)
+        elif await self._service.clear_user(request.user, writer=writer) is None:
+            raise ValueError(NO_SUCH_USER)
+
+    async def _writer(self, request: SetRequest, proof: Proof, connection: Connection) -> Writer:
+        if request.token is not None:
+            return await self._accounts.by_token(request.token, peer=connection.peer, door="setter")
+        if proof == "peer":
+            return await self._accounts.by_peer(connection.socket, door="setter")
+        if proof == "token":
+            raise ProofError('a token is needed: send a first line "AUTH " and your token', "missing")
+        return unproved("setter")
 
 
 async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:

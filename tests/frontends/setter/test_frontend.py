@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import trio
@@ -15,9 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from fingertrio.accounts.accounts import Accounts
+from fingertrio.accounts.tokens import TokensError
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.clients.setter import SetterError, set_status
-from fingertrio.frontends.setter.frontend import READ_DEADLINE, SetterFrontend
+from fingertrio.frontends.setter.frontend import READ_DEADLINE, Proof, SetterFrontend
+from fingertrio.names import is_user_name
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
@@ -25,7 +33,8 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
 from fingertrio.wire.setter import NAME_LINE_LIMIT, REQUEST_LIMIT, STATUS_LINE_LIMIT
-from tests.helpers import reset
+from tests.accounts.kit import MemoryDocument
+from tests.helpers import no_accounts, reset
 
 GOOD = b"moshez\r\nIn the garden\r\n"
 
@@ -55,6 +64,10 @@ class Door:
             await stream.send_eof()
             return await read_all(stream)
 
+    def records(self) -> list[dict[str, Any]]:
+        """The log so far."""
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
     async def status(self, user: str = "moshez") -> str | None:
         info = await self.service.get_user(user)
         return info.status if info is not None else None
@@ -74,7 +87,12 @@ async def read_all(stream: trio.SocketStream) -> bytes:
 
 @asynccontextmanager
 async def opened(
-    address: Address | None = None, *, caps: ConnectionCaps | None = None, read_deadline: float = READ_DEADLINE
+    address: Address | None = None,
+    *,
+    caps: ConnectionCaps | None = None,
+    read_deadline: float = READ_DEADLINE,
+    proof: Proof = "none",
+    accounts: Accounts | None = None,
 ) -> AsyncIterator[Door]:
     backend = FakeBackend({"moshez": "Happy and well"})
     listeners = bind(address or Address("127.0.0.1", 0))
@@ -83,8 +101,9 @@ async def opened(
         async with FingerService.open(backend, observer=observer) as service, trio.open_nursery() as nursery:
             frontend = SetterFrontend(
                 service=service,
+                accounts=accounts or no_accounts(),
                 observer=observer,
-                listeners=listeners,
+                listeners={proof: listeners},
                 caps=caps or ConnectionCaps(total=100, per_address=100),
                 read_deadline=read_deadline,
             )
@@ -177,7 +196,7 @@ async def test_a_connection_that_breaks_before_its_end_of_input_sets_nothing(sai
         (GOOD + b"\r\n", b"more than two lines"),
         (b"moshez\r\nIn the g\xe4rden\r\n", b"not UTF-8"),
         (b"m\xf8shez\r\nIn the garden\r\n", b"not UTF-8"),
-        (b"moshez\r\n\r\n", b"the status is empty"),
+        (b"moshez\r\n \r\n", b"the status is empty"),
         (b"moshez\r\n \t \r\n", b"the status is empty"),
         (b"moshez\r\n\x1b\x07\r\n", b"the status is empty"),
         (b"\r\nIn the garden\r\n", b"the user name is empty"),
@@ -304,3 +323,118 @@ async def test_a_status_that_was_set_is_complete():
         assert isinstance(info, UserInfo)
         assert info.status == "In the garden"
         assert info.since is not None
+
+
+class TestProofs:
+    """Who may set whose status, by the proof that the socket asks for."""
+
+    async def test_a_token_sets_its_users_status_and_no_other(self):
+        accounts = no_accounts()
+        secret, token = await accounts.tokens.add("moshez")
+        async with opened(proof="token", accounts=accounts) as door:
+            assert await door.say(b"AUTH " + secret.encode() + b"\r\n" + GOOD) == b"OK\r\n"
+            assert await door.status() == "In the garden"
+            refused = await door.say(b"AUTH " + secret.encode() + b"\r\nshawn\r\nHacked\r\n")
+            assert refused == b"ERROR moshez may not set the status of shawn\r\n"
+            assert await door.status("shawn") is None
+            audit = [record for record in door.records() if record["event"] == "set"]
+            assert [(line["by"], line["proof"]) for line in audit] == [("moshez", f"token:{token.id}")]
+            assert secret not in door.log.getvalue()
+
+    async def test_without_a_token_nothing_is_set(self):
+        async with opened(proof="token") as door:
+            assert await door.say(GOOD) == b'ERROR a token is needed: send a first line "AUTH " and your token\r\n'
+            assert await door.say(b"AUTH \r\n" + GOOD) == b"ERROR this token is not valid\r\n"
+            assert await door.say(b"AUTH ft_" + b"a" * 52 + b"\r\n" + GOOD) == b"ERROR this token is not valid\r\n"
+            assert door.sets == 0
+            assert [record["outcome"] for record in door.records() if record["event"] == "query"] == ["denied"] * 3
+
+    async def test_guesses_are_throttled_in_the_protocols_words(self):
+        async with opened(proof="token") as door:
+            answers = [await door.say(b"AUTH x\r\n" + GOOD) for _ in range(12)]
+            assert answers[:10] == [b"ERROR this token is not valid\r\n"] * 10
+            assert answers[10:] == [b"ERROR too many failed attempts from your address, try again later\r\n"] * 2
+            assert door.sets == 0
+
+    async def test_a_wrong_token_fails_where_none_is_needed_too(self):
+        async with opened(proof="none") as door:
+            assert await door.say(b"AUTH x\r\n" + GOOD) == b"ERROR this token is not valid\r\n"
+            assert door.sets == 0
+
+    async def test_the_kernel_proves_who_is_at_a_unix_socket(self, tmp_path: Path):
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        async with opened(Address(path=tmp_path / "setter"), proof="peer") as door:
+            assert await door.say(f"{me}\r\nHere\r\n".encode()) == b"OK\r\n"
+            assert await door.status(me) == "Here"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become two other users")
+    async def test_two_users_cannot_write_for_each_other_through_the_unix_socket(self):
+        """Real processes with real user ids; root writes for both."""
+        users = [entry for entry in pwd.getpwall() if entry.pw_uid != 0 and is_user_name(entry.pw_name)][:2]
+        with TemporaryDirectory(dir="/tmp") as directory:  # pytest's own directories are closed to other users
+            Path(directory).chmod(0o755)
+            path = Path(directory) / "setter"
+            async with opened(Address(path=path), proof="peer") as door:
+                path.chmod(0o666)
+                for writer in users:
+                    for user in users:
+                        request = f"{user.pw_name}\r\nby {writer.pw_name}\r\n"
+                        answer = await run_as(writer, path, request)
+                        if user == writer:
+                            assert answer == "OK\r\n"
+                        else:
+                            assert answer == f"ERROR {writer.pw_name} may not set the status of {user.pw_name}\r\n"
+                for user in users:
+                    assert await door.status(user.pw_name) == f"by {user.pw_name}"
+                    assert await door.say(f"{user.pw_name}\r\nby root\r\n".encode()) == b"OK\r\n"
+
+    async def test_tokens_that_cannot_be_read_let_no_client_in(self):
+        document = MemoryDocument()
+        document.failure = TokensError("damaged")
+        accounts = no_accounts(document)
+        async with opened(proof="token", accounts=accounts) as door:
+            assert await door.say(b"AUTH ft_" + b"a" * 52 + b"\r\n" + GOOD) == b"ERROR Internal error in server\r\n"
+            assert door.sets == 0
+            assert "tokens_unreadable" in [record["event"] for record in door.records()]
+
+
+async def test_an_end_is_set_with_the_status():
+    async with opened() as door:
+        assert await door.say(b"moshez\r\nAt lunch\r\nuntil: 40m\r\n") == b"OK\r\n"
+        info = await door.service.get_user("moshez")
+        assert info is not None
+        assert info.until is not None
+        assert timedelta(minutes=39) < info.until - datetime.now(UTC) <= timedelta(minutes=40)
+        answer = await door.say(b"moshez\r\nAt lunch\r\nuntil: soonish\r\n")
+        assert answer.startswith(b'ERROR "soonish" is not a time; expected 40m')
+
+
+async def test_more_lines_are_one_status():
+    async with opened() as door:
+        assert await door.say(b"moshez\r\none\r\nmore: two\r\nmore:\r\nmore:   four\r\n") == b"OK\r\n"
+        assert await door.status() == "one\ntwo\n\n  four"
+
+
+async def test_an_empty_status_takes_the_present_one_back():
+    async with opened() as door:
+        assert await door.say(b"moshez\r\n\r\n") == b"OK\r\n"
+        assert await door.status() == ""
+        assert await door.say(b"zoe\r\n\r\n") == b"ERROR No such user\r\n"
+
+
+async def run_as(user: pwd.struct_passwd, path: Path, request: str) -> str:
+    """What the setter at `path` answers to a process of `user`."""
+    script = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "s.sendall(sys.argv[2].encode()); s.shutdown(socket.SHUT_WR)\n"
+        "sys.stdout.write(s.makefile('r', newline='').read())"
+    )
+    done = await trio.run_process(
+        ["/usr/bin/python3", "-c", script, str(path), request],
+        capture_stdout=True,
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=[],
+    )
+    return done.stdout.decode()

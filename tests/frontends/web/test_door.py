@@ -19,6 +19,7 @@ from fingertrio.net.listen import bind, close_all
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
+from tests.helpers import no_accounts
 
 
 async def warnings(*addresses: str, **options: Any) -> list[dict[str, Any]]:
@@ -32,6 +33,7 @@ async def warnings(*addresses: str, **options: Any) -> list[dict[str, Any]]:
             door = Door(
                 name="http",
                 service=service,
+                accounts=no_accounts(),
                 observer=Observer(log, human=False),
                 listeners=listeners,
                 caps=ConnectionCaps(total=1, per_address=1),

@@ -1,0 +1,76 @@
+"""Where this server's tokens are, and its accounts.
+
+In this order: the file of `[accounts] path`; the backend, if all its servers share one store (Redis); `tokens.json`
+next to the database; `tokens.json` in the state directory, which is where the database is by default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fingertrio.accounts.accounts import Accounts
+from fingertrio.accounts.file import TokenFile
+from fingertrio.accounts.store import Document, TokenStore
+from fingertrio.backend import Backend, KeepsTokens
+from fingertrio.config.config import Config
+from fingertrio.net.limits import RateLimiter
+
+# Failed attempts of one address (IPv6: one /64), over all front ends together: ten at once, then one each six seconds.
+_FAILURES = 10.0
+_PERIOD = 60.0  # seconds
+
+_NAME = "tokens.json"
+
+
+def make_accounts(config: Config, backend: Backend) -> Accounts:
+    """The accounts of a server with this configuration, over its opened backend."""
+    failures = RateLimiter(rate=_FAILURES / _PERIOD, burst=_FAILURES)
+    return Accounts(TokenStore(tokens_document(config, backend)), failures)
+
+
+def tokens_document(config: Config, backend: object = None) -> Document:
+    """The document with the tokens of a server with this configuration."""
+    if config.accounts.path is None and isinstance(backend, KeepsTokens):
+        return _InBackend(backend)
+    return TokenFile(tokens_path(config))
+
+
+def tokens_path(config: Config) -> Path:
+    """The tokens file of a server whose backend does not keep the tokens itself."""
+    if config.accounts.path is not None:
+        return config.accounts.path.expanduser().absolute()
+    database = _database({"use": config.backend.use, **config.backend.options})
+    return _state_directory() / _NAME if database is None else database.expanduser().absolute().with_name(_NAME)
+
+
+def _state_directory() -> Path:
+    """The XDG directory for what a program keeps. The specification: a relative path is to be ignored."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()) / "fingertrio"
+
+
+def _database(table: Mapping[str, Any]) -> Path | None:
+    """The database that a [backend] table names, or the first of its layers that names one."""
+    if table.get("use") == "sqlite" and isinstance(path := table.get("path"), str):
+        return Path(path)
+    layers = table.get("layers") if table.get("use") == "layers" else None
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and (path := _database(layer)) is not None:
+            return path
+    return None
+
+
+class _InBackend:
+    """The document of a backend that keeps the tokens."""
+
+    def __init__(self, backend: KeepsTokens) -> None:
+        self._backend = backend
+
+    async def read(self) -> bytes | None:
+        return await self._backend.read_tokens()
+
+    async def replace(self, document: bytes, old: bytes | None) -> bool:
+        return await self._backend.replace_tokens(document, old)

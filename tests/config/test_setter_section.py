@@ -1,0 +1,64 @@
+"""Which proof the setter needs at each of its addresses, and which combinations are refused."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from fingertrio.config.sections import SetterSection
+from fingertrio.net.address import parse_address
+
+
+def section(**values: object) -> SetterSection:
+    return SetterSection.model_validate(values)
+
+
+def test_each_address_has_its_own_proof():
+    setter = section(
+        listen=[
+            "127.0.0.1:1079",
+            {"address": "unix:/run/fingertrio/setter", "auth": "peer"},
+            {"address": "[::1]:1080", "auth": "none"},
+        ],
+        auth="token",
+    )
+    proofs = {
+        text: setter.auth_at(parse_address(text))
+        for text in ("127.0.0.1:1079", "unix:/run/fingertrio/setter", "[::1]:1080")
+    }
+    assert proofs == {"127.0.0.1:1079": "token", "unix:/run/fingertrio/setter": "peer", "[::1]:1080": "none"}
+
+
+def test_a_host_name_and_a_free_port_keep_their_proof():
+    setter = section(listen=[{"address": "localhost:1079", "auth": "token"}])
+    assert setter.auth_at(parse_address("[::1]:1079")) == "token"
+    setter = section(listen=[{"address": "127.0.0.1:0", "auth": "token"}])
+    assert setter.auth_at(parse_address("127.0.0.1:40001")) == "token"
+
+
+def test_a_passed_socket_has_the_proof_of_the_section():
+    setter = section(listen=[], auth="peer")
+    assert setter.auth_at(parse_address("unix:/run/fingertrio/setter")) == "peer"
+    assert setter.refusal_at(parse_address("127.0.0.1:1079"), "peer") is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"listen": ["0.0.0.0:1079"]}, "lets every client set every status"),
+        ({"listen": ["127.0.0.1:1079"], "auth": "peer"}, "needs a unix socket"),
+        ({"listen": ["192.0.2.1:1079"], "auth": "token"}, "the network could read the tokens: use https"),
+        ({"listen": [{"address": "0.0.0.0:1079", "auth": "none"}], "auth": "token"}, "lets every client set"),
+        ({"listen": [{"address": "127.0.0.1:1079"}]}, "expected { address ="),
+        ({"listen": [{"address": "127.0.0.1:1079", "auth": "password"}]}, "expected { address ="),
+        ({"listen": [{"address": "127.0.0.1:1079", "auth": ["none"]}]}, "expected { address ="),
+        ({"listen": [5]}, "expected an address"),
+    ],
+)
+def test_unsafe_combinations_are_refused(values: dict[str, object], reason: str):
+    with pytest.raises(ValidationError, match=reason):
+        section(**values)
+
+
+def test_plain_tokens_from_other_machines_need_a_word():
+    assert section(listen=["192.0.2.1:1079"], auth="token", allow_plaintext=True).auth == "token"
