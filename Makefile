@@ -1,4 +1,4 @@
-# `make run` and `make test` set up what they need: a virtual environment in .venv with the versions in constraints.txt.
+# `make run` and `make test` install what they need: a virtual environment in .venv with the versions in constraints.txt.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -16,14 +16,30 @@ help:  ## show this
 run: $(VENV)/.runs  ## start every door on loopback, with conf/fingertrio.toml
 	@$(BIN)/fingertrio serve --config conf/fingertrio.toml
 
-test: $(VENV)/.develops  ## run the tests (ARGS="-k finger" for some of them)
+test: $(VENV)/.develops  ## run the tests (ARGS="-k finger" for some, ARGS="-m 'not slow'" without slow ones)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-check: $(VENV)/.develops  ## format, lint, types, tests: run it before every commit
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check .
+test-all:  ## run the tests on every installed Python from 3.11 on, each in its own environment
+	@for python in $$(.ci/pythons); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "--- Python $$version ($$python)"; \
+		$(MAKE) --no-print-directory test VENV=.venvs/$$version PYTHON=$$python || exit 1; \
+	done
+
+coverage: $(VENV)/.develops  ## measure which code the tests run, with the processes that they start
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lint: $(VENV)/.develops  ## check format, style and types
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+check: $(VENV)/.develops  ## format, lint and test: run it before every commit
+	@$(BIN)/ruff format --quiet .
+	@$(MAKE) --no-print-directory lint test
 
 bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
@@ -38,8 +54,8 @@ reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the 
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
-clean:  ## remove the virtual environment and what tools left behind
-	rm -rf $(VENV) dist benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the virtual environments and the files of tools
+	rm -rf $(VENV) .venvs .coverage* dist benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -72,4 +88,4 @@ $(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
-.PHONY: help run test check bench faults reference lock clean
+.PHONY: help run test test-all coverage lint check bench faults reference lock clean

@@ -4,6 +4,7 @@
   helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
   inherited by every program that a test starts.
+- Hypothesis sets no time limit.
 - Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
 """
 
@@ -14,6 +15,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
@@ -23,6 +25,9 @@ def pytest_configure() -> None:
     # nohup and many CI runners start programs with these ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # How long an example takes depends on what else the machine does.
+    settings.register_profile("no time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no time limits")
     for name in ("COLUMNS", "LINES"):  # set by pytest-xdist and some shells; the tests have terminals of their own
         os.environ.pop(name, None)
 
