@@ -28,7 +28,7 @@ test-all:  ## run the tests on every installed Python from 3.11 on, each in its 
 
 coverage: $(VENV)/.develops  ## measure which code the tests run, with the processes that they start
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/coverage run -m pytest $(PARALLEL) -m "not speed" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

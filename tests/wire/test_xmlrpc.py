@@ -239,6 +239,7 @@ def test_a_response_may_be_longer_than_a_call_where_its_reader_says_so() -> None
     assert parse_response(body, limit=1024 * 1024) == users
 
 
+@pytest.mark.speed
 def test_the_elements_of_a_long_response_are_limited() -> None:
     values = b"<value/>" * 60_000
     body = b"<methodResponse><params>" + ARRAY + values + END + b"</params></methodResponse>"
@@ -281,6 +282,7 @@ BOMBS: dict[str, tuple[bytes, FaultCode | None]] = {  # None: it is a call, of a
 }  # fmt: skip
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_has_its_fault_and_costs_a_tenth_of_a_second_at_most(name: str) -> None:
     body, code = BOMBS[name]

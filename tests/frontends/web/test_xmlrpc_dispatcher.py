@@ -241,6 +241,7 @@ async def test_cancelling_ends_a_call(dispatching: Dispatching) -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.speed
 async def test_the_largest_call_stalls_nobody_for_long(dispatching: Dispatching) -> None:
     """256 kB of parameters, each a call's worth of work for parser, check and log; best of three."""
     head, param, tail = (
