@@ -3,7 +3,10 @@
     schema.py               the tables, their version, migrations
     rows.py, writing.py     all SQL statements, as functions of a connection
     files.py, opening.py    creating, checking and opening the file
-    store.py                the open database, for threads: reads, group commits, changes by other programs
+    connections.py          the three connections of a server to the file
+    database.py             the open file, which may be replaced meanwhile
+    wal.py, log.py          noticing and repairing a removed, replaced or damaged write-ahead log
+    store.py                reads and group commits, for threads
     worker.py               a thread that works for many tasks, in batches
     backend.py              the backend contract, with a store and workers
     admin.py, backup.py, transfer.py, sources.py, checks.py

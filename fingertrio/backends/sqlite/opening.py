@@ -71,7 +71,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     connection = connect(path, "rw")
     try:
         make_durable(connection)
-        schema.migrate(connection, path)
+        if schema.migrate(connection, path):
+            # Into the file at once: while the tables are in the log alone, losing the log would lose the database.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA busy_timeout = 0")  # from now on `transaction` waits
     except BaseException:
         connection.close()

@@ -80,15 +80,15 @@ def version_of(connection: sqlite3.Connection, path: object, known: int = len(MI
     return int(version)
 
 
-def migrate(connection: sqlite3.Connection, path: object, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Migrate the database to the last version, in one transaction.
+def migrate(connection: sqlite3.Connection, path: object, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> bool:
+    """Migrate the database to the last version, in one transaction. Returns whether that was necessary.
 
     Raises:
         ValueError: as `version_of`.
         sqlite3.Error: the database cannot be written; it is unchanged.
     """
     if version_of(connection, path, len(migrations)) == len(migrations):
-        return  # without waiting for the lock, which another program may hold
+        return False  # without waiting for the lock, which another program may hold
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Read again under the lock: another program may have migrated meanwhile.
@@ -101,3 +101,4 @@ def migrate(connection: sqlite3.Connection, path: object, migrations: Sequence[S
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    return True

@@ -41,19 +41,19 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
-        assert store._writer.open is not None
-        assert store._writer.open.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-        assert store._writer.open.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store._database.connections.writer.open is not None
+        assert store._database.connections.writer.open.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert store._database.connections.writer.open.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_many_sets_are_one_transaction_in_their_order(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         statements: list[str] = []
-        assert store._writer.open is not None
-        store._writer.open.set_trace_callback(statements.append)
+        assert store._database.connections.writer.open is not None
+        store._database.connections.writer.open.set_trace_callback(statements.append)
         puts = [Put(f"user{number % 10}", f"Status {number}", None) for number in range(64)]
         answers = store.commit(puts)
-        store._writer.open.set_trace_callback(None)
+        store._database.connections.writer.open.set_trace_callback(None)
         assert statements.count("COMMIT") == 1
         assert [isinstance(answer, UserInfo) and answer.status for answer in answers] == [put.text for put in puts]
         assert [status(store, f"user{number}") for number in range(10)] == [
@@ -157,9 +157,9 @@ def test_on_a_full_disk_sets_fail_old_statuses_stay_and_later_sets_succeed(tmp_p
 def test_a_full_database_takes_what_still_fits(tmp_path: Path) -> None:
     with opened(tmp_path / "x.db") as store:
         put(store, "moshez", "Happy and well")
-        assert store._writer.open is not None
-        (pages,) = store._writer.open.execute("PRAGMA page_count").fetchone()
-        store._writer.open.execute(f"PRAGMA max_page_count = {pages}")
+        assert store._database.connections.writer.open is not None
+        (pages,) = store._database.connections.writer.open.execute("PRAGMA page_count").fetchone()
+        store._database.connections.writer.open.execute(f"PRAGMA max_page_count = {pages}")
         answers = store.commit(
             [Put("ada", "short", None), Put("grace", "x" * 16_000, None), Put("moshez", "In the garden", None)]
         )

@@ -1,0 +1,206 @@
+"""Keeping the write-ahead log recoverable while its -wal or -shm is removed, replaced or damaged; wal.py detects that.
+
+Each transaction is preceded and followed by a check; only then is it acknowledged.
+
+- The -wal was removed or replaced: SQLite still has the real log open. All of it is written to the database file, and a
+  new log is started. This is impossible while another program has the database open: then sets fail until that program
+  has closed it.
+- The -shm was removed or replaced: it only holds an index of the log and the locks. All connections are opened again.
+- The -wal was damaged: what the damage made unreadable is lost. The log is cut before the damage, as recovery after a
+  crash would do, and a copy of the damaged log is kept. Sets go on with a new log.
+
+To make such a loss small, the log is written to the database file as soon as no set came for one poll, and every few
+seconds while sets keep coming.
+
+Nothing here uses trio, and every method may block.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fingertrio.backend import BackendError
+from fingertrio.backends.sqlite.connections import Connections, query_number
+from fingertrio.backends.sqlite.wal import LogWatch, Position
+
+# Seconds after which the log is written to the database file although sets keep coming.
+_CHECKPOINT_INTERVAL = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class LogKeeper:
+    """Keeps the log of one database, from `start` to `stop`. The caller of every method holds the writer's lock.
+
+    Args:
+        path: of the database.
+        connections: to it.
+        reopen: opens all connections after they were closed, and calls `start`; logs a failure. Locks are held.
+        report: logs a problem, once.
+    """
+
+    def __init__(
+        self, path: Path, connections: Connections, reopen: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        self._path = path
+        self._connections = connections
+        self._reopen = reopen
+        self._report = report
+        self._watch: LogWatch | None = None
+        self._version: int | None = None  # PRAGMA data_version when the log was last checked
+        self._polled: Position | None = None  # the last commit at the last poll
+        self._checkpointed: Position | None = None  # up to here the log is in the database file
+        self._checkpointed_at = 0.0  # on the monotonic clock
+        self.is_lost = False  # the -wal is not in place, and that could not be repaired
+        self.was_cut = False  # statuses may have been lost since the last `poll`
+
+    def start(self) -> None:
+        """Watch the log of the writer, which has just been opened."""
+        writer = self._connections.writer.open
+        if writer is None:
+            raise AssertionError("the writer is open")
+        self._watch = LogWatch(self._path)
+        self._version = query_number(writer, "PRAGMA data_version")
+        self._polled = self._checkpointed = None
+        self.is_lost = False
+
+    def stop(self) -> None:
+        """Stop watching; the writer is closed, or will be."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def check(self) -> None:
+        """Repair the log if it is not the one that SQLite writes. Raises BackendError if that is impossible."""
+        watch, writer = self._watch, self._connections.writer.open
+        if watch is None or writer is None:
+            return
+        if (reason := watch.displacement()) is not None:
+            if watch.wal_is_in_place:
+                self._reopen_log(watch, reason)
+            else:
+                self._replace_log(watch, writer, reason)
+        elif watch.was_modified:
+            version = query_number(writer, "PRAGMA data_version")
+            if version != self._version:  # another program has committed
+                self._version = version
+                watch.update()
+            elif self._checkpointed == watch.position or watch.is_intact() or self._was_emptied(watch, writer):
+                watch.update()
+            else:
+                self._cut_log(watch)
+
+    def is_committed(self) -> bool:
+        """Whether the transaction that was just committed is in a log that can be recovered. If not, repeat it.
+
+        Raises:
+            BackendError: the log is not the one that SQLite writes. Whether the transaction will survive is unknown.
+        """
+        watch, writer = self._watch, self._connections.writer.open
+        if watch is None or writer is None:
+            raise AssertionError("a transaction was committed")
+        if watch.update() and watch.position.frames:
+            if watch.displacement() is not None:
+                self.check()
+            return True
+        if self._was_emptied(watch, writer):
+            return True
+        self._cut_log(watch)
+        return False
+
+    def checkpoint(self) -> None:
+        """Write the log to the database file if it is time: everything that is there survives the loss of the log."""
+        watch, writer = self._watch, self._connections.writer.open
+        if watch is None or writer is None or watch.position == self._checkpointed:
+            return
+        is_idle, self._polled = watch.position == self._polled, watch.position
+        if not is_idle and time.monotonic() < self._checkpointed_at + _CHECKPOINT_INTERVAL:
+            return
+        self._checkpointed_at = time.monotonic()
+        busy, frames, done = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if not busy and frames == done:
+            self._checkpointed = watch.position
+
+    def _was_emptied(self, watch: LogWatch, writer: sqlite3.Connection) -> bool:
+        """Whether another program has checkpointed and emptied the log, which is not damage."""
+        if not watch.is_empty:
+            return False
+        try:  # of an emptied log that SQLite expects to be full, nothing can be read, so nothing wrong is written
+            _busy, frames, _done = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(frames <= 0)
+
+    def _reopen_log(self, watch: LogWatch, reason: str) -> None:
+        """Open the database again, with the same -wal and with the -shm that is at the path now, or a new one."""
+        with self._connections.exclusive():
+            kept = watch.keep("kept")
+            self.stop()
+            self._connections.close()
+            # Closing may have removed the log, since all that we know of it is in the database file by then. But
+            # another program, which used the other -shm, may have added to it.
+            if kept is not None and watch.wal.exists():
+                kept.unlink()
+            elif kept is not None:
+                kept.replace(watch.wal)
+            self._reopen()
+        self._report(f"{reason} while in use; the database was opened again, and nothing is lost")
+        if self._connections.writer.open is None:
+            raise BackendError("The database cannot be opened")
+
+    def _replace_log(self, watch: LogWatch, writer: sqlite3.Connection, reason: str) -> None:
+        """Write the real log to the database file and start a new one, if no other program has the database open."""
+        with self._connections.exclusive():
+            for reader in (self._connections.finder, self._connections.scanner):
+                if reader.open is not writer:
+                    reader.close()
+                reader.open = writer  # until there is a new log: a new connection would open the wrong one
+            kept = watch.keep("replaced")
+            try:
+                # Leaving WAL writes the whole log to the file, but only if no other program has the database open.
+                writer.execute("PRAGMA journal_mode = DELETE")
+            except sqlite3.Error as error:
+                if kept is not None:
+                    kept.unlink(missing_ok=True)
+                if watch.shm_is_in_place:  # the locks in it protect the other program
+                    with suppress(sqlite3.Error):  # as much as possible should survive
+                        writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                self.is_lost = True
+                self._report(f"{reason} while in use; refusing sets until no other program uses the database")
+                raise BackendError("The log of the database is not in its place") from error
+            self.stop()
+            self._connections.close()
+            self._reopen()
+        self._report(f"{reason} while in use; everything was saved to the database, and a new log is used")
+        if self._connections.writer.open is None:
+            raise BackendError("The database cannot be opened")
+
+    def _cut_log(self, watch: LogWatch) -> None:
+        """Go on as after a crash: with what can be recovered."""
+        size = watch.recoverable_size()
+        copy = watch.wal.with_name(f"{watch.wal.name}.damaged")
+        _log.error(
+            "%s: another program damaged %s; statuses since the last checkpoint, some seconds ago, may be lost; "
+            "continuing with what is readable; the damaged log is kept as %s",
+            self._path,
+            watch.wal.name,
+            copy.name,
+        )
+        with suppress(OSError):
+            copy.touch(mode=0o600)
+            shutil.copyfile(watch.wal, copy)
+        os.truncate(watch.wal, size)  # now SQLite cannot copy anything damaged into the database
+        with self._connections.exclusive():
+            self.stop()
+            self._connections.close()
+            self._reopen()
+        self.was_cut = True
+        if self._connections.writer.open is None:
+            raise BackendError("The log of the database is damaged")
