@@ -11,8 +11,7 @@ from contextlib import suppress
 
 import h11
 
-from fingertrio.http.http1 import vet
-from fingertrio.http.http2 import is_proper
+from fingertrio.http.request import is_proper, vet
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import encode_query, parse_query, query_line

@@ -35,6 +35,7 @@ async def run(scale: Scale, findings: Findings) -> None:
     table = sections(
         backend={"use": "faulty", "users": {"moshez": "Happy and well"}, "huge": _HUGE},
         service={"grace": grace, "cache_ttl": 600.0},
+        http={"max_buffered": 2**30},  # all of them are to be sent at once
     )
     with running(table) as program:
         streams = []

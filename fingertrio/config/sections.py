@@ -302,7 +302,10 @@ class HttpSection(ListeningSection):
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
         Field((), description='networks whose X-Forwarded headers are trusted; "unix": every client of a unix socket')
     )
-    keep_alive: float = Field(5.0, gt=0, description="seconds that an idle connection is kept")
+    keep_alive: float = Field(130.0, gt=0, description="seconds that an idle connection is kept")
+    max_buffered: int = Field(
+        67_108_864, ge=1_048_576, description="bytes in memory for unread answers, request bodies and TLS handshakes"
+    )
     allowed_origins: tuple[Annotated[str, BeforeValidator(_to_origin)], ...] = Field(
         (), description='other sites whose pages may open the live feed, "https://example.org"; "*": all'
     )

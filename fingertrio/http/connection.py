@@ -1,109 +1,126 @@
-"""One HTTP connection: the part of Hypercorn's server that touches the socket, written so that it can be trusted.
+"""One HTTP connection: the code between the socket and the protocols `http1` and `http2`.
 
-Hypercorn's protocols do the talking; this feeds them what arrives, sends what they hand out, and decides when a
-connection is over. Stock Hypercorn 0.18 leaves all of this to luck: an exception in one connection ends the nursery of
-all; a send is shielded from cancellation without a deadline; a socket is closed on top of what it has not read; a
-client that closes its sending side loses its answer. Its `TCPServer` is subclassed for the contract that the protocols
-expect, but every method that touches the socket is replaced, and the rules are these:
+It feeds the protocol what arrives, sends what the protocol hands out, and decides when the connection ends. Hypercorn's
+own server is not used for this: there, an exception in one connection ends all of them, a send has no deadline, a close
+can destroy the answer, and a client that closes its sending side gets no answer. The rules here:
 
-- There is one reader, and a connection is over when it ends: at the peer's end of input, when the protocol is done,
-  when a send has failed, or at its deadline, which is the keep-alive time-out while nothing is being answered. So an
-  idle connection needs no task to watch it.
-- A send is not interrupted by whatever ends the request, since half a frame breaks the connection for all the others
-  on it. It has a deadline for each slice instead, and a short one for all once the door itself is cancelled.
-- A client may close its sending side and still get its answer (RFC 9112 section 9.6), if that does not take long.
-- Whatever goes wrong in a connection stays in it.
+- There is one reader, and the connection ends with it: at the client's end of input, when the protocol is done, when a
+  send fails, or at a deadline. So an idle connection needs no second task.
+- The end of a request does not interrupt a send: half a frame would break the other requests of the connection. Each
+  slice has a deadline instead, and once the door is cancelled, all sends together get a short one.
+- A client may close its sending side and still get its answer (RFC 9112 section 9.6), within 10 s.
+- An idle connection is closed only after one more look at the socket: a request that crosses the close is answered.
+- Whatever fails in a connection stays in it.
 """
 
 from __future__ import annotations
 
+import select
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
+from socket import SO_LINGER, SOL_SOCKET
 
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
 from fingertrio.http.exchange import Exchanges
-from fingertrio.http.http1 import Http1, Stream, Upgraded, UpgradedSession
-from fingertrio.http.http2 import PREFACE, Http2, Refused
+from fingertrio.http.http1 import Http1
+from fingertrio.http.http2 import PREFACE, Http2
+from fingertrio.http.limits import HANDSHAKE_COST, HEADER_DEADLINE, Budgets
+from fingertrio.http.tls import BUSY_ALERT, unsent_alert
+from fingertrio.http.upgrade import UpgradedSession
+from fingertrio.net.limits import limit_key
 from fingertrio.observe.observer import Observer
 
-# What one receive may bring, and the most that is sent under one deadline.
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+# Bytes of one receive, and bytes sent under one deadline.
 _SLICE = 65536
 
-# Bytes that HTTP/2 is given at once: twenty requests, if they are as small as can be, which take it 3 ms.
-_PORTION = 512
+# Parts of an answer that are joined to one send; larger ones would be copied for nothing.
+_JOIN = 16384
 
-# Seconds of work on what one connection has sent after which it is another's turn.
+# Seconds of work on the input of one connection before the others get their turn.
 _TURN = 0.001
 
-# Seconds that a peer may take for one slice: two kilobytes a second, slower than any modem.
+# Seconds in which a client must take one slice: 2 kB/s, slower than any modem.
 _SEND_DEADLINE = 30.0
 
-# Seconds that sends may go on once the door has been cancelled. A second after its grace the program must have ended,
-# and the end of the interpreter takes up to two thirds of that.
-_LAST_WORDS = 0.2
+# Seconds that sends may continue after the door was cancelled. The program must end within a second of its grace, and
+# the end of the interpreter takes up to two thirds of that.
+_LAST_SENDS = 0.2
 
-# Seconds that an answer may take once the client has ended its input: it may be waiting, or gone for good.
+# Seconds for an answer after the client has closed its sending side: it may be waiting, or gone.
 _HALF_CLOSED = 10.0
 
-# Seconds that a connection which was accepted in the last moment has to make its request.
-_LATECOMER = 0.25
+# Seconds for the first request of a connection that was accepted just before the door closed.
+_LATE_REQUEST = 0.25
 
-# Seconds for the peer's half of the TLS farewell; ours is sent at once.
-_FAREWELL = 0.1
+# Seconds for the client's half of the TLS close; ours is sent at once.
+_TLS_CLOSE = 0.1
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Traffic:
-    """What the connections of one door have in common."""
+    """What the connections of one door share."""
 
-    def __init__(self, app: AppWrapper, config: Config, door: str, observer: Observer) -> None:
+    def __init__(self, app: AppWrapper, config: Config, door: str, observer: Observer, budgets: Budgets) -> None:
         self.app = app
         self.config = config
         self.door = door
         self.observer = observer
+        self.budgets = budgets
         self.context = WorkerContext(None)
         self.connections: set[HttpConnection] = set()
+        self.idle: dict[HttpConnection, None] = {}  # the one that is idle longest comes first
         self._turns = trio.Lock()
         self._sends: set[trio.CancelScope] = set()
         self._latest = inf
 
     async def retire(self) -> None:
-        """Close what is idle, and let what is busy finish the request that it is at."""
+        """Close idle connections, and the others after the request at work."""
         await self.context.terminated.set()
         for connection in list(self.connections):
             connection.retire()
 
+    def reclaim(self, peer: str | None) -> bool:
+        """Close the connection that is idle longest, of `peer` if given; False: there is none."""
+        key = None if peer is None else limit_key(peer)
+        for connection in self.idle:
+            if key is None or limit_key(connection.peer) == key:
+                connection.retire()
+                del self.idle[connection]
+                return True
+        return False
+
     async def hurry_when_cancelled(self) -> None:
-        """Stand in the door's nursery; when that is cancelled, leave the shielded sends no more than a moment."""
+        """Run in the door's nursery. Once that is cancelled, give the shielded sends a short deadline."""
         try:
             await trio.sleep_forever()
         finally:
-            self._latest = trio.current_time() + _LAST_WORDS
+            self._latest = trio.current_time() + _LAST_SENDS
             for scope in self._sends:
                 self.limit(scope, inf)
 
     async def wait_for_turn(self) -> None:
-        """Let the rest of the program on. Of all connections that wait here, the loop's next round takes one."""
+        """Let the rest of the program run. Each round of Trio's loop releases one of the connections that wait here."""
         async with self._turns:
             pass
 
     def limit(self, scope: trio.CancelScope, seconds: float) -> None:
-        """Let a send take so long from now on."""
+        """Give a send so many seconds from now."""
         scope.deadline = min(trio.current_time() + seconds, self._latest)
 
     @contextmanager
     def shielded(self) -> Iterator[trio.CancelScope]:
-        """A scope in which only `limit` can stop a send."""
+        """A scope for a send, which only `limit` can cancel."""
         with trio.CancelScope(shield=True, deadline=self._latest) as scope:
             self._sends.add(scope)
             try:
@@ -112,26 +129,29 @@ class Traffic:
                 self._sends.discard(scope)
 
 
-class HttpConnection(TCPServer):
-    """Talks to one client until one of the two has had enough.
+class HttpConnection:
+    """Serves one client; a `Carrier` for the protocol.
 
-    When `run` returns, the socket has been closed, unless closing it could still destroy the answer on its way. Then it
-    is left open, for whoever gave it (`net.linger`).
+    When `run` returns, the socket is closed, unless a close could still destroy the answer. Then it stays open, for the
+    caller to close (`net.linger`).
     """
 
-    protocol: Http1 | Http2  # type: ignore[assignment]  # no wrapper is needed to tell them apart
-    stream: Stream  # type: ignore[assignment]  # Hypercorn's type forgets those without TLS
-
     def __init__(self, traffic: Traffic, stream: Stream, peer: str) -> None:
-        super().__init__(traffic.app, traffic.config, traffic.context, {}, stream)  # type: ignore[arg-type]  # not TLS only
+        self.peer = peer
         self._traffic = traffic
-        self._peer = peer
+        self._stream = stream
         self._socket: trio.SocketStream = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._protocol: Http1 | Http2 | None = None
+        self._session: UpgradedSession | None = None  # what runs after HTTP/1
+        self._send_lock = trio.Lock()
         self._reading = trio.CancelScope()
-        self._idle = True  # nothing is being answered
-        self._ended = False  # we are the first to close, after an answer
+        self._resting = trio.CancelScope()  # within `_reading`, while the connection is idle
+        self._unfed = b""  # received behind the request for an upgrade
+        self._in_handshake = False
+        self._idle = True
+        self._idle_until = inf
+        self._ended = False  # by us, with a close that could destroy the answer
         self._lost = False  # nothing more can be sent, or will be received
-        self._session: UpgradedSession | None = None  # whose the connection is, once it no longer speaks HTTP
 
     async def run(self) -> None:
         """Serve the connection. Raises nothing but Cancelled."""
@@ -141,149 +161,195 @@ class HttpConnection(TCPServer):
             await self._converse()
             leave_open = self._ended and not self._lost
         except* (OSError, *_GONE):
-            pass  # the peer is gone
-        except* Exception as group:  # noqa: BLE001 -- this is the guard
-            # Strangers can make Hypercorn and its parsers raise. That is worth a line in the log, but no traceback.
-            self._traffic.observer.warning("http_connection_failed", peer=self._peer, exc=group)
+            pass  # the client is gone
+        except* Exception as group:  # noqa: BLE001 -- clients can make the parsers raise: one line, without a traceback
+            self._traffic.observer.warning("http_connection_failed", peer=self.peer, exc=group)
         finally:
             self._traffic.connections.discard(self)
+            self._traffic.idle.pop(self, None)
             if not leave_open:
                 await trio.aclose_forcefully(self._socket)
 
     def retire(self) -> None:
-        """The door closes: end now if idle. If not, the protocol ends the connection after its answer."""
+        """End now if idle, or else after the answers at work."""
         if self._session is not None:
             self._session.retire()
         elif self._idle:
-            self._reading.cancel()
+            self._idle_until = self._resting.deadline = -inf
+            if self._in_handshake:
+                self._reading.cancel()
+        elif isinstance(self._protocol, Http2):
+            self._protocol.retire()
 
-    async def protocol_send(self, event: Event) -> None:
-        """What the protocols call to send bytes, and to tell that they are done, idle or busy."""
-        if isinstance(event, RawData):
-            await self._send(event.data)
-        elif isinstance(event, Closed):
-            self._end()
-        elif isinstance(event, Upgraded):
-            self._reading.cancel()
-        elif isinstance(event, Refused):
-            if not self._lost:
-                self._traffic.observer.refused(self._traffic.door, event.reason)
-            self._end()
-        elif isinstance(event, Updated):
-            self._idle = event.idle
-            if event.idle and self.context.terminated.is_set():
-                self._end()
-            else:
-                self._limit_reading(self.config.keep_alive_timeout if event.idle else inf)
+    # What the protocols call
 
-    def _end(self) -> None:
+    async def send(self, *parts: bytes | memoryview) -> None:
+        traffic = self._traffic
+        with traffic.shielded() as scope:
+            async with self._send_lock:
+                for data in [b"".join(parts)] if sum(map(len, parts)) <= _JOIN else parts:
+                    for start in range(0, len(data), _SLICE):
+                        if self._lost:
+                            return
+                        traffic.limit(scope, _SEND_DEADLINE)
+                        try:
+                            await self._stream.send_all(memoryview(data)[start : start + _SLICE])
+                        except _GONE:
+                            self._lose()
+        if scope.cancelled_caught:
+            self.report("slow_reader")
+            self._lose()
+
+    def set_idle(self, *, idle: bool) -> None:
+        self._idle = idle
+        self._traffic.idle.pop(self, None)
+        self._reading.deadline = inf
+        self._idle_until = self._resting.deadline = inf
+        if not idle:
+            return
+        if self._traffic.context.terminated.is_set():
+            self.end()
+        else:
+            self._traffic.idle[self] = None
+            self._idle_until = trio.current_time() + self._traffic.config.keep_alive_timeout
+            self._resting.deadline = self._idle_until
+
+    def end(self) -> None:
         self._ended = True
         self._reading.cancel()
 
-    def _limit_reading(self, seconds: float) -> None:
-        self._reading.deadline = trio.current_time() + seconds
+    def abort(self) -> None:
+        with suppress(OSError):
+            self._socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self._lose()
+
+    def report(self, reason: str) -> None:
+        if not self._lost:
+            self._traffic.observer.refused(self._traffic.door, reason)
+
+    def hand_over(self) -> None:
+        self._reading.cancel()
+
+    # The life of the connection
 
     async def _converse(self) -> None:
-        async with Exchanges() as self._task_group:
-            protocol = None
+        async with self._exchanges() as exchanges:
             with self._reading:
                 if data := await self._greet():
-                    protocol = self.protocol = self._choose_protocol(data)
-                    await protocol.initiate()
+                    protocol = self._protocol = (Http2 if self._is_http2(data) else Http1)(exchanges, self)
                     await self._read(protocol, data)
-            if protocol is None:
-                return
-            if isinstance(protocol, Http2):
-                await protocol.say_goodbye()
-            await protocol.handle(Closed())
-        if isinstance(protocol, Http1) and protocol.session is not None and not self._lost:
-            self._session = protocol.session
-            if self.context.terminated.is_set():
+            if self._protocol is not None:
+                await self._protocol.close()
+        if isinstance(self._protocol, Http1) and self._protocol.session is not None and not self._lost:
+            self._session = self._protocol.session
+            if exchanges.closing:
                 self._session.retire()
-            self._ended = await self._session.run(self.stream, protocol.early)
-        if isinstance(self.stream, trio.SSLStream) and not self._lost:
-            # RFC 8446 section 6.1: who closes says so, lest somebody else cut the answer short unnoticed.
-            with suppress(*_GONE), trio.move_on_after(_FAREWELL):
-                await self.stream.unwrap()
+            self._ended = await self._session.run(self._stream, self._protocol.early + self._unfed)
+        if isinstance(self._stream, trio.SSLStream) and not self._lost:
+            # RFC 8446 section 6.1: without the close alert, an answer could be truncated unnoticed.
+            with suppress(*_GONE), trio.move_on_after(_TLS_CLOSE):
+                await self._stream.unwrap()
+
+    def _exchanges(self) -> Exchanges:
+        traffic, socket = self._traffic, self._socket.socket
+        return Exchanges(
+            traffic.app,
+            traffic.config,
+            traffic.context,
+            traffic.budgets,
+            tls=isinstance(self._stream, trio.SSLStream),
+            client=parse_socket_addr(socket.family, socket.getpeername()),
+            server=parse_socket_addr(socket.family, socket.getsockname()),
+        )
 
     async def _greet(self) -> bytes:
-        """Shake hands where TLS wants it, and wait for the first bytes, enough of them to choose a protocol by."""
-        if isinstance(self.stream, trio.SSLStream):
-            self._limit_reading(self.config.ssl_handshake_timeout)
-            await self.stream.do_handshake()
-        self._limit_reading(_LATECOMER if self.context.terminated.is_set() else self.config.keep_alive_timeout)
-        data = await self._receive()
+        """The TLS handshake, and the first bytes: enough to tell HTTP/1 from HTTP/2."""
+        if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
+            return b""
+        closing = self._traffic.context.terminated.is_set()
+        keep_alive = min(self._traffic.config.keep_alive_timeout, HEADER_DEADLINE)
+        self._limit_reading(_LATE_REQUEST if closing else keep_alive)
+        data = await self._next()
         while len(data) < len(PREFACE) and PREFACE.startswith(data) and (more := await self._receive()):
             data += more
         return data
 
-    def _choose_protocol(self, data: bytes) -> Http1 | Http2:
-        is_tls = isinstance(self.stream, trio.SSLStream)
-        if isinstance(self.stream, trio.SSLStream):
-            is_http2 = self.stream.selected_alpn_protocol() == "h2"
+    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+        """The TLS handshake; False: it failed, or there is no memory for it, and the client was sent the alert."""
+        handshakes, alert = self._traffic.budgets.handshakes, BUSY_ALERT
+        if handshakes.take(HANDSHAKE_COST):
+            self._limit_reading(self._traffic.config.ssl_handshake_timeout)
+            self._in_handshake = True
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError:
+                alert = unsent_alert(stream)
+            else:
+                return True
+            finally:
+                self._in_handshake = False
+                handshakes.give_back(HANDSHAKE_COST)
         else:
-            is_http2 = data.startswith(PREFACE)
-        socket = self._socket.socket
-        return (Http2 if is_http2 else Http1)(
-            self.app,
-            self.config,
-            self.context,
-            self._task_group,
-            ConnectionState({}),
-            is_tls,
-            parse_socket_addr(socket.family, socket.getpeername()),
-            parse_socket_addr(socket.family, socket.getsockname()),
-            self.protocol_send,
-        )
+            self.report("memory")
+        with suppress(*_GONE), trio.move_on_after(_TLS_CLOSE):
+            await self._socket.send_all(alert)
+            self._ended = True
+        return False
+
+    def _is_http2(self, data: bytes) -> bool:
+        if isinstance(self._stream, trio.SSLStream):
+            return bool(self._stream.selected_alpn_protocol() == "h2")
+        return data.startswith(PREFACE)
 
     async def _read(self, protocol: Http1 | Http2, data: bytes) -> None:
-        """Feed the protocol until there is nothing more to feed it, and nothing more to wait for."""
+        """Feed the protocol until no more input comes, and no answer is waited for."""
+        if isinstance(protocol, Http2):
+            await protocol.start()
+            self.set_idle(idle=True)
         while data:
-            if isinstance(protocol, Http2):
-                await self._feed(protocol, data)
-            else:
-                await protocol.handle(RawData(data))
-            data = await self._receive()
-        if isinstance(protocol, Http1) and not self._lost:
-            await protocol.handle(RawData(b""))
-            if protocol.answering:
-                self._limit_reading(_HALF_CLOSED)
-                await trio.sleep_forever()  # until the protocol is done
+            await self._feed(protocol, data)
+            if isinstance(protocol, Http1) and protocol.has_partial_request and self._reading.deadline == inf:
+                self._limit_reading(HEADER_DEADLINE)
+            data = await self._next()
+        if isinstance(protocol, Http1) and protocol.answering and not self._lost:
+            await protocol.receive(b"")
+            self._limit_reading(_HALF_CLOSED)
+            await trio.sleep_forever()  # until the protocol ends the connection
 
-    async def _feed(self, protocol: Http2, data: bytes) -> None:
-        """Feed HTTP/2, for which 64 kB can be two thousand requests, so that nobody waits for all of it."""
+    async def _feed(self, protocol: Http1 | Http2, data: bytes) -> None:
+        """Feed the protocol in portions, and let others run in between: 64 kB can be thousands of frames or chunks."""
+        await self._traffic.wait_for_turn()
         began = time.perf_counter()
-        for start in range(0, len(data), _PORTION):
-            await protocol.handle(RawData(data[start : start + _PORTION]))
-            if self._reading.cancel_called:
-                return
+        position = 0
+        while position < len(data) and not self._reading.cancel_called:
             if time.perf_counter() - began > _TURN:
                 await self._traffic.wait_for_turn()
                 began = time.perf_counter()
+            portion = data[position : position + protocol.portion]
+            position += len(portion)
+            self._unfed = data[position:]
+            await protocol.receive(portion)
+
+    async def _next(self) -> bytes:
+        """The next input; b"": the client has closed its sending side, or the connection was idle for too long."""
+        with trio.CancelScope(deadline=self._idle_until) as self._resting:
+            return await self._receive()
+        return await self._receive() if self._has_input() else b""
+
+    def _has_input(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket.socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self.stream.receive_some(_SLICE))
+            return bytes(await self._stream.receive_some(_SLICE))
         except _GONE:
             self._lost = True
             return b""
 
-    async def _send(self, data: bytes) -> None:
-        traffic = self._traffic
-        view = memoryview(data)  # slices without a copy: many clients may share the data
-        with traffic.shielded() as scope:
-            async with self.send_lock:
-                for start in range(0, len(data), _SLICE):
-                    if self._lost:
-                        return
-                    traffic.limit(scope, _SEND_DEADLINE)
-                    try:
-                        await self.stream.send_all(view[start : start + _SLICE])
-                    except _GONE:
-                        self._lose()
-        if scope.cancelled_caught:
-            traffic.observer.refused(traffic.door, "slow_reader")
-            self._lose()
+    def _limit_reading(self, seconds: float) -> None:
+        self._reading.deadline = trio.current_time() + seconds
 
     def _lose(self) -> None:
         self._lost = True

@@ -1,46 +1,154 @@
-"""How an application is run for one request, so that neither it nor its connection can be blocked by the other's end.
+"""Run the application for each request of a connection. Neither the application nor the connection can block the other.
 
-Hypercorn hands what a client sends to the application through a queue of ten messages, and by the same queue it says
-`http.disconnect`: when the client is gone, but also whenever it is done with an answer. Two things go wrong with that:
+Hypercorn's `HTTPStream` is the ASGI side of a request: it builds the scope, checks the messages that the application
+sends, and answers 500 if the application fails. It passes the client's messages through a queue of ten and reports
+`http.disconnect` in the same queue, when the client is gone and also after every answer. Two things would go wrong:
 
-- An application that has answered does not read the rest of the body. When the queue is full, the connection's reader
-  waits for ever, and so does the application's own task, on its way to say that the answer is finished.
-- quart-trio cancels a request when it hears of a disconnect. Having answered, it cancels what is about to close or to
-  reuse the connection, so that `Connection: close`, HTTP/1.0 and the keep-alive time-out go unheeded.
+- An application that has answered does not read the rest of the body. The queue fills, the reader of the connection
+  blocks, and so does the application's own task when it reports the end of the answer.
+- quart-trio cancels a request at a disconnect. After the answer it would cancel the code that closes or reuses the
+  connection, and `Connection: close`, HTTP/1.0 and the keep-alive time-out would have no effect.
 
-So once the last part of an answer is on its way, nothing more is put into the queue, and who waits to do so is let go.
+So nothing enters the queue once the last part of an answer is being sent, and a task that waits to put is released.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Any, Protocol, Self
 
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.events import Event, Request
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    ConnectionState,
+    Scope,
+)
+
+from fingertrio.http.limits import Budgets
+from fingertrio.http.upgrade import Upgrade
 
 _Send = Callable[[ASGISendEvent | None], Awaitable[None]]
 _Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
 
+class Carrier(Protocol):
+    """The connection below a protocol. Whatever `send` raises or drops, the protocol goes on and is then closed."""
+
+    async def send(self, *parts: bytes | memoryview) -> None:
+        """Send the parts one after the other, without anything between them."""
+        ...
+
+    def set_idle(self, *, idle: bool) -> None:
+        """No request is being answered, or one is."""
+        ...
+
+    def end(self) -> None:
+        """Close the connection; everything has been sent."""
+        ...
+
+    def abort(self) -> None:
+        """Reset the connection: a truncated answer must not look complete."""
+        ...
+
+    def report(self, reason: str) -> None:
+        """Count a refusal. `reason` is a metrics label."""
+        ...
+
+    def hand_over(self) -> None:
+        """The answer 101 was sent. The connection belongs to the upgraded session."""
+        ...
+
+
 class Exchanges(TaskGroup):
-    """The task group of one connection, in which its protocol runs the application for each request."""
+    """The task group of one connection, in which the application runs for each request.
+
+    Args:
+        app: the application.
+        context: knows whether the door is closing.
+        budgets: the memory of the door.
+        tls: whether the connection is encrypted.
+        client, server: both addresses; None for a unix socket.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        budgets: Budgets,
+        *,
+        tls: bool,
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+    ) -> None:
+        super().__init__()
+        self._app = app
+        self._config = config
+        self._context = context
+        self._tls = tls
+        self._client = client
+        self._server = server
+        self.budgets = budgets
+
+    @property
+    def closing(self) -> bool:
+        """Whether the door is closing: each connection ends after the requests at work."""
+        return self._context.terminated.is_set()
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """The fields that every response has, such as Date."""
+        return self._config.response_headers(protocol)
+
+    async def begin(
+        self,
+        request: Request,
+        send: Callable[[Event], Awaitable[None]],
+        *,
+        upgrade: Upgrade | None = None,
+        invite: Callable[[], Awaitable[None]] | None = None,
+    ) -> HTTPStream:
+        """Start the application for a request.
+
+        Args:
+            request: the request, whose state is replaced.
+            send: called with each part of the answer, and with `StreamClosed` when the application has ended.
+            upgrade: the client's wish for a WebSocket.
+            invite: called before the application first waits for the body (100 Continue).
+        """
+        stream = HTTPStream(
+            self._app, self._config, self._context, self, self._tls, self._client, self._server, send, request.stream_id
+        )
+        state = ConnectionState({"upgrade": upgrade, "invite": invite})
+        await stream.handle(
+            Request(
+                request.stream_id, request.headers, request.http_version, request.method, request.raw_path, state=state
+            )
+        )
+        return stream
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         return self
 
     async def spawn_app(self, app: AppWrapper, config: Config, scope: Scope, send: _Send) -> _Put:
-        """Start the application; the result is called with what the client sends, until the request is answered.
+        """Start the application. The result passes on what the client sends, until the request is answered.
 
-        `send` is called with what the application sends, and with None when it has ended.
+        `send` gets each message of the application, and None when it has ended.
         """
         answered = False
         waiting: set[trio.CancelScope] = set()
+        invite: Callable[[], Awaitable[None]] | None = scope.get("state", {}).pop("invite", None)
 
-        async def send_and_see(message: ASGISendEvent | None) -> None:
+        async def send_and_watch(message: ASGISendEvent | None) -> None:
             nonlocal answered
             if message is None or (message["type"] == "http.response.body" and not message.get("more_body", False)):
                 answered = True
@@ -48,7 +156,7 @@ class Exchanges(TaskGroup):
                     wait.cancel()
             await send(message)
 
-        put = await super().spawn_app(app, config, scope, send_and_see)
+        put = await super().spawn_app(app if invite is None else _inviting(app, invite), config, scope, send_and_watch)
 
         async def put_unless_answered(message: ASGIReceiveEvent) -> None:
             if answered:
@@ -61,3 +169,27 @@ class Exchanges(TaskGroup):
                     waiting.discard(wait)
 
         return put_unless_answered
+
+
+def _inviting(app: AppWrapper, invite: Callable[[], Awaitable[None]]) -> AppWrapper:
+    """An application before whose first `receive` the client is invited to send the body (RFC 9110 section 10.1.1)."""
+
+    async def run(
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., Any],
+        call_soon: Callable[..., Any],
+    ) -> None:
+        invited = False
+
+        async def receive_body() -> ASGIReceiveEvent:
+            nonlocal invited
+            if not invited:
+                invited = True
+                await invite()
+            return await receive()
+
+        await app(scope, receive_body, send, sync_spawn, call_soon)
+
+    return run

@@ -1,224 +1,430 @@
-"""Hypercorn's HTTP/2, made strict about what it takes and exact about how it ends, as `protocols` does for HTTP/1.
+"""HTTP/2 between a connection and the application: h2 does the framing, `exchange` runs the application.
 
-- PRIORITY frames are ignored (deprecated by RFC 9113 section 5.3): they cost memory before any request.
-- One bad request ends its stream and not its connection, and a late DATA frame ends nothing.
+This knows no socket, as `http1`. One bad request ends its stream and not the connection. A stream may carry a WebSocket
+(RFC 8441, `upgrade`). The application's task sends its answer itself and waits for the client's flow-control window, so
+nothing is buffered and the application produces no more than the client reads.
 
-One connection carries many requests, of which the client need not wait for any, so that what the number of connections
-bounds in HTTP/1 needs bounds of its own here (RFC 9113 section 10.5). Who passes one of the last two is sent away, by
-GOAWAY with ENHANCE_YOUR_CALM:
+One connection carries many requests, and the client need not wait for any of them, so HTTP/2 needs limits of its own
+(RFC 9113 section 10.5). A client that exceeds one of the last three gets GOAWAY with ENHANCE_YOUR_CALM:
 
-- Few requests are at work at once, the client is told how many, and what it asks beyond that is refused unseen.
-- Of an answer, Hypercorn is given little more than the client takes. The application waits.
-- Requests that are taken back unanswered are paid from a budget, into which every answer that was taken pays ("rapid
-  reset", CVE-2023-44487). So are those that we reset ("made you reset", CVE-2025-8671).
-- An answer that waits has to get on, as fast as in HTTP/1. There the kernel's buffer tells, here the peer's window.
+- Few requests are at work at once. The client is told how many, and more are refused unseen.
+- Requests that the client cancels before they are answered are paid from a budget, which completed answers refill
+  ("rapid reset", CVE-2023-44487). So are streams that we reset ("made you reset", CVE-2025-8671).
+- Frames that do nothing are paid from another (`limits.FrameAllowance`).
+- Answers must make progress as fast as in HTTP/1, where the kernel's buffer shows it. Here the client's window does.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from math import inf
-from typing import Any
 
-import h2.events
-import h2.exceptions
 import trio
-from h2.connection import ConnectionState
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.settings import SettingCodes
-from hypercorn.events import Closed, Event, Updated
-from hypercorn.protocol.events import Body, EndBody, StreamClosed
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    SettingsAcknowledged,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.events import Event as FrameEvent
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.typing import ConnectionState as RequestState
+from hypercorn.utils import filter_pseudo_headers
+
+from fingertrio.http.exchange import Carrier, Exchanges
+from fingertrio.http.http2_stream import Stream, Tunnel
+from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED, FrameAllowance
+from fingertrio.http.request import Headers, header_size, is_proper
+from fingertrio.http.upgrade import Upgrade, UpgradedSession
 
 # How a client opens a connection, with or without TLS (RFC 9113 section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Streams that h2 lets a client open before it ends the connection. It must be more than the client is told: what it
-# sends before it has heard of that is to be refused, not punished. Clients believe in a hundred until then.
+# Requests at work on one connection. A page takes three, and each may be a list of a megabyte. RFC 9113 section 5.1.2
+# recommends a hundred, for clients that need many at once: they open another connection, which the limits count.
+STREAMS = 4
+
+# WebSockets on one connection, in addition. A browser opens all those of a site over one connection.
+TUNNELS = 32
+
+# Streams that h2 lets a client open before it ends the connection. More than the client is told: requests sent before
+# the settings arrive are refused, not punished. Clients assume a hundred until then.
 _TOLERATED = 100
 
-# Bytes of an answer that are copied at once: a frame of the usual size, and less than makes Hypercorn's buffer wait.
+# Bytes that h2 is given at once: twenty requests, if they are as small as possible, which take it 3 ms.
+_PORTION = 512
+
+# Bytes of an answer in one DATA frame at most.
 _PIECE = 16384
 
-# Requests that may be taken back beyond those that were answered: thirty pages left before anything was there.
+# Requests that a client may cancel beyond those that were answered: thirty pages left before they were shown.
 _SPARE = 100
 
-# Seconds in which the client takes so many bytes of what waits for it, or all: two kilobytes a second, as in HTTP/1.
+# Seconds in which the client must take so many bytes of what waits for it, or all of it: 2 kB/s, as in HTTP/1.
 _PATIENCE = 30.0
 _PROGRESS = 65536
 
+# Units of `FrameAllowance` that useful frames earn: a request comes with a few frames, received payload pays for its
+# frame from 64 bytes on, and a DATA frame of ours leads to two WINDOW_UPDATE frames.
+_EARNED_BY_REQUEST = 5.0
+_PAYLOAD = 64
+_EARNED_BY_SENDING = 3.0
 
-class Refused(Event):
-    """The connection ends because of what the client did: `reason` is the observer's word for the limit."""
+_BUSY = [(b"retry-after", b"5")]
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+# Seconds for the client to close its side of a WebSocket after us.
+_FAREWELL = 1.0
+
+# Fields of the answer to an upgrade that HTTP/2 does not have (RFC 8441 section 5).
+_HTTP1_ONLY = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
 
 
-class Http2(H2Protocol):
-    """HTTP/2."""
+class Http2:
+    """One connection. The parts of a stream's life are in `http2_stream`."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._endings: dict[int, trio.Event] = {}
+    portion = _PORTION
+
+    def __init__(self, exchanges: Exchanges, carrier: Carrier) -> None:
+        self._exchanges = exchanges
+        self._carrier = carrier
+        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self._streams: dict[int, Stream] = {}
+        self._ended = False
+        self._frames = FrameAllowance(len(PREFACE), trio.current_time())
         self._spare = _SPARE
-        self._refused = False
-        self._sending = trio.CancelScope()  # its deadline is when something must have been taken
-        self._taken = 0  # bytes, since that deadline was set
+        self._waiting = 0  # answers that wait for the client's window
+        self._taken = 0  # bytes since the deadline was set
+        self._deadline = inf
 
-    async def initiate(self, *upgraded: Any) -> None:
-        await super().initiate(*upgraded)
-        settings = self.connection.local_settings  # the client has been sent those that this was made with
-        settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _TOLERATED
-        settings.acknowledge()
+    async def start(self) -> None:
+        """Send the settings."""
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
+                SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
+                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+            },
+        )
+        self._h2.initiate_connection()
+        self._tolerate()
+        await self.flush()
 
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        if isinstance(event, Closed):
-            # Whoever waits for the peer's window waits for nothing now, and is past hearing of it (`exchange`).
-            for buffer in self.stream_buffers.values():
-                await buffer.close()
-            for ending in self._endings.values():
-                ending.set()
-
-    async def send_task(self) -> None:
-        """Send what waits, as the peer's windows allow, unless they do not for too long."""
-        with self._sending:
-            await super().send_task()
-        if self._sending.cancelled_caught:
-            await self._refuse("slow_reader")
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Body):
-            await self._send_body(event)
+    async def receive(self, data: bytes) -> None:
+        """Handle received bytes."""
+        if not data or self._ended:
             return
-        if isinstance(event, StreamClosed):
-            await self._reset_unfinished(event.stream_id)
-        await super().stream_send(event)
-        if isinstance(event, EndBody) and not self.closed and event.stream_id in self.stream_buffers:
-            # Its last bytes have been taken, but END_STREAM has not been sent; a GOAWAY now would forbid it for ever.
-            self._endings[event.stream_id] = trio.Event()
-            await self._endings[event.stream_id].wait()
+        if not self._frames.spend(data, trio.current_time()):
+            await self._send_away("flood")
+            return
+        try:
+            events = self._h2.receive_data(data)
+        except ProtocolError:
+            self._ended = True  # h2 has made the GOAWAY
+            await self.flush()
+            self._carrier.end()
+            return
+        # A request that is cancelled in the same portion is not even begun.
+        cancelled = {event.stream_id for event in events if isinstance(event, StreamReset)}
+        for event in events:
+            if not (isinstance(event, RequestReceived) and event.stream_id in cancelled):
+                await self._handle(event)
+            if self._spare < 0:
+                await self._send_away("flood")
+                return
+        await self.flush()
+
+    def retire(self) -> None:
+        """The door closes: end the WebSockets. Requests are answered."""
+        for stream in self._streams.values():
+            if stream.session is not None:
+                stream.session.retire()
+
+    async def close(self) -> None:
+        """The connection has ended. Applications at work see a disconnect, and waiting answers are dropped."""
+        await self.say_goodbye()
+        self._ended = True
+        for stream in list(self._streams.values()):
+            await self._forget(stream)
 
     async def say_goodbye(self, reason: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Tell the peer that we close (RFC 9113 section 6.8), unless one of us has said so."""
-        if self.connection.state_machine.state is not ConnectionState.CLOSED:
-            self.connection.close_connection(reason)
-            await self._flush()
+        """Send GOAWAY (RFC 9113 section 6.8), unless one side has sent it."""
+        if not self._ended:
+            self._ended = True
+            self._h2.close_connection(reason)
+            await self.flush()
 
-    async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        # What was taken back in the same breath is not even begun.
-        taken_back = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
-        for event in events:
-            if isinstance(event, h2.events.RequestReceived) and event.stream_id in taken_back:
-                continue
-            if not self._disposes_of(event):
-                await super()._handle_events([event])
-            if isinstance(event, h2.events.StreamReset):
-                self._spare -= 1
-                await self._forget(event.stream_id)
-                await self.send(Updated(idle=self.idle))  # Hypercorn forgets that this, too, can be the last one
-            if self._spare < 0:
-                await self._refuse("flood")
-                return
-        await self._flush()
+    async def flush(self) -> None:
+        """Send what h2 has ready."""
+        if data := self._h2.data_to_send():
+            await self._carrier.send(data)
 
-    def _disposes_of(self, event: h2.events.Event) -> bool:
-        """Deal with what Hypercorn must not see; False: it is Hypercorn's."""
-        if isinstance(event, h2.events.RequestReceived):
-            if self.context.terminated.is_set():
-                self._reset(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked elsewhere
-                return True
-            refusal = (
-                ErrorCodes.PROTOCOL_ERROR
-                if not is_proper(event.headers)
-                else ErrorCodes.REFUSED_STREAM  # it may be asked again
-                if self._at_work >= self.config.h2_max_concurrent_streams
-                else None
-            )
-            if refusal is not None:
-                self._spare -= 1
-                self._reset(event.stream_id, refusal)
-            return refusal is not None
-        if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-            # Answered before its body had come: let it go by, without letting the connection's window run dry.
-            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            return True
-        return isinstance(event, h2.events.PriorityUpdated)
+    # Received frames
 
     @property
     def _at_work(self) -> int:
-        """Requests that were taken and whose answer has not gone out whole, as the client counts them."""
-        streams = self.connection.streams
-        return sum(1 for stream_id in self.stream_buffers if stream_id in streams and streams[stream_id].open)
+        """Requests without a complete answer, as the client counts them."""
+        return sum(1 for stream in self._streams.values() if stream.upgrade is None and not stream.complete)
 
-    async def _send_body(self, event: Body) -> None:
-        """Hand it over in pieces, each when the one before is gone.
+    async def _handle(self, event: FrameEvent) -> None:
+        if isinstance(event, RequestReceived):
+            await self._take_request(event.stream_id, event.headers)
+        elif isinstance(event, DataReceived):
+            await self._take_data(event)
+        elif isinstance(event, StreamEnded | StreamReset):
+            await self._end_stream(event)
+        elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
+            for stream_id, stream in self._streams.items():
+                if not isinstance(event, WindowUpdated) or event.stream_id in {0, stream_id}:
+                    stream.wake()
+        elif isinstance(event, SettingsAcknowledged):
+            self._tolerate()
+        elif isinstance(event, ConnectionTerminated):
+            self._ended = True
+            self._carrier.end()
 
-        Hypercorn's buffer takes whatever it is given, and its way to hold up who gives fails if the window is zero.
-        """
-        for start in range(0, len(event.data), _PIECE):
-            buffer = self.stream_buffers.get(event.stream_id)
-            if buffer is not None and buffer.buffer:
-                await buffer.drain()
-            if buffer is None or buffer.complete:  # they have closed it
-                return
-            if self._sending.deadline == inf:
-                self._expect_progress()
-            await super().stream_send(Body(stream_id=event.stream_id, data=event.data[start : start + _PIECE]))
+    async def _end_stream(self, event: StreamEnded | StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        if isinstance(event, StreamReset):
+            self._spare -= 1
+            if stream is not None:
+                await self._forget(stream)
+        elif stream is not None:
+            await stream.end_input()
 
-    async def _send_data(self, stream_id: int) -> None:
-        self._taken += self._sendable(stream_id)
-        await super()._send_data(stream_id)
-        if stream_id not in self.stream_buffers and stream_id in self._endings:
-            self._endings.pop(stream_id).set()
-            if stream_id in self.streams:  # or it was reset
-                self._spare = min(self._spare + 1, _SPARE)
-        if not any(buffer.buffer for buffer in self.stream_buffers.values()):
-            self._sending.deadline = inf
-        elif self._taken >= _PROGRESS:
+    async def _take_request(self, stream_id: int, headers: Headers) -> None:
+        self._frames.earn(_EARNED_BY_REQUEST)
+        fields = dict(headers)
+        is_tunnel = fields.get(b":method") == b"CONNECT"
+        if self._exchanges.closing:
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may repeat it elsewhere
+        elif not is_proper(headers):
+            self._spare -= 1
+            self._reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        elif self._tunnels >= TUNNELS if is_tunnel else self._at_work >= STREAMS:
+            self._spare -= 1
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may repeat it
+        elif header_size(headers) > HEADER_LIMIT:
+            self._answer(stream_id, 431)
+        elif is_tunnel and fields[b":protocol"] != b"websocket":
+            self._answer(stream_id, 501)
+        else:
+            await self._begin(stream_id, headers, b"GET" if is_tunnel else fields[b":method"], fields[b":path"])
+
+    async def _begin(self, stream_id: int, headers: Headers, method: bytes, path: bytes) -> None:
+        upgrade = Upgrade(has_key=False) if (b":method", b"CONNECT") in headers else None
+        stream = self._streams[stream_id] = Stream(stream_id, upgrade)
+        self._carrier.set_idle(idle=False)
+        request = Request(
+            stream_id=stream_id,
+            headers=filter_pseudo_headers(list(headers)),
+            http_version="2",
+            method=method.decode(),
+            raw_path=path,
+            state=RequestState({}),
+        )
+        stream.exchange = await self._exchanges.begin(request, self._stream_send, upgrade=upgrade)
+        if upgrade is not None:  # what follows is not the body of the request
+            await stream.exchange.handle(EndBody(stream_id))
+
+    async def _take_data(self, event: DataReceived) -> None:
+        stream, size = self._streams.get(event.stream_id), len(event.data)
+        self._frames.earn(min(size / _PAYLOAD, 1.0))
+        if stream is not None and stream.upgrade is not None:
+            stream.feed(event.data, event.flow_controlled_length)
+            return
+        if stream is not None and size:
+            if self._exchanges.budgets.bodies.take(size):
+                stream.held += size
+                await stream.pass_body(event.data)
+            else:
+                self._carrier.report("memory")
+                await self._give_up(stream, 503)
+        # Also where the request has been answered: the connection's window must not run dry.
+        self.acknowledge(event.stream_id, event.flow_controlled_length)
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """Let the client send `size` bytes more. `flush` tells it."""
+        if size and not self._ended:
+            self._h2.acknowledge_received_data(size, stream_id)
+
+    # Answers
+
+    async def _stream_send(self, event: Event) -> None:
+        """Send a part of an answer. The application waits."""
+        stream = self._streams.get(event.stream_id)
+        if stream is None:  # cancelled by the client, or the connection has ended
+            return
+        if stream.session is not None:  # only the session sends
+            return
+        if isinstance(event, StreamClosed):
+            await self._finish(stream)
+        elif isinstance(event, Response):
+            if event.status_code == 101 and stream.upgrade is not None and stream.upgrade.session is not None:
+                await self._open_tunnel(stream, event.headers, stream.upgrade.session)
+            else:
+                stream.head = [(b":status", b"%d" % event.status_code), *event.headers]
+        elif isinstance(event, Body):
+            await self._send_body(stream, event.data)
+        elif isinstance(event, EndBody):
+            self._send_head(stream)
+            with suppress(ProtocolError):
+                self._h2.end_stream(stream.id)
+            stream.complete = True
+            self._spare = min(self._spare + 1, _SPARE)
+            await self.flush()
+
+    def _send_head(self, stream: Stream) -> None:
+        """Make HEADERS of the response head, which waits for the body as in HTTP/1."""
+        head, stream.head = stream.head, None
+        if head is not None:
+            stream.answered = True
+            with suppress(ProtocolError):
+                self._h2.send_headers(stream.id, [*head, *self._exchanges.response_headers("h2")])
+
+    async def _send_body(self, stream: Stream, data: bytes) -> None:
+        answers = self._exchanges.budgets.answers
+        if len(data) <= UNCOUNTED:
+            await self._send_data(stream, data)
+        elif answers.hold(data):
+            try:
+                await self._send_data(stream, data)
+            finally:
+                answers.release(data)
+        else:
+            self._carrier.report("memory")
+            await self._give_up(stream, 503)
+
+    async def _send_data(self, stream: Stream, data: bytes) -> None:
+        self._send_head(stream)
+        if not self._waiting:
             self._expect_progress()
+        self._waiting += 1
+        try:
+            sent = 0
+            while sent < len(data) and not self._ended and not stream.closed:
+                if (room := self.room(stream.id)) <= 0:
+                    await self._wait_for_room(stream)
+                    continue
+                await self.send_piece(stream.id, piece := data[sent : sent + min(room, _PIECE)])
+                sent += len(piece)
+                self._taken += len(piece)
+                if self._taken >= _PROGRESS:
+                    self._expect_progress()
+        finally:
+            self._waiting -= 1
+
+    async def _wait_for_room(self, stream: Stream) -> None:
+        """Wait for the client's window to open. End the connection if no answer makes progress."""
+        await self.flush()  # the head, if nothing of the body fits
+        with trio.move_on_at(self._deadline):
+            await stream.wait()
+        if trio.current_time() >= self._deadline:
+            await self._send_away("slow_reader")
+
+    def room(self, stream_id: int) -> int:
+        """Bytes that the client's windows and its frame size permit now."""
+        with suppress(ProtocolError):  # the stream is closed; the caller will notice
+            return min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
+        return 0
+
+    async def send_piece(self, stream_id: int, piece: bytes) -> None:
+        """Send one DATA frame, for which there is room."""
+        with suppress(ProtocolError):
+            self._h2.send_data(stream_id, piece)
+        self._frames.earn(_EARNED_BY_SENDING)
+        await self.flush()
 
     def _expect_progress(self) -> None:
         self._taken = 0
-        self._sending.deadline = trio.current_time() + _PATIENCE
+        self._deadline = trio.current_time() + _PATIENCE
 
-    def _sendable(self, stream_id: int) -> int:
-        """How many bytes of a stream will be sent next."""
-        buffer = self.stream_buffers.get(stream_id)
-        with suppress(h2.exceptions.ProtocolError):  # they have closed it
-            window = self.connection.local_flow_control_window(stream_id)
-            return min(len(buffer.buffer) if buffer else 0, max(0, window), self.connection.max_outbound_frame_size)
-        return 0
+    def _answer(self, stream_id: int, status: int, headers: Headers = ()) -> None:
+        """Answer with a status alone, without the application."""
+        with suppress(ProtocolError):
+            head = [(b":status", b"%d" % status), (b"content-length", b"0"), *headers]
+            self._h2.send_headers(stream_id, [*head, *self._exchanges.response_headers("h2")], end_stream=True)
 
-    async def _refuse(self, reason: str) -> None:
-        if not self._refused:
-            self._refused = True
-            await self.say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self.send(Refused(reason))
+    # The end of a stream, and of the connection
 
-    async def _reset_unfinished(self, stream_id: int) -> None:
-        """An answer that was given up must not look like one that is still coming."""
-        buffer = self.stream_buffers.get(stream_id)
-        if buffer is not None and not buffer.complete:
-            self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
-            await self._flush()
-            await self._forget(stream_id)
+    async def _give_up(self, stream: Stream, status: int) -> None:
+        """Answer with a status if nothing has been answered, or else reset the stream."""
+        if not stream.answered:
+            self._answer(stream.id, status, _BUSY)
+            stream.complete = True
+        await self._finish(stream)
 
-    async def _forget(self, stream_id: int) -> None:
-        """Of a stream that was reset nothing waits any more. Hypercorn would keep it, as long as its window is shut."""
-        if (buffer := self.stream_buffers.get(stream_id)) is not None:
-            await buffer.close()
-            await self._window_updated(stream_id)  # wakes the sending task, which throws it away
+    async def _finish(self, stream: Stream) -> None:
+        """The answer is over. One that is not complete must not look so."""
+        if not stream.complete:
+            self._reset(stream.id, ErrorCodes.INTERNAL_ERROR)
+        await self.flush()
+        await self._forget(stream)
+
+    async def _forget(self, stream: Stream) -> None:
+        if self._streams.pop(stream.id, None) is not None:
+            self._exchanges.budgets.bodies.give_back(stream.held)
+            await stream.close()
+            if not self._streams:
+                self._carrier.set_idle(idle=True)
 
     def _reset(self, stream_id: int, reason: ErrorCodes) -> None:
-        with suppress(h2.exceptions.ProtocolError):  # they have closed it, or the connection, in the meantime
-            self.connection.reset_stream(stream_id, reason)
+        with suppress(ProtocolError):  # the client has closed it, or the connection
+            self._h2.reset_stream(stream_id, reason)
 
+    async def _send_away(self, reason: str) -> None:
+        if not self._ended:
+            self._carrier.report(reason)
+            await self.say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._carrier.end()
 
-def is_proper(headers: list[Any]) -> bool:
-    """Whether an HTTP/2 request has a method other than CONNECT and a path, both ASCII."""
-    pseudo = {name: value for name, value in headers if name in {b":method", b":path"}}
-    method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
-    return method not in {b"", b"CONNECT"} and path.startswith(b"/") and (method + path).isascii()
+    # WebSockets
+
+    @property
+    def _tunnels(self) -> int:
+        return sum(1 for stream in self._streams.values() if stream.upgrade is not None)
+
+    async def _open_tunnel(self, stream: Stream, headers: Headers, session: UpgradedSession) -> None:
+        stream.head = [(b":status", b"200"), *(field for field in headers if field[0].lower() not in _HTTP1_ONLY)]
+        stream.session = session
+        self._send_head(stream)
+        self._announce_streams()
+        await self.flush()
+        self._exchanges.spawn(self._run_tunnel, stream, session)
+
+    async def _run_tunnel(self, stream: Stream, session: UpgradedSession) -> None:
+        if self._exchanges.closing:
+            session.retire()
+        tunnel = Tunnel(self, stream)
+        if await session.run(tunnel, b""):
+            with suppress(ProtocolError):
+                self._h2.end_stream(stream.id)
+            stream.complete = True
+            await self.flush()
+            with trio.move_on_after(_FAREWELL):
+                while await tunnel.receive_some():
+                    pass
+        self._reset(stream.id, ErrorCodes.NO_ERROR if stream.complete else ErrorCodes.CANCEL)
+        stream.complete = True
+        await self._finish(stream)
+        self._announce_streams()
+        await self.flush()
+
+    def _announce_streams(self) -> None:
+        """Let the client open as many requests as before, beside its WebSockets."""
+        if not self._ended:
+            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS + self._tunnels})
+
+    def _tolerate(self) -> None:
+        settings = self._h2.local_settings
+        settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _TOLERATED
+        settings.acknowledge()

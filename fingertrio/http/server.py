@@ -1,9 +1,8 @@
-"""An HTTP door: our accept loop in front, Hypercorn's protocols in the middle, any ASGI application behind.
+"""An HTTP door: our accept loop in front, HTTP/1 and HTTP/2 in the middle, any ASGI application behind.
 
-Stock Hypercorn wants to own the listening sockets, the signals and the nursery. Here it owns none of them: the door is
-a `net.server.Server` like every other, with its caps and its lingering close, and hands each connection to
-`HttpConnection`. What is left of Hypercorn's server is done here: the application's life span, the configuration, the
-log.
+The door is a `net.server.Server` like every other, with its limits and its lingering close, and passes each connection
+to `HttpConnection`. From Hypercorn come the ASGI side of a request (`exchange`) and of the application's life span.
+Hypercorn's own server would take over the listening sockets, the signals and the nursery.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -21,24 +19,15 @@ from hypercorn.logging import Logger
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from fingertrio.http.connection import HttpConnection, Traffic
-from fingertrio.http.http1 import Stream
+from fingertrio.http.connection import HttpConnection, Stream, Traffic
+from fingertrio.http.limits import KEEP_ALIVE, MEMORY, Budgets
+from fingertrio.http.tls import BUSY_ALERT
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.server import Connection, Server
 from fingertrio.observe.observer import Observer
 
-KEEP_ALIVE = 5.0  # seconds that an idle connection is kept, and the most that a request's headers may take
-
 # Seconds for a TLS handshake: two round trips and some arithmetic.
 _HANDSHAKE = 10.0
-
-# Bytes of a request's line and headers. Browsers send one or two kilobytes; cookies, which make more, we have none.
-_HEADER_LIMIT = 16 * 1024
-
-# Answers at work on one HTTP/2 connection. A page of ours takes three requests, and each may be a list of a megabyte.
-# RFC 9113 section 5.1.2 would have a hundred, for those who do much at once: they open another connection, and there
-# the limits for connections count them.
-_STREAMS = 4
 
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
@@ -47,13 +36,14 @@ class HttpFrontend:
     """Serves an ASGI application on bound sockets.
 
     Args:
-        make_app: makes the application, at each start a fresh one: Quart's cannot be served twice.
-        door: the name under which it reports.
-        observer: told of connections and of what fails; of requests, the application has to tell.
+        make_app: makes the application, a fresh one at each start: Quart's cannot be served twice.
+        door: the name of the front end in reports.
+        observer: receives connections, refusals and failures. The application reports requests.
         listeners: bound, listening, non-blocking.
-        caps: how many connections may be open at once.
-        tls: makes it https, and HTTP/2 where the client likes; see `tls.make_tls_context`.
-        keep_alive: seconds that an idle connection is kept.
+        caps: limits of open connections.
+        tls: makes this an https door, with HTTP/2 for clients that offer it; see `tls.make_tls_context`.
+        keep_alive: seconds that an idle connection is kept. At a limit of `caps`, the one idle longest is closed early.
+        memory: bytes that all clients may occupy together; see `limits.Budgets`.
     """
 
     def __init__(
@@ -66,6 +56,7 @@ class HttpFrontend:
         caps: ConnectionCaps,
         tls: ssl.SSLContext | None = None,
         keep_alive: float = KEEP_ALIVE,
+        memory: int = MEMORY,
     ) -> None:
         self._make_app = make_app
         self._door = door
@@ -74,28 +65,32 @@ class HttpFrontend:
         self._caps = caps
         self._tls = tls
         self._config = make_config(observer, keep_alive)
+        self._budgets = Budgets()
+        self._budgets.resize(memory)
 
-    def adopt_transport(self, *, tls: ssl.SSLContext | None, keep_alive: float) -> None:
-        """Another `tls` for connections from now on; another `keep_alive` whenever a connection becomes idle.
+    def adopt_transport(self, *, tls: ssl.SSLContext | None, keep_alive: float, memory: int) -> None:
+        """Use another `tls` for new connections, another `keep_alive` for connections that become idle, and `memory`.
 
-        None is dropped.
+        No connection is dropped.
         """
         self._tls = tls
         self._config.keep_alive_timeout = keep_alive
+        self._budgets.resize(memory)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until `stopping` is set, then close what is idle and return when the rest has been answered.
+        """Serve until `stopping` is set, then close idle connections and return when all requests are answered.
 
-        `task_status.started` is called with the URLs once requests are answered. Cancelled, it ends within a second,
+        `task_status.started` gets the URLs once requests are answered. After a cancellation this ends within a second,
         whatever the clients do.
         """
         app = ASGIWrapper(self._make_app())
         lifespan = Lifespan(app, self._config, {})
-        traffic = Traffic(app, self._config, self._door, self._observer)
+        traffic = Traffic(app, self._config, self._door, self._observer, self._budgets)
 
         async def handle(connection: Connection) -> None:
+            await traffic.wait_for_turn()  # thousands may connect at once
             stream: Stream = connection.stream
             if self._tls is not None:
                 stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
@@ -105,8 +100,16 @@ class HttpFrontend:
             await stopping.wait()
             await traffic.retire()
 
-        scheme, refusal = ("http", _TOO_MANY) if self._tls is None else ("https", b"")
-        server = Server(self._door, self._listeners, handle, reports=self._observer, caps=self._caps, refusal=refusal)
+        server = Server(
+            self._door,
+            self._listeners,
+            handle,
+            reports=self._observer,
+            caps=self._caps,
+            refusal=_TOO_MANY if self._tls is None else BUSY_ALERT,
+            reclaim=traffic.reclaim,
+        )
+        scheme = "http" if self._tls is None else "https"
         async with trio.open_nursery() as nursery:
             await nursery.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()
@@ -120,23 +123,27 @@ class HttpFrontend:
 
 
 def make_config(observer: Observer, keep_alive: float) -> Config:
-    """What Hypercorn's protocols look up. Everything about sockets, workers and signals is ours and not in it."""
-    config = Config()
-    config.logger_class = partial(_Log, observer)  # type: ignore[assignment]  # it is only ever called
+    """The part of Hypercorn's configuration that its ASGI code reads, and the times of our connections."""
+    config = _Config(observer)
     config.errorlog = None
     config.include_server_header = False
     config.keep_alive_timeout = keep_alive
-    config.keep_alive_max_requests = sys.maxsize  # Hypercorn loses the HTTP/2 answers under way when it is reached
-    config.read_timeout = None  # it would cut slow answers, not slow requests
     config.ssl_handshake_timeout = _HANDSHAKE
-    config.h11_max_incomplete_size = _HEADER_LIMIT
-    config.h2_max_header_list_size = _HEADER_LIMIT
-    config.h2_max_concurrent_streams = _STREAMS
     return config
 
 
+class _Config(Config):
+    def __init__(self, observer: Observer) -> None:
+        super().__init__()
+        self._observer = observer
+
+    @property
+    def log(self) -> Logger:
+        return _Log(self._observer, self)
+
+
 class _Log(Logger):
-    """Hypercorn's log, as far as its protocols write to it: into ours."""
+    """Hypercorn's log, written to ours."""
 
     def __init__(self, observer: Observer, config: Config) -> None:
         super().__init__(config)

@@ -10,6 +10,11 @@ import ssl
 from pathlib import Path
 from typing import Literal, NoReturn
 
+import trio
+
+# A fatal alert "internal_error" (RFC 8446 section 6) for a client that is refused before its handshake.
+BUSY_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
+
 Which = Literal["certfile", "keyfile"]
 
 
@@ -42,6 +47,15 @@ def make_tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
     context.set_alpn_protocols(["h2", "http/1.1"])
     _load(context, certfile, keyfile)
     return context
+
+
+def unsent_alert(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
+    """The alert that OpenSSL made when the handshake failed.
+
+    Trio raises an exception and does not send it, so the client would see only the end of the connection. There is no
+    public access to the buffer.
+    """
+    return stream._outgoing.read()  # noqa: SLF001
 
 
 def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None) -> None:

@@ -26,7 +26,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Message, Ping, Pong
 from wsproto.utilities import LocalProtocolError, generate_accept_token
 
-from fingertrio.http.http1 import Stream
+from fingertrio.http.upgrade import ByteStream
 
 # Seconds in which a client must read one slice of what is sent, or answer a ping.
 PATIENCE = 30.0
@@ -87,7 +87,7 @@ class WebSocket:
         patience: seconds, see PATIENCE.
     """
 
-    def __init__(self, stream: Stream, early: bytes = b"", *, patience: float = PATIENCE) -> None:
+    def __init__(self, stream: ByteStream, early: bytes = b"", *, patience: float = PATIENCE) -> None:
         self._stream = stream
         self._patience = patience
         self._incoming = Connection(ConnectionType.SERVER, [], early)

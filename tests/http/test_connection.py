@@ -17,6 +17,7 @@ from trio.testing import MockClock
 
 from fingertrio.http.connection import Traffic
 from fingertrio.http.http1 import Http1
+from fingertrio.http.limits import Budgets
 from fingertrio.http.server import make_config
 from fingertrio.observe.observer import Observer
 from fingertrio.testing import FakeBackend
@@ -319,14 +320,14 @@ async def test_what_a_protocol_raises_ends_its_connection_and_is_one_line_in_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As Hypercorn's protocols do for inputs that nobody has thought of yet."""
-    handle: Callable[[Http1, Any], Awaitable[None]] = Http1.handle
+    receive: Callable[[Http1, bytes], Awaitable[None]] = Http1.receive
 
-    async def fail_for_ada(self: Http1, event: Any) -> None:
-        if b"ada" in getattr(event, "data", b""):
+    async def fail_for_ada(self: Http1, data: bytes) -> None:
+        if b"ada" in data:
             raise LookupError("nobody thought of this")
-        await handle(self, event)
+        await receive(self, data)
 
-    monkeypatch.setattr(Http1, "handle", fail_for_ada)
+    monkeypatch.setattr(Http1, "receive", fail_for_ada)
     async with serving() as site:
         assert await site.ask(b"GET /ada HTTP/1.1\r\nHost: test\r\n\r\n") == b""
         await site.empty()
@@ -343,7 +344,7 @@ async def nobody(*_args: Any) -> None:
 
 async def test_of_connections_with_more_to_be_dealt_with_each_round_of_the_loop_takes_one() -> None:
     observer = Observer()
-    traffic = Traffic(ASGIWrapper(nobody), make_config(observer, 5), "http", observer)
+    traffic = Traffic(ASGIWrapper(nobody), make_config(observer, 5), "http", observer, Budgets())
     rounds = 0
     passed_in: list[int] = []
 

@@ -10,9 +10,11 @@ import trio
 import trio.testing
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
 from trio.testing import MockClock
 
 from fingertrio.http.exchange import Exchanges
+from fingertrio.http.limits import Budgets
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
@@ -28,6 +30,10 @@ DISCONNECT = {"type": "http.disconnect"}
 async def answer(send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+
+def open_exchanges(app: App) -> Exchanges:
+    return Exchanges(ASGIWrapper(app), Config(), WorkerContext(None), Budgets(), tls=False, client=None, server=None)
 
 
 async def start(exchanges: Exchanges, app: App, sent: list[Any]) -> Any:
@@ -48,7 +54,7 @@ async def test_a_client_that_leaves_is_heard_before_the_answer_is_finished() -> 
         heard.extend([await receive(), await receive()])
 
     sent: list[Any] = []
-    async with Exchanges() as exchanges:
+    async with open_exchanges(app) as exchanges:
         put = await start(exchanges, app, sent)
         await trio.testing.wait_all_tasks_blocked()
         await put(BODY)
@@ -65,7 +71,7 @@ async def test_nothing_is_heard_once_the_answer_is_on_its_way(patient_clock: Moc
         with trio.move_on_after(3600):
             heard.append(await receive())
 
-    async with Exchanges() as exchanges:
+    async with open_exchanges(app) as exchanges:
         put = await start(exchanges, app, [])
         await trio.testing.wait_all_tasks_blocked()
         for message in (BODY, DISCONNECT):
@@ -83,7 +89,7 @@ async def test_who_waits_for_an_application_that_does_not_read_is_let_go_by_its_
             await answer(send)
 
     with trio.fail_after(60):
-        async with Exchanges() as exchanges:
+        async with open_exchanges(app) as exchanges:
             put = await start(exchanges, app, [])
             for _ in range(100):
                 await put(BODY)

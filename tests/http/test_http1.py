@@ -6,7 +6,7 @@ import h11
 import pytest
 from trio.testing import MockClock
 
-from fingertrio.http.http1 import vet
+from fingertrio.http.request import vet
 from fingertrio.testing.hostile_http import UPGRADES
 from tests.frontends.web.kit import assert_unharmed, serving
 

@@ -114,12 +114,28 @@ async def test_stopping_stops_accepting() -> None:
             assert client.received == b""
 
 
+@pytest.mark.parametrize("caps", [(1, 9), (9, 1)], ids=["total", "per address"])
+async def test_an_idle_connection_gives_way_where_a_limit_is_reached(caps: tuple[int, int]) -> None:
+    async with serving(caps=ConnectionCaps(total=caps[0], per_address=caps[1])) as site:
+        async with await site.connect() as idle:
+            await idle.send(GET)
+            await idle.response()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert b"Happy and well" in await site.get()
+            assert await idle.rest() == b""
+        await site.empty()
+        assert site.observer.metrics.refusals == {}
+
+
 async def test_who_is_one_too_many_is_told_to_come_back() -> None:
-    async with serving(caps=ConnectionCaps(total=1, per_address=9)) as site:
+    backend = FakeBackend(USERS)
+    async with serving(backend, caps=ConnectionCaps(total=1, per_address=9)) as site:
         async with await site.connect() as client:
+            backend.hold()
             await client.send(GET)
-            await client.response()
+            await trio.testing.wait_all_tasks_blocked(0.01)
             refused = await site.get()
+            backend.release()
             assert refused.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nRetry-After: 5\r\n" in refused
         await site.empty()

@@ -22,6 +22,7 @@ class _Http:
             "keyfile",
             "trusted_proxies",
             "keep_alive",
+            "max_buffered",
             "allowed_origins",
             "max_watchers",
             "max_watchers_per_address",
@@ -58,6 +59,7 @@ class _Http:
             live=LivePolicy(caps=self._watchers, origins=options.allowed_origins),
             tls=_tls(options),
             keep_alive=options.keep_alive,
+            memory=options.max_buffered,
         )
 
 

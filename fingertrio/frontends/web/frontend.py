@@ -17,7 +17,8 @@ from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
-from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
+from fingertrio.http.limits import KEEP_ALIVE, MEMORY
+from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -30,13 +31,14 @@ class WebPolicy:
     Attributes:
         trusted_proxies: the proxies whose X-Forwarded headers are used; see `peers`.
         live: who may watch, and how many.
-        tls, keep_alive: see `HttpFrontend`.
+        tls, keep_alive, memory: see `HttpFrontend`.
     """
 
     trusted_proxies: Collection[Network | str] = ()
     live: LivePolicy = field(default_factory=LivePolicy)
     tls: ssl.SSLContext | None = None
     keep_alive: float = KEEP_ALIVE
+    memory: int = MEMORY
 
 
 class WebFrontend(HttpFrontend):
@@ -80,6 +82,7 @@ class WebFrontend(HttpFrontend):
             caps=caps,
             tls=policy.tls,
             keep_alive=policy.keep_alive,
+            memory=policy.memory,
         )
 
     def _is_proxy(self, peer: str) -> bool:
@@ -89,7 +92,7 @@ class WebFrontend(HttpFrontend):
         """Use another policy from the next request, handshake and connection on. Open connections stay open."""
         self._policy = policy
         self._proxies = TrustedProxies(policy.trusted_proxies)
-        self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive)
+        self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive, memory=policy.memory)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

@@ -1,7 +1,7 @@
 """The live feed at /api/watch: a WebSocket that reports every change (docs/reference/live-feed.md).
 
 The handshake is an ordinary request; the response is 101 or an error. After 101 the connection is handed over
-(`http1.Upgrade`), and a `Watcher` runs on it.
+(`http.upgrade`), and a `Watcher` runs on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 from fingertrio.frontends.web.api import NO_LIST, PREFIX
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy, Start, Watcher
-from fingertrio.http.http1 import offered_upgrade
+from fingertrio.http.upgrade import Upgrade, offered_upgrade
 from fingertrio.http.websocket import accept_token
 from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer
@@ -30,17 +30,15 @@ def live_blueprint(hub: LiveHub, observer: Observer, policy: Callable[[], LivePo
 
     @blueprint.get(live.PATH)
     async def watch() -> Response:
-        token = _check_handshake()
+        upgrade, token = _check_handshake()
         rules = policy()
         if not _may_watch(request.headers.get("Origin"), request.headers.get("Host", ""), rules.origins):
             raise Forbidden("Pages of this origin are not allowed to watch; see allowed_origins in the documentation")
         watcher = Watcher(hub, observer, rules, _peer(), _users(hub), _start())
-        upgrade = offered_upgrade(request.scope)
-        if upgrade is None:
-            raise AssertionError("_check_handshake found an upgrade")
         upgrade.session = watcher
         response = Response(b"", 101, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
-        response.headers["Sec-WebSocket-Accept"] = token.decode()
+        if token is not None:
+            response.headers["Sec-WebSocket-Accept"] = token.decode()
         for name in ("Content-Type", "Content-Length"):
             response.headers.pop(name, None)
         return response
@@ -50,7 +48,7 @@ def live_blueprint(hub: LiveHub, observer: Observer, policy: Callable[[], LivePo
 
 class _UpgradeRequired(HTTPException):
     code = 426
-    description = "This is a WebSocket: connect with Upgrade: websocket, version 13, over HTTP/1.1"
+    description = "This is a WebSocket, version 13: connect with Upgrade: websocket, or over HTTP/2 with RFC 8441"
 
     def get_headers(self, *_: object) -> list[tuple[str, str]]:
         if request.http_version.startswith("2"):  # HTTP/2 forbids these headers (RFC 9113 section 8.2.2)
@@ -58,18 +56,23 @@ class _UpgradeRequired(HTTPException):
         return [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
 
 
-def _check_handshake() -> bytes:
-    """Validate the handshake; the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.1)."""
+def _check_handshake() -> tuple[Upgrade, bytes | None]:
+    """Validate the handshake; the upgrade, and the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.1).
+
+    HTTP/2 has no key and no such value (RFC 8441 section 5).
+    """
     upgrade = offered_upgrade(request.scope)
     headers = request.headers
     if upgrade is None or request.method != "GET" or headers.get("Sec-WebSocket-Version") != "13":
         raise _UpgradeRequired
     if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
         raise BadRequest("A WebSocket handshake must not have a body")
+    if not upgrade.has_key:
+        return upgrade, None
     token = accept_token(headers.get("Sec-WebSocket-Key", ""))
     if token is None:
         raise BadRequest("Sec-WebSocket-Key is not 16 bytes in base64")
-    return token
+    return upgrade, token
 
 
 def _may_watch(origin: str | None, host: str, allowed: Collection[str]) -> bool:

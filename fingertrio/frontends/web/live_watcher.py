@@ -13,7 +13,7 @@ import trio
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.live_hub import LiveHub, Subscription
 from fingertrio.frontends.web.live_rendering import BATCH, PAGE, batches
-from fingertrio.http.http1 import Stream
+from fingertrio.http.upgrade import ByteStream
 from fingertrio.http.websocket import PATIENCE, Code, WebSocket, text_frame
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer
@@ -104,7 +104,7 @@ class Watcher:
         if self._socket is not None:
             self._socket.end(Code.GOING_AWAY, "the server stops")
 
-    async def run(self, stream: Stream, early: bytes) -> bool:
+    async def run(self, stream: ByteStream, early: bytes) -> bool:
         """Watch until one side ends it. Returns whether the socket needs a lingering close; see `WebSocket.run`."""
         socket = self._socket = WebSocket(stream, early, patience=self._policy.patience)
         if self._retired:

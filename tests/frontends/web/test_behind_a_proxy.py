@@ -148,7 +148,8 @@ async def test_a_client_that_is_no_listed_proxy_is_limited_by_its_own_address_wh
     policy = WebPolicy(trusted_proxies=(ip_network("192.0.2.1/32"),))
     async with serving(caps=ConnectionCaps(total=100, per_address=2), policy=policy) as site, AsyncExitStack() as stack:
         for _ in range(2):
-            await _keep_open(await stack.enter_async_context(await site.connect()))
+            busy = await stack.enter_async_context(await site.connect())
+            await busy.send(b"GET /moshez")  # an idle connection would give way
         third = await stack.enter_async_context(await site.connect())
         await third.send(b"GET /moshez HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 192.0.2.77\r\n\r\n")
         assert (await third.rest()).startswith(b"HTTP/1.1 503 ")
