@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from playwright.sync_api import sync_playwright
 
 from fingertrio.backends.memory import MemoryBackend
@@ -49,6 +50,45 @@ def follow(chromium: str, url: str, set_status: Callable[[str, str], object], cu
         assert page.evaluate("known.size") == 3
         browser.close()
     return str(before)
+
+
+# Loads an image first, which opens an HTTP/2 connection. The WebSocket then uses the same connection (RFC 8441).
+OVER_HTTP2 = """
+    async () => {
+        const image = new Image();
+        await new Promise((done, failed) => {
+            [image.onload, image.onerror] = [done, failed];
+            image.src = "/-/icon.svg";
+        });
+        const socket = new WebSocket(`wss://${location.host}/api/watch?snapshot=1`);
+        const first = await new Promise((done) => {
+            socket.onmessage = (event) => done(event.data);
+            socket.onclose = (event) => done(`closed with ${event.code}`);
+        });
+        const entry = performance.getEntriesByType("resource").find((entry) => entry.name.endsWith("icon.svg"));
+        return [entry.nextHopProtocol, JSON.parse(first).type];
+    }
+"""
+
+
+def watch_over_http2(chromium: str, url: str) -> object:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(bypass_csp=True, ignore_https_errors=True).new_page()
+        page.set_default_timeout(20_000)
+        page.goto(url)
+        found = page.evaluate(OVER_HTTP2)
+        browser.close()
+        return found
+
+
+async def test_a_page_over_https_opens_the_feed_on_its_http2_connection(chromium: str, tmp_path: Path):
+    certificate = tmp_path / "localhost.pem"
+    trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    async with serving(MemoryBackend(USERS), certfile=certificate) as site:
+        assert await trio.to_thread.run_sync(watch_over_http2, chromium, site.url) == ["h2", "hello"]
+        assert site.observer.metrics.queries["http", "ok"] >= 3
+        assert "http_connection_failed" not in site.log.getvalue()
 
 
 async def test_the_script_follows_and_comes_back(chromium: str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,14 +149,21 @@ class Http2Client:
         values = {getattr(SettingsFrame, name): value for name, value in settings.items()}
         await self.client.send(PREFACE + SettingsFrame(0, settings=values).serialize())
 
-    def request(self, stream: int, *, end: bool = True, pseudo: Mapping[str, bytes | None] = EMPTY) -> bytes:
-        """A request; what is in `pseudo` takes the place of the pseudo-header of its name, or takes it out."""
+    def request(
+        self,
+        stream: int,
+        *,
+        end: bool = True,
+        pseudo: Mapping[str, bytes | None] = EMPTY,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> bytes:
+        """A request. An entry of `pseudo` replaces the pseudo-header of its name, or removes it."""
         values: dict[str, bytes | None] = {
             "method": b"GET", "scheme": b"http", "authority": b"test", "path": b"/moshez", **pseudo
         }  # fmt: skip
-        headers = [(b":" + name.encode(), value) for name, value in values.items() if value is not None]
+        pseudo_headers = [(b":" + name.encode(), value) for name, value in values.items() if value is not None]
         flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
-        return HeadersFrame(stream, self.encoder.encode(headers), flags=flags).serialize()
+        return HeadersFrame(stream, self.encoder.encode([*pseudo_headers, *headers]), flags=flags).serialize()
 
     async def wait_for(self, kind: type[Frame], stream: int, flag: str | None = None) -> Any:
         """The next such frame."""
