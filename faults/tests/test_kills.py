@@ -20,6 +20,7 @@ from faults.kills import (
 from faults.scenario import SHORT, Findings
 
 
+@pytest.mark.slow
 async def test_what_was_acknowledged_outlasts_kill_9_whole_and_it_is_soon_back(tmp_path: Path) -> None:
     result = await Campaign(tmp_path, writers=16).run(kills=5, writes=500)
     findings = Findings()
@@ -30,6 +31,7 @@ async def test_what_was_acknowledged_outlasts_kill_9_whole_and_it_is_soon_back(t
     assert result.unanswered > 0, "it was killed while nobody was writing"
 
 
+@pytest.mark.slow
 async def test_killed_while_it_forgets_it_keeps_the_last_ones_and_every_chain_whole(tmp_path: Path) -> None:
     result = await Campaign(tmp_path, writers=4, history=FEW).run(kills=2, writes=200)
     findings = Findings()

@@ -30,6 +30,8 @@ from faults.endings import KEEP_ALIVE
 from faults.program import AttackedProgram, running, sections
 from faults.scenario import SHORT, Findings, NotInstalledError
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 80  # seconds for one scenario; on a quiet machine it takes one or two
 
 

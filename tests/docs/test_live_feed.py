@@ -16,6 +16,8 @@ from fingertrio.backends.memory import MemoryBackend
 from tests.backends.mirror.test_backend import line
 from tests.frontends.web.kit import USERS, serving
 
+pytestmark = pytest.mark.slow  # it starts a browser
+
 PAGE = (Path(__file__).parents[2] / "docs/reference/live-feed.md").read_text()
 [SCRIPT] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 

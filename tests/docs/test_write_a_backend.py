@@ -17,6 +17,8 @@ import pytest
 
 from fingertrio.testing.program import Program, environment, running
 
+pytestmark = pytest.mark.slow  # it builds and installs packages
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 

@@ -142,6 +142,7 @@ async def test_who_is_one_too_many_is_told_to_come_back() -> None:
         assert b"Happy and well" in await site.get()
 
 
+@pytest.mark.slow
 async def test_noise_harms_nobody(patient_clock: MockClock) -> None:
     """Random bytes, bare and where a protocol goes on; two hundred frames that are nearly right."""
     noise = random.Random(20261122)

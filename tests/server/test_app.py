@@ -126,6 +126,7 @@ async def test_an_irc_server_that_is_down_is_normal_life():
         assert await talk(doors["finger"], b"moshez\r\n") == b"Happy and well\r\n"
 
 
+@pytest.mark.slow
 async def test_a_thousand_connections_of_random_bytes_to_each_door_disturb_no_other():
     source = random.Random(1288)
 

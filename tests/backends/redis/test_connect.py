@@ -165,6 +165,7 @@ def cluster() -> Iterator[Sequence[RedisServer]]:
         yield servers
 
 
+@pytest.mark.slow
 async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -> None:
     options = options_for(f"redis+cluster://127.0.0.1:{cluster[1].port}", shards=4)
     async with open_redis(options) as other:
@@ -172,6 +173,7 @@ async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -
     assert len(checked) == len(CLAUSES)
 
 
+@pytest.mark.slow
 async def test_users_are_spread_over_the_nodes_of_a_cluster_and_all_are_followed(
     cluster: Sequence[RedisServer],
 ) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -125,6 +126,7 @@ async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) ->
     return await opened(await stack.enter_async_context(connection(address, source)))
 
 
+@pytest.mark.slow
 async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_changes(tmp_path: Path):
     backend = MemoryBackend(USERS)
     policy = limited_watchers(per_address=40)
