@@ -62,8 +62,8 @@ TABLE = (
     Row("frontends.irc", ours="backend observe service wire", others="trio"),
     Row(
         "frontends.web",
-        ours="backend http names net observe service wire",
-        others="hypercorn jinja2 markupsafe quart quart_trio trio werkzeug",
+        ours="accounts backend http names net observe service wire",
+        others="hypercorn jinja2 markupsafe pydantic quart quart_trio trio werkzeug",
     ),
     Row("frontends.admin", ours="observe", others="hypercorn prometheus_client"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.

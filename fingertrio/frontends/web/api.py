@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from quart import Blueprint, Response, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
@@ -51,8 +51,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise NotFound(NO_SUCH_USER)
-        document = user_json(answer.value) | {"stale_since": timestamp(answer.stale_since)}
-        return Response(_dump(document), content_type="application/json")
+        return Response(user_document(answer), content_type="application/json")
 
     @blueprint.after_app_request
     async def allow_origins(response: Response) -> Response:
@@ -75,23 +74,54 @@ def user_json(info: UserInfo) -> dict[str, object]:
     }
 
 
-def problem(status: int, title: str, detail: str) -> Response:
+def user_document(answer: Answer[UserInfo | None]) -> bytes:
+    """The body of GET /api/users/U for an answer that is not None."""
+    if answer.value is None:
+        raise AssertionError("there is no such user")
+    return _dump(user_json(answer.value) | {"stale_since": timestamp(answer.stale_since)})
+
+
+def user_response(info: UserInfo) -> Response:
+    """The response to a write: what GET /api/users/U gives from now on."""
+    return Response(_dump(user_json(info) | {"stale_since": None}), content_type="application/json")
+
+
+class UnprocessableContent(HTTPException):
+    """The request is well-formed and cannot be carried out (RFC 9110 section 15.5.21).
+
+    Args:
+        errors: what is wrong, by the field of the request.
+    """
+
+    code = 422
+    name = "Unprocessable Content"
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {text}" if field else text for field, text in errors.items()))
+        self.errors = errors
+
+
+def problem(status: int, title: str, detail: str, errors: Mapping[str, str] | None = None) -> Response:
     """An error response as defined by RFC 9457."""
-    return Response(problem_body(status, title, detail, request.path), status, mimetype="application/problem+json")
+    body = problem_body(status, title, detail, request.path, errors)
+    return Response(body, status, mimetype="application/problem+json")
 
 
-def problem_body(status: int, title: str, detail: str, path: str) -> bytes:
+def problem_body(status: int, title: str, detail: str, path: str, errors: Mapping[str, str] | None = None) -> bytes:
     """The body of an error response to a request for `path`, as text without percent-encoding.
 
     Type "about:blank" means that the status code alone identifies the problem. The instance is a URI reference.
+    `errors` has what is wrong with each field of the request.
     """
-    document = {
+    document: dict[str, object] = {
         "type": "about:blank",
         "title": title,
         "status": status,
         "detail": clean_line(detail),
         "instance": quote(path),
     }
+    if errors is not None:
+        document["errors"] = [{"field": field, "detail": clean_line(text)} for field, text in errors.items()]
     return _dump(document)
 
 

@@ -14,10 +14,22 @@ from quart import Blueprint, Response, request
 from quart.ctx import RequestContext
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable, UnsupportedMediaType
+from werkzeug.exceptions import (
+    Forbidden,
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 
+from fingertrio.accounts.accounts import ProofError
+from fingertrio.accounts.tokens import TokensError
+from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
+from fingertrio.frontends.web.proofs import Proofs, refusal
+from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -48,24 +60,35 @@ _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
 
 def create_app(
-    service: FingerService, observer: Observer, *, live: Blueprint | None = None, deadline: float = HANDLER_DEADLINE
+    service: FingerService,
+    observer: Observer,
+    *,
+    proofs: Proofs | None = None,
+    live: Blueprint | None = None,
+    deadline: float = HANDLER_DEADLINE,
 ) -> QuartTrio:
     """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
 
     Args:
         service: answers the handlers' questions.
         observer: logs unexpected exceptions.
+        proofs: what a client that writes has to prove; None: nothing can be written.
         live: the routes of the live feed, if its hub runs.
         deadline: seconds that a handler may take.
     """
     app = _App(observer, deadline)
     app.register_blueprint(pages.pages_blueprint(service))
     app.register_blueprint(api.api_blueprint(service))
-    app.register_blueprint(xmlrpc_blueprint(service, observer))
+    app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
+    if proofs is not None:
+        app.register_blueprint(writing_blueprint(service, proofs))
     if live is not None:
         app.register_blueprint(live)
     app.register_error_handler(HTTPException, _show_error)
     app.register_error_handler(BackendError, _show_backend_error)
+    app.register_error_handler(ProofError, _show_refusal)
+    app.register_error_handler(NotAllowedError, _show_not_allowed)
+    app.register_error_handler(TokensError, app.show_tokens_error)
     app.register_error_handler(trio.TooSlowError, _show_too_slow)
     app.after_request(_finish)
     return app
@@ -84,6 +107,10 @@ class _App(QuartTrio):
         _check_request()
         with trio.fail_after(self._deadline):
             return await super().dispatch_request(request_context)
+
+    async def show_tokens_error(self, error: TokensError) -> Response:
+        self._observer.error("tokens_unreadable", reason=str(error))
+        return await _show_error(InternalServerError())
 
     def log_exception(self, exception_info: _ExcInfo) -> None:
         self._observer.error("http_handler_failed", exc=exception_info[1])
@@ -127,7 +154,8 @@ async def _show_error(error: HTTPException) -> Response:
     if detail == NotFound.description:  # werkzeug's long default text
         detail = "This page does not exist"
     if request.path.startswith(api.PREFIX):
-        response = api.problem(status, error.name, detail)
+        errors = error.errors if isinstance(error, api.UnprocessableContent) else None
+        response = api.problem(status, error.name, detail, errors)
     else:
         response = pages.error_page(status, error.name, detail)
     for name, value in error.get_headers():
@@ -140,6 +168,14 @@ async def _show_backend_error(error: BackendError) -> Response:
     response = await _show_error(ServiceUnavailable(error.public_message))
     response.headers["Retry-After"] = _RETRY_AFTER
     return response
+
+
+async def _show_refusal(error: ProofError) -> Response:
+    return await _show_error(refusal(error))
+
+
+async def _show_not_allowed(error: NotAllowedError) -> Response:
+    return await _show_error(Forbidden(str(error)))
 
 
 async def _show_too_slow(_error: trio.TooSlowError) -> Response:

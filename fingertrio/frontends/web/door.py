@@ -38,7 +38,9 @@ class _Http:
             observer=door.observer,
             listeners=door.listeners,
             caps=door.caps,
+            accounts=door.accounts,
             rate=door.queries,
+            writes=door.writes,
             policy=self._policy(options),
         )
         self.serve = self._frontend.serve

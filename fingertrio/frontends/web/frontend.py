@@ -11,14 +11,16 @@ from functools import partial
 import trio
 from hypercorn.typing import ASGIFramework
 
+from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
+from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
-from fingertrio.http.server import HttpFrontend
+from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -47,7 +49,9 @@ class WebFrontend(HttpFrontend):
     Args:
         service: answers the questions.
         observer: logs and counts every request.
+        accounts: who may write; None: nothing can be written.
         rate: how often one address may send a request.
+        writes: how often one address may write.
         policy: what `adopt` can change later.
         listeners: see `HttpFrontend`.
         caps: see `HttpFrontend`. Trusted proxies count for the total only, the clients behind them by their requests.
@@ -60,7 +64,9 @@ class WebFrontend(HttpFrontend):
         observer: Observer,
         listeners: Sequence[socket.socket],
         caps: ConnectionCaps,
+        accounts: Accounts | None = None,
         rate: RateLimiter | None = None,
+        writes: RateLimiter | None = None,
         policy: WebPolicy | None = None,
     ) -> None:
         self._make_hub = partial(LiveHub, service, observer)
@@ -68,10 +74,11 @@ class WebFrontend(HttpFrontend):
         self._policy = policy = policy or WebPolicy()
         self._proxies = TrustedProxies(policy.trusted_proxies)
         caps.is_proxy = self._is_proxy
+        proofs = None if accounts is None else Proofs(accounts, writes, observer)
 
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
-            app = ClientLimits(create_app(service, observer, live=live), rate, caps, observer)
+            app = ClientLimits(create_app(service, observer, proofs=proofs, live=live), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 
         super().__init__(

@@ -1,24 +1,32 @@
 """XML-RPC at POST /RPC2, as in Twisted's tutorial: the methods, and the HTTP part.
 
-All methods only read, so no authentication is needed. Methods that write can rely on one protection: a page of another
-site cannot make a browser send a call, because the content types that need no preflight are refused.
+Methods that read need no proof. `setUser` needs a token, in the Authorization header or as a parameter. A page of
+another site cannot make a browser send a call, because the content types that need no preflight are refused.
 """
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import cast
 
 import trio
 from quart import Blueprint, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 
+from fingertrio.accounts.accounts import ProofError
+from fingertrio.accounts.tokens import looks_like_token
+from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web.gate import note_question
 from fingertrio.frontends.web.pages import user_page
+from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-from fingertrio.wire.text import clean
-from fingertrio.wire.xmlrpc import BODY_LIMIT, dump_response
+from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.when import parse_when
+from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, FaultCode, XMLRPCError, dump_response
 
 # Seconds for a request body. A normal one is one or two packets and arrives with its headers.
 BODY_DEADLINE = 10.0
@@ -33,7 +41,7 @@ _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/f
 _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
-def finger_methods(service: FingerService) -> tuple[Method, ...]:
+def finger_methods(service: FingerService, proofs: Proofs | None) -> tuple[Method, ...]:
     """The methods besides system.*; a new method is one more row."""
     listed: SharedBody[tuple[str, ...]] = SharedBody(lambda answer: dump_response(answer.value))
 
@@ -45,7 +53,23 @@ def finger_methods(service: FingerService) -> tuple[Method, ...]:
         answer = await service.ask_users()
         return Reply(answer.value, "list", listed.bytes_of(answer))
 
+    async def set_user(user: str, status: str, third: str = "", until: str = "") -> Reply:
+        token, until = (third, until) if looks_like_token(third) or until else ("", third)
+        return await _set_user(service, cast("Proofs", proofs), user, status, token, until)
+
+    writing = Method(
+        name="setUser",
+        returns="string",
+        params=("string", "string"),
+        optional=("string", "string"),
+        help=(
+            "Sets the status of the user with this name and returns it; an empty one takes it back. The token is in "
+            "the header Authorization: Bearer, or the third parameter. The last one may be when it ends: 40m, 17:00."
+        ),
+        handler=set_user,
+    )
     return (
+        *(() if proofs is None else (writing,)),
         Method(
             name="getUser",
             returns="string",
@@ -63,9 +87,26 @@ def finger_methods(service: FingerService) -> tuple[Method, ...]:
     )
 
 
-def xmlrpc_blueprint(service: FingerService, observer: Observer) -> Blueprint:
+async def _set_user(service: FingerService, proofs: Proofs, user: str, status: str, token: str, until: str) -> Reply:
+    try:
+        writer = await proofs.writer(token or None, door="xmlrpc")
+        end = parse_when(until, datetime.now(UTC)) if until else None
+        if status:
+            info = await service.set_user(user, status, writer=writer, until=end)
+        elif (cleared := await service.clear_user(user, writer=writer)) is None:
+            return Reply(Fault(FaultCode.APPLICATION, NO_SUCH_USER), "unknown")
+        else:
+            info = cleared
+    except (ProofError, NotAllowedError) as error:
+        return Reply(Fault(FaultCode.APPLICATION, str(error)), "denied")
+    except ValueError as error:
+        raise XMLRPCError(FaultCode.BAD_PARAMS, clean_line(str(error))) from error
+    return Reply(clean(info.status))
+
+
+def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs | None = None) -> Blueprint:
     """The route /RPC2. Refusals with an HTTP status are werkzeug exceptions, which the application renders."""
-    dispatcher = XMLRPCDispatcher(finger_methods(service), observer)
+    dispatcher = XMLRPCDispatcher(finger_methods(service, proofs), observer)
     blueprint = Blueprint("xmlrpc", __name__)
 
     @blueprint.route(f"/{_USER_NAME}", methods=_HTTP_METHODS, provide_automatic_options=False)

@@ -87,6 +87,7 @@ class Method:
         name: on the wire.
         returns: the XML-RPC type of the result.
         params: the XML-RPC types of the parameters, keys of _PYTHON_TYPES; checked before `handler` is called.
+        optional: the types of parameters that may follow.
         help: one line for people.
         handler: called with the parameters. XMLRPCError and BackendError become faults with their message, other
             exceptions a fault without details.
@@ -97,6 +98,13 @@ class Method:
     params: tuple[str, ...]
     help: str
     handler: Callable[..., Awaitable[Reply]]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def signatures(self) -> list[list[str]]:
+        """The type of the result and of each parameter, for each number of parameters that it takes."""
+        kinds = [self.returns, *self.params, *self.optional]
+        return [kinds[: 1 + len(self.params) + more] for more in range(len(self.optional) + 1)]
 
 
 class XMLRPCDispatcher:
@@ -144,11 +152,11 @@ class XMLRPCDispatcher:
         method = self._methods.get(name)
         if method is None:
             raise XMLRPCError(FaultCode.NO_SUCH_METHOD, _NO_SUCH_METHOD)
-        params = [_as_text(param) if kind == "string" else param for kind, param in zip_longest(method.params, params)]
-        if [type(param) for param in params] != [_PYTHON_TYPES[kind] for kind in method.params]:
-            raise XMLRPCError(
-                FaultCode.BAD_PARAMS, f"{method.name} takes {', '.join(method.params) or 'no parameters'}"
-            )
+        kinds = [*method.params, *method.optional][: max(len(method.params), len(params))]
+        params = [_as_text(param) if kind == "string" else param for kind, param in zip_longest(kinds, params)]
+        if [type(param) for param in params] != [_PYTHON_TYPES[kind] for kind in kinds]:
+            expected = " or ".join(", ".join(signature[1:]) or "no parameters" for signature in method.signatures)
+            raise XMLRPCError(FaultCode.BAD_PARAMS, f"{method.name} takes {expected}")
         return await method.handler(*params)
 
     def _failed(self, asked: str, error: Exception) -> Reply:
@@ -205,7 +213,7 @@ class XMLRPCDispatcher:
 
     async def _method_signature(self, name: str) -> Reply:
         method = self._named(name)
-        return Reply([[method.returns, *method.params]])
+        return Reply(method.signatures)
 
     def _named(self, name: str) -> Method:
         if (method := self._methods.get(name)) is None:
