@@ -17,7 +17,8 @@ from fingertrio.observe.observer import Observer
 def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> None:
     """Announce the doors. `addresses` are those that the front ends reported, by section."""
     if observer.human:
-        click.echo(_banner(addresses, backend, version), err=True)
+        banner = _banner(addresses, backend, version)
+        observer.write_text(banner if observer.colors else click.unstyle(banner))
         return
     for door, places in addresses.items():
         for place in places:

@@ -68,3 +68,5 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
     except Exception as error:  # noqa: BLE001 -- last resort: the cause goes to the log, the status to the manager
         observer.error("failed", exc=error)
         sys.exit(1)
+    finally:
+        observer.close()

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import structlog
 
@@ -28,11 +28,19 @@ _IPV4_KEPT, _IPV6_KEPT = 24, 48
 _PEERS = 4096
 
 # Prefixes that the journal reads as warning and as error; a line without one is "info".
-_PRIORITIES = {"warning": "<4>", "error": "<3>"}
+PRIORITIES = {"warning": "<4>", "error": "<3>"}
 
 _VALUE_LIMIT = 2000  # characters of a field that had to be escaped
 
 quote = json.encoder.encode_basestring_ascii
+
+
+class LineSink(Protocol):
+    """Where finished lines go. Never raises."""
+
+    def write(self, lines: str) -> object: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Sink:
@@ -54,11 +62,14 @@ class Sink:
     def flush(self) -> None:
         """Does nothing: `write` has written everything."""
 
+    def close(self) -> None:
+        """Does nothing: the stream stays open."""
+
 
 class LineLogger:
     """What structlog calls with a finished line, under the name of the level."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: LineSink) -> None:
         self._sink = sink
 
     def msg(self, line: str) -> None:
@@ -79,7 +90,7 @@ def goes_to_journal(stream: TextIO) -> bool:
 
 
 def make_logger(
-    sink: Sink, *, human: bool, colors: bool, level: int, show_peer: Callable[[str], str], prioritized: bool = False
+    sink: LineSink, *, human: bool, colors: bool, level: int, show_peer: Callable[[str], str], prioritized: bool = False
 ) -> structlog.typing.FilteringBoundLogger:
     """The logger for events; queries take a faster path (`Observer.query`).
 
@@ -115,7 +126,7 @@ def make_logger(
 
 
 def _with_priority(_logger: object, method: str, line: Any) -> Any:
-    return f"{_PRIORITIES.get(method, '')}{line}"
+    return f"{PRIORITIES.get(method, '')}{line}"
 
 
 def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:

@@ -8,6 +8,7 @@ that clients sent escaped. The numbers are in `metrics`.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -15,9 +16,18 @@ from collections.abc import Callable
 from math import inf
 from typing import TextIO
 
-from fingertrio.observe.logs import Sink, StdlibHandler, goes_to_journal, make_logger, peer_formatter
+from fingertrio.observe.logs import (
+    PRIORITIES,
+    LineSink,
+    Sink,
+    StdlibHandler,
+    goes_to_journal,
+    make_logger,
+    peer_formatter,
+)
 from fingertrio.observe.metrics import Condition, Metrics
 from fingertrio.observe.query_lines import QueryFormatter, format_json, format_text, json_stamp, text_stamp
+from fingertrio.observe.writer import LogWriter
 
 # Seconds between two log lines about the same condition, so that a condition that flaps does not flood the log.
 _LOG_AGAIN = 1.0
@@ -32,10 +42,12 @@ class Observer:
         level: least severe event that is logged: "debug", "info", "warning", "error". Queries are logged at "info".
         anonymize: cut the addresses of peers in every line: IPv4 to /24, IPv6 to /48.
         clock: seconds that never go back.
+        in_thread: write lines in a thread, so that a log that is not read blocks nothing; `close` ends it.
 
     Attributes:
         metrics: the numbers and conditions.
         human: whether lines are for people.
+        colors: whether lines may have colours.
     """
 
     def __init__(
@@ -46,18 +58,21 @@ class Observer:
         level: str = "info",
         anonymize: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        in_thread: bool = False,
     ) -> None:
         self.metrics = Metrics()
         terminal = stream is not None and stream.isatty()
         self.human = terminal if human is None else human
-        self._sink = None if stream is None else Sink(stream, self._count_lost)
+        self._sink: LineSink | None = None
+        if stream is not None:
+            self._sink = self._make_writer(stream) if in_thread else Sink(stream, self._count_lost)
         self._lines: list[str] = []
         self._second = -1
         self._stamp = ""
         self._show_peer = peer_formatter(anonymize=anonymize)
         self._format: QueryFormatter = format_text if self.human else format_json
         self._format_stamp = text_stamp if self.human else json_stamp
-        self._colors = terminal
+        self.colors = terminal
         self._prioritized = stream is not None and goes_to_journal(stream)
         self._clock = clock
         self._last_logged: dict[str, float] = {}  # by condition
@@ -73,7 +88,7 @@ class Observer:
             else make_logger(
                 self._sink,
                 human=self.human,
-                colors=self._colors,
+                colors=self.colors,
                 level=self._level,
                 show_peer=self._show_peer,
                 prioritized=self._prioritized,
@@ -201,8 +216,32 @@ class Observer:
         condition.times += 1
         return condition
 
+    def close(self) -> None:
+        """Write the lines that wait, within a bounded time."""
+        self.flush()
+        if self._sink is not None:
+            self._sink.close()
+
+    def write_text(self, text: str) -> None:
+        """Write text for people as it is, between two records."""
+        self.flush()
+        if self._sink is not None:
+            self._sink.write(f"{text}\n")
+            self._sink.flush()
+
+    def _make_writer(self, stream: TextIO) -> LogWriter:
+        return LogWriter(stream.fileno(), self._count_lost, self._lost_line, encoding=stream.encoding)
+
     def _count_lost(self, lines: int) -> None:
         self.metrics.lines_lost += lines
+
+    def _lost_line(self, lines: int) -> str:
+        now = int(time.time())
+        prefix = PRIORITIES["warning"] if self._prioritized else ""
+        if self.human:
+            return f"{prefix}{text_stamp(now)} [warning  ] log_lines_lost           lines={lines}\n"
+        fields = {"event": "log_lines_lost", "lines": lines, "level": "warning", "timestamp": json_stamp(now)}
+        return f"{prefix}{json.dumps(fields)}\n"
 
     def adopt_stdlib_logging(self) -> None:
         """Log what libraries and backends report through `logging`: warnings and above; our own from info on."""
@@ -222,7 +261,11 @@ class Observer:
 
 def stderr_observer(*, human: bool | None = None, level: str = "info", anonymize: bool = False) -> Observer:
     """The observer of a running program."""
-    observer = Observer(sys.stderr, human=human, level=level, anonymize=anonymize)
+    try:
+        has_descriptor = sys.stderr.fileno() >= 0
+    except (AttributeError, OSError, ValueError):  # closed when the program started, or replaced by a test
+        has_descriptor = False
+    observer = Observer(sys.stderr, human=human, level=level, anonymize=anonymize, in_thread=has_descriptor)
     observer.adopt_stdlib_logging()
     return observer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
-import pytest
+import click
 
 from fingertrio.cli.banner import announce
 from fingertrio.observe.observer import Observer
@@ -17,18 +17,19 @@ ADDRESSES = {
 }
 
 
-def told(capsys: pytest.CaptureFixture[str], addresses: Mapping[str, Sequence[str]]) -> list[str]:
-    announce(Observer(io.StringIO(), human=True), addresses, "sqlite", "1.0")
-    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("  ")]
+def announced(addresses: Mapping[str, Sequence[str]]) -> list[str]:
+    stream = io.StringIO()
+    announce(Observer(stream, human=True), addresses, "sqlite", "1.0")
+    return [line for line in click.unstyle(stream.getvalue()).splitlines() if line.startswith("  ")]
 
 
-def test_what_to_type_first_is_what_makes_the_others_show_something(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = told(capsys, ADDRESSES)
+def test_what_to_type_first_is_what_makes_the_others_show_something() -> None:
+    rows = announced(ADDRESSES)
     assert 'set --at 127.0.0.1:1079 moshez "Happy and well"' in rows[0]
     assert [row.split()[0] for row in rows] == ["setter", "finger", "[::1]:7979", "http"]
     assert rows[1].endswith("finger @127.0.0.1:7979")
 
 
-def test_without_a_setter_the_doors_stand_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = told(capsys, {name: ADDRESSES[name] for name in ("finger", "http")})
+def test_without_a_setter_the_doors_stand_as_they_come() -> None:
+    rows = announced({name: ADDRESSES[name] for name in ("finger", "http")})
     assert [row.split()[0] for row in rows] == ["finger", "[::1]:7979", "http"]
