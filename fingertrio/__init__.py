@@ -1,12 +1,12 @@
-"""One status, every door: a finger server for the network of today, on Trio, under one nursery.
+"""A finger and status server on Trio: finger, web, XML-RPC and IRC over one pluggable backend.
 
-These are the public names. Whoever writes a backend needs no others, besides `fingertrio.testing`. Each is imported
-when it is first asked for: the program begins here, and looks after signals before it imports anything (`cli`).
+These are the public names. The author of a backend needs no others, besides `fingertrio.testing`. Each is imported on
+first use: the program starts here, and must handle signals before it imports anything (`cli.signals`).
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # without importing `typing`, for the same reason
 if TYPE_CHECKING:
     from fingertrio.backend import (
         Backend,

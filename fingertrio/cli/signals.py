@@ -3,17 +3,26 @@
 By default SIGINT would print a traceback of an import, and SIGHUP would end the program. SIGHUP means that the
 configuration has changed, possibly after it was read: it is kept until the supervisor runs, and handled then. SIGTERM
 ends the program, which has nothing to lose yet.
+
+A parent may have blocked these signals. Once the handlers are installed they are unblocked; one that was sent meanwhile
+arrives then. So a parent that blocks SIGHUP (`env --block-signal=HUP`) closes the gap in which Python itself starts.
+
+Imports as little as possible, because that gap ends when `take` is called.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # `typing` takes longer to import than everything else here together
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT  # the status that shells report for a program ended by SIGINT
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EarlySignals:
@@ -26,13 +35,14 @@ class EarlySignals:
         self._hung_up = False
 
     def take(self) -> None:
-        """From now on SIGINT ends the program without a message, and SIGHUP is kept."""
+        """From now on SIGINT ends the program without a message, SIGHUP is kept, and neither is blocked."""
         self._taken = True
         self._hangup_before = signal.signal(signal.SIGHUP, self._keep)
         # If it is ignored, it stays ignored: shells start background programs so, to survive Ctrl-C.
         self._interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._interrupts:
             signal.signal(signal.SIGINT, _end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
     def give_back(self) -> None:
         """For commands that do not serve: restore the previous handlers and deliver a kept signal."""
@@ -49,19 +59,27 @@ class EarlySignals:
             self._hung_up = False
             signal.raise_signal(signal.SIGHUP)
 
-    @contextmanager
-    def unwinding(self) -> Iterator[None]:
+    def unwinding(self) -> _Unwinding:
         """Within, SIGINT raises KeyboardInterrupt, so that everything is closed; afterwards it is ignored."""
-        if self._interrupts:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            yield
-        finally:
-            if self._interrupts:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # during finalization it would print a traceback
+        return _Unwinding(self._interrupts)
 
     def _keep(self, *_: object) -> None:
         self._hung_up = True
+
+
+class _Unwinding:
+    def __init__(self, interrupts: bool) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        if self._interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._interrupts:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # during finalization it would print a traceback
 
 
 def _end(*_: object) -> NoReturn:

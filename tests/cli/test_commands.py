@@ -14,7 +14,7 @@ import pytest
 
 from fingertrio.cli.commands import COMMANDS
 from fingertrio.testing.measure import cpu_seconds
-from fingertrio.testing.program import running
+from fingertrio.testing.program import Program, running
 from tests.installed import pretend_installed
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FINGERTRIO_")}
@@ -333,6 +333,25 @@ def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "closed\n"
         assert process.wait(10) == 0
+
+
+# Blocks the signals, sends SIGHUP to itself, and becomes the program; both stay as they are across exec.
+BLOCKS = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+os.kill(os.getpid(), signal.SIGHUP)
+os.execv(sys.executable, [sys.executable, "-m", "fingertrio", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_the_parent_blocked_arrive(tmp_path, number):
+    """A SIGHUP that comes before Python runs does not end the program, and is handled once it serves."""
+    command = [sys.executable, "-c", BLOCKS, "serve"]
+    with Program(command, tmp_path / "log", environ=ENVIRONMENT | ANY_PORTS) as program:
+        program.wait_for("reloaded")
+        program.signal(number)
+        assert program.wait() == 0
 
 
 def test_a_hangup_ends_commands_that_do_not_serve(tmp_path):

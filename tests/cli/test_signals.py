@@ -1,8 +1,10 @@
-"""SIGINT and SIGHUP before the supervisor; tests/cli/test_commands.py has it with real programs."""
+"""SIGINT and SIGHUP before the supervisor runs; tests/cli/test_commands.py tests real programs."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +16,7 @@ NUMBERS = (signal.SIGINT, signal.SIGHUP)
 
 @pytest.fixture
 def hangups() -> Iterator[list[int]]:
-    """Those that the handler gets which is there before and afterwards."""
+    """The signals that reach the handler installed before `EarlySignals`."""
     before = {number: signal.getsignal(number) for number in NUMBERS}
     seen: list[int] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,3 +71,22 @@ def test_not_taken_nothing_changes(hangups: list[int]) -> None:
         assert [signal.getsignal(number) for number in NUMBERS] == before
     signals.give_back()
     assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def test_after_the_handlers_are_installed_nothing_is_blocked(hangups: list[int]) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*NUMBERS, signal.SIGTERM})
+    signal.raise_signal(signal.SIGHUP)
+    signals = EarlySignals()
+    signals.take()
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signals.give_back()
+    assert hangups == [signal.SIGHUP]
+
+
+def test_nothing_slow_is_imported_before_the_handlers_are_installed() -> None:
+    code = (
+        "import sys; import fingertrio.cli.main; "
+        "print(sorted(sys.modules.keys() & {'typing', 'contextlib', 're', 'click', 'trio'}))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
