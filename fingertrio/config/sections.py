@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -151,6 +151,10 @@ class LimitsSection(Section):
     )
 
 
+# Read and write for owner, group and others; whether a file may be executed means nothing for a socket.
+_MODE = re.compile("0?[0-7]{3}")
+
+
 class ListeningSection(Section):
     """The keys of every section that listens."""
 
@@ -165,6 +169,29 @@ class ListeningSection(Section):
     listen: Listen = Field(description="addresses; empty if the service manager passes the sockets")
     max_connections: int = Field(20_000, ge=1, description="connections open at once")
     max_connections_per_address: int = Field(256, ge=1, description="the same for one address (IPv6: one /64)")
+    socket_mode: str = Field(
+        "0600",
+        description='mode of unix sockets, in octal: "0660" lets the group connect, "0666" every local user',
+    )
+    socket_group: str | None = Field(None, description="group of unix sockets; by default that of the process")
+
+    @field_validator("socket_mode", mode="before")
+    @classmethod
+    def _octal(cls, value: object) -> str:
+        match value:
+            case str() if _MODE.fullmatch(value):
+                return value
+        raise ValueError('expected an octal mode in quotes, such as "0660"')
+
+    @model_validator(mode="after")
+    def _has_unix_socket(self) -> Self:
+        for key in sorted({"socket_mode", "socket_group"} & self.model_fields_set):
+            if not any(address.path for address in self.listen):
+                raise ValueError(
+                    f'{key} needs a "unix:" address in listen; for a socket that systemd passes, use SocketMode= and '
+                    "SocketGroup= in its unit"
+                )
+        return self
 
 
 class FingerSection(ListeningSection):

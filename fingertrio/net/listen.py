@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fingertrio.net.address import Address
@@ -33,9 +34,28 @@ _REMEDIES = {
         "not permitted: ports below 1024 need root, CAP_NET_BIND_SERVICE, or a socket passed by systemd"
     ),
     (errno.EACCES, True): "not permitted: another user owns the directory or the existing socket",
+    (errno.EPERM, True): "not permitted: socket_group is not a group of the user that starts the program",
     (errno.ENOENT, True): "the directory does not exist; create it first",
     (errno.EADDRNOTAVAIL, False): "this machine does not have this address",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAccess:
+    """Who may connect to a unix socket: those who may write to its file (unix(7)).
+
+    Attributes:
+        mode: of the file, whatever the umask.
+        uid: its owner; -1: the process's user.
+        gid: its group; -1: the process's group.
+    """
+
+    mode: int = 0o600
+    uid: int = -1
+    gid: int = -1
+
+
+PRIVATE = SocketAccess()
 
 
 class BindError(Exception):
@@ -50,11 +70,12 @@ class BindError(Exception):
         self.address = address
 
 
-def bind(address: Address) -> list[socket.socket]:
+def bind(address: Address, access: SocketAccess = PRIVATE) -> list[socket.socket]:
     """Listening, non-blocking sockets for one address: several if a host name has several addresses.
 
     Args:
         address: port 0 binds a free port; `address_of` returns it.
+        access: who may connect, if it is a unix socket.
 
     Raises:
         BindError: listening failed. No socket stays open.
@@ -62,7 +83,7 @@ def bind(address: Address) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         if address.path is not None:
-            sockets.append(_bind_unix(os.fspath(address.path)))
+            sockets.append(_bind_unix(os.fspath(address.path), access))
             return sockets
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, place in dict.fromkeys((entry[0], entry[4]) for entry in found):
@@ -93,17 +114,32 @@ def tune(sock: socket.socket, *, defer_accept: bool) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(path: str, access: SocketAccess) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        sock.bind(path)
-        sock.listen(BACKLOG)
+        _bind_with(sock, path, access)
         sock.setblocking(False)
     except (OSError, ValueError):
         sock.close()
         raise
     return sock
+
+
+def _bind_with(sock: socket.socket, path: str, access: SocketAccess) -> None:
+    """Bind with these permissions: at no moment can others connect."""
+    os.fchmod(sock.fileno(), access.mode)  # the mode of the file that `bind` makes
+    umask = os.umask(0)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(umask)
+    try:
+        os.chown(path, access.uid, access.gid, follow_symlinks=False)
+        sock.listen(BACKLOG)
+    except OSError:
+        Path(path).unlink()
+        raise
 
 
 def _remove_stale(path: str) -> None:

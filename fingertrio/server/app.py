@@ -7,9 +7,8 @@ after an error.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
@@ -18,17 +17,15 @@ from fingertrio.backend import Backend, BackendError
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
-from fingertrio.config.sections import ListeningSection
-from fingertrio.net.address import parse_address
-from fingertrio.net.listen import BindError, address_of, bind, close_all, tune
 from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
 from fingertrio.server.reload import Reloader
+from fingertrio.server.sockets import bound, warn_of_open_setters
 from fingertrio.server.supervisor import Supervised, only_failure, supervise
-from fingertrio.server.systemd import PassedSocketError, ServiceManager, take_passed_sockets
+from fingertrio.server.systemd import ServiceManager
 from fingertrio.service import FingerService, ServicePolicy
 
 Ready = Callable[[Mapping[str, Sequence[str]]], None]
@@ -69,6 +66,7 @@ async def run(
             plugin = find_backend(config.backend.use, source)
             options = plugin.check_options(config.backend.options, source)
             frontends = find_frontends(config.doors, source)
+            warn_of_open_setters(config, listeners, observer)
             _drop_privileges(config, observer, source)
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
@@ -109,53 +107,6 @@ async def run(
         failure = only_failure(group)
         raise failure from failure.__cause__
     observer.info("stopped")
-
-
-@contextmanager
-def bound(config: Config, source: str) -> Iterator[Mapping[str, Sequence[socket.socket]]]:
-    """Listening sockets of every section that listens, bound here or passed by the service manager; closed at the end.
-
-    Raises:
-        ConfigError: an address cannot be bound, or a door has no address.
-    """
-    ours: list[socket.socket] = []
-    listeners: dict[str, list[socket.socket]] = {}
-    try:
-        passed = take_passed_sockets()
-        for name, section in config.doors.items():
-            if isinstance(section, ListeningSection):
-                listeners[name] = passed.pop(name, []) or _bind(name, section, ours, source)
-                for sock in listeners[name]:
-                    if section.local_only and not parse_address(address_of(sock)).is_local:
-                        raise ConfigError(
-                            f"{source}: [{name}]: the socket that was passed listens on {address_of(sock)}, "
-                            "which other machines can reach"
-                        )
-                    tune(sock, defer_accept=section.client_speaks_first)
-        if passed:
-            raise ConfigError(f"{source}: sockets were passed for sections that do not exist: {', '.join(passed)}")
-        yield listeners
-    except PassedSocketError as error:
-        raise ConfigError(f"{source}: {error}") from error
-    finally:
-        close_all(ours)
-        for sockets in listeners.values():
-            for sock in sockets:
-                sock.close()
-
-
-def _bind(name: str, section: ListeningSection, ours: list[socket.socket], source: str) -> list[socket.socket]:
-    if not section.listen:
-        raise ConfigError(f'{source}: [{name}] listen: is empty, and no socket named "{name}" was passed')
-    sockets: list[socket.socket] = []
-    for address in section.listen:
-        try:
-            sockets += bind(address)
-        except BindError as error:
-            close_all(sockets)
-            raise ConfigError(f"{source}: [{name}] listen: {error}") from error
-    ours += sockets
-    return sockets
 
 
 def _drop_privileges(config: Config, observer: Observer, source: str) -> None:

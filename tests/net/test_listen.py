@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fingertrio.net.address import Address, parse_address
-from fingertrio.net.listen import BACKLOG, BindError, address_of, bind, close_all, tune
+from fingertrio.net.listen import BACKLOG, BindError, SocketAccess, address_of, bind, close_all, tune
 from tests.helpers import open_descriptors
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -145,6 +147,40 @@ def test_a_unix_socket_is_a_file_that_goes_with_its_listener(tmp_path: Path, soc
     close_all(sockets)
     assert list(tmp_path.iterdir()) == []
     close_all(sockets)  # once more is nothing
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+@pytest.mark.parametrize(
+    ("access", "mode"), [(SocketAccess(), 0o600), (SocketAccess(0o660), 0o660), (SocketAccess(0o666), 0o666)]
+)
+def test_a_unix_socket_has_the_given_mode_whatever_the_umask(
+    tmp_path: Path, sockets: list[socket.socket], umask: int, access: SocketAccess, mode: int
+):
+    path = tmp_path / "finger.sock"
+    before = os.umask(umask)
+    try:
+        sockets += bind(Address(path=path), access)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_unix_socket_has_the_given_owner_and_group(tmp_path: Path, sockets: list[socket.socket]):
+    path = tmp_path / "finger.sock"
+    sockets += bind(Address(path=path), SocketAccess(0o660, 65534, 12345))
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 12345)
+
+
+def test_a_group_that_is_not_permitted_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(BindError, match=r"finger\.sock: not permitted: socket_group is not a group of the user"):
+        bind(Address(path=tmp_path / "finger.sock"), SocketAccess(0o660, -1, 12345))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_socket_file_whose_program_is_gone_is_replaced(tmp_path: Path, sockets: list[socket.socket]):

@@ -17,7 +17,8 @@ import trio.testing
 from fingertrio.config.config import parse_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
-from fingertrio.server.app import bound, run
+from fingertrio.server.app import run
+from fingertrio.server.sockets import bound
 from fingertrio.testing.program import Program, environment
 
 ANY = "127.0.0.1:0"
@@ -216,7 +217,7 @@ def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_th
 @pytest.mark.parametrize(("host", "fits"), [("127.0.0.1", True), ("0.0.0.0", False)])
 def test_a_setter_that_asks_nobody_who_he_is_takes_no_public_socket_that_was_passed(monkeypatch, host, fits):
     with socket.create_server((host, 0)) as public:
-        monkeypatch.setattr("fingertrio.server.app.take_passed_sockets", lambda: {"setter": [public.dup()]})
+        monkeypatch.setattr("fingertrio.server.sockets.take_passed_sockets", lambda: {"setter": [public.dup()]})
         config = parse_config({"backend": MEMORY, "process": {"run_as_root": True}, "setter": {"listen": []}})
         outcome = (
             contextlib.nullcontext() if fits else pytest.raises(ConfigError, match="which other machines can reach")
