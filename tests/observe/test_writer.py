@@ -39,16 +39,20 @@ class Pipe:
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PAGE)
+        self._buffer = b""
 
     def read_lines(self, until: str) -> list[dict[str, int]]:
         """All lines up to the first that contains `until`."""
-        with os.fdopen(os.dup(self.reader), encoding="utf-8") as file:
-            lines = []
-            for text in file:
-                lines.append(json.loads(text))
-                if until in text:
-                    return lines
-        raise AssertionError("the pipe ended")
+        lines = []
+        while True:
+            text, end, rest = self._buffer.partition(b"\n")
+            if not end:
+                self._buffer += os.read(self.reader, PAGE)
+                continue
+            self._buffer = rest
+            lines.append(json.loads(text))
+            if until in text.decode():
+                return lines
 
     def close(self) -> None:
         os.close(self.reader)
