@@ -20,7 +20,7 @@ from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
-from fingertrio.http.server import KEEP_ALIVE, HttpFrontend
+from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
