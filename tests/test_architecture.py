@@ -54,7 +54,11 @@ TABLE = (
     Row("config", ours="backend net wire", others="pydantic pydantic_core"),
     # Backends know neither who asks nor each other; layers find the backends below them by name, as the program does.
     Row("backends.*", ours="backend changes clients names wire", others="pydantic trio"),
-    Row("backends.redis", ours="backend changes wire.backoff wire.times", others="anyio coredis pydantic trio"),
+    Row(
+        "backends.redis",
+        ours="backend changes wire.backoff wire.status wire.times",
+        others="anyio coredis pydantic trio",
+    ),
     Row("backends.layers", ours="backend changes config.errors config.plugins", others="pydantic trio"),
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),

@@ -4,10 +4,12 @@
     options.py    the configuration options
     keys.py       key names, and which keys share a hash slot
     records.py    what is stored for a user, and the answer made from it
+    changes.py    an entry of a change stream
     scripts.py    Lua scripts: the steps that must be atomic
     connect.py    makes connected coredis clients
     internals.py  everything that relies on private parts of coredis
     store.py      one method for each request to Redis
+    role.py       whether the server is a primary or a replica
     link.py       the connection: dropped at its first failure, then reconnected
     follow.py     follows the change streams and detects gaps
     expiry.py     ends statuses at their `until`

@@ -6,6 +6,8 @@ answers, and learns from the changes when to ask again. While Redis is unavailab
 - feeds end with BackendError, so that nothing kept counts as fresh, and can be entered again once Redis is back;
 - users that were asked for before are answered from copies, as stale, which the log and `stale_since` report;
 - no status can be set. If a set was under way, whether it was carried out is not known, and the error says so.
+
+A server that has become a replica is still read, as stale; see role.py.
 """
 
 from __future__ import annotations
@@ -21,18 +23,21 @@ from typing import TypeVar
 import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backends.redis.changes import StoredChange
 from fingertrio.backends.redis.connect import connect
 from fingertrio.backends.redis.copies import Copies
 from fingertrio.backends.redis.expiry import Expiry
 from fingertrio.backends.redis.follow import ChangeFollower
 from fingertrio.backends.redis.link import ConnectionLostError, Link, RedisSession, UnavailableError
 from fingertrio.backends.redis.options import RedisOptions
-from fingertrio.backends.redis.records import write_details
-from fingertrio.backends.redis.store import Limits, RedisStore, StoredChange
+from fingertrio.backends.redis.records import PROFILE_LIMIT, write_details
+from fingertrio.backends.redis.role import RoleCheck
+from fingertrio.backends.redis.store import Limits, RedisStore
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.wire.times import to_microseconds
 
 _UNAVAILABLE = "The statuses cannot be reached at the moment"
+_REFUSED = "The store does not accept this at the moment; nothing was set"
 _UNCONFIRMED = "The store did not answer; the status may or may not have been set"
 _PASSED = "The end of the status has passed already"
 
@@ -56,13 +61,14 @@ class RedisBackend:
         self._hub = ChangeHub()
         self._expiry = Expiry()
         self._follower = ChangeFollower(self._on_change, self._on_gap)
-        self._link = Link(
-            str(options.target), self._connect, self._follower.resume, self._tasks, timeout=options.timeout
-        )
+        name = str(options.target)
+        self._role = RoleCheck(name, options.target.kind)
+        self._link = Link(name, self._connect, self._prepare, self._tasks, timeout=options.timeout)
 
     def stale_since(self) -> datetime | None:
-        """Since when answers may be stale because Redis is unavailable; None: they are not."""
-        return self._link.unavailable_since
+        """Since when answers may be stale because Redis is unavailable, or a replica; None: they are not."""
+        since = (self._link.unavailable_since, self._role.replica_since)
+        return min((when for when in since if when is not None), default=None)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Stay connected if possible. Started after the first attempt. Raises ValueError; see `Link.run`."""
@@ -126,6 +132,8 @@ class RedisBackend:
     async def describe_user(self, user: str, name: str | None, details: Mapping[str, str]) -> None:
         """Set the full name and the details. They are shown once the user has a status."""
         stored = write_details(details) if details else b""
+        if len((name or "").encode()) + len(stored) > PROFILE_LIMIT:
+            raise BackendError(f"The full name and the details are longer than {PROFILE_LIMIT} bytes")
         await self._write(lambda store: store.set_profile(user, name or "", stored))
 
     @asynccontextmanager
@@ -150,6 +158,8 @@ class RedisBackend:
             raise BackendError(_UNCONFIRMED) from error
         except UnavailableError as error:
             raise BackendError(_UNAVAILABLE) from error
+        except BackendError as error:
+            raise BackendError(_REFUSED) from error.__cause__
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[RedisStore]:
@@ -159,6 +169,10 @@ class RedisBackend:
         async with connect(options.target, timeout=options.timeout, tls=self._tls) as (asking, following):
             yield await RedisStore.open(asking, following, options.prefix, options.shards, limits)
 
+    async def _prepare(self, store: RedisStore) -> None:
+        await self._role.check(store)
+        await self._follower.resume(store)
+
     def _tasks(self, session: RedisSession) -> Iterable[Callable[[], Awaitable[None]]]:
         """The tasks of a session. In a cluster each shard has its own slot and so its own reader."""
         store = session.store
@@ -167,6 +181,7 @@ class RedisBackend:
         pace = {"wait": self._options.heartbeat, "patience": self._options.timeout}
         yield from (partial(self._follower.read, store, group, **pace) for group in groups)
         yield partial(self._follower.beat, store, **pace)
+        yield partial(self._role.watch, store, wait=self._options.heartbeat)
         yield partial(self._expiry.run, partial(self._link.call_in, session), store.keys.shards)
 
     def _on_change(self, shard: int, change: StoredChange) -> None:

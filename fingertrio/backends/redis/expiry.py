@@ -67,8 +67,8 @@ class Expiry:
         self._next_looks[shard] = inf  # so that `expect` counts from now on
         try:
             due, ahead = await ask(lambda store: store.due(shard))
-            for user in due:
-                await ask(partial(RedisStore.end, user=user))
+            for member in due:
+                await ask(partial(RedisStore.end, shard=shard, member=member))
         except BackendError as error:
             if not self._refused:
                 _log.warning("Redis refuses to end statuses that are due: %s", error.__cause__ or error)

@@ -4,16 +4,27 @@ Redis numbers the changes of each shard. A node that has read number 7 and then 
 number means that changes were lost: they were trimmed while the node was away or slow, or Redis came back with an older
 state. Then nothing that was kept is known to be true. The same holds across connections, so the position outlives
 them: after a break the node reads on from there.
+
+After a gap the node starts over at the end of the stream, at the number that Redis counts. It never takes a number from
+an entry, unless it is the expected one: another program may have written the entry. Such junk counts as a gap. So does
+a stream that does not deliver what Redis has counted, because its ids were used up, or somebody removed entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from logging import getLogger
+from math import inf
 from typing import Protocol
 
 import trio
 
-from fingertrio.backends.redis.store import Position, StoredChange
+from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange
+
+# Seconds between two log messages about junk, so that a program that writes much of it cannot fill the log.
+_LOG_INTERVAL = 60.0
+
+_log = getLogger(__name__)
 
 
 class SilenceError(Exception):
@@ -29,11 +40,13 @@ class ChangeSource(Protocol):
 
     async def counts(self) -> Sequence[int]: ...
 
+    async def last_change(self, shard: int) -> Position: ...
+
     async def last_changes(self) -> Sequence[Position]: ...
 
     async def next_changes(
         self, positions: Mapping[int, Position], wait: float
-    ) -> Mapping[int, Sequence[StoredChange]]: ...
+    ) -> Mapping[int, Sequence[StoredChange | JunkEntry]]: ...
 
 
 class ChangeFollower:
@@ -48,7 +61,9 @@ class ChangeFollower:
         self._on_change = on_change
         self._on_gap = on_gap
         self._positions: list[Position] = []
+        self._unknown: set[int] = set()  # shards that start over, and whose position does not count
         self._moved = trio.Event()
+        self._logged_at = -inf
 
     async def resume(self, store: ChangeSource) -> None:
         """Find the position to read on from: the old one if all later changes are still there, otherwise the end."""
@@ -58,8 +73,9 @@ class ChangeFollower:
         else:
             complete = True
             for shard, (ours, end) in enumerate(zip(self._positions, ends, strict=True)):
-                if ours != end and ours.number >= end.number:
+                if shard in self._unknown or (ours != end and ours.number >= end.number):
                     self._positions[shard], complete = end, False
+        self._unknown.clear()
         if not complete:
             self._on_gap()
 
@@ -83,11 +99,10 @@ class ChangeFollower:
             if silence.cancelled_caught:
                 raise SilenceError(f"nothing received for {wait + patience:g} seconds")
             for shard, changes in found.items():
-                for change in changes:
-                    self._take(shard, change)
+                if not all(self._take(shard, change) for change in changes):
+                    await self._start_over(store, shard)
             if found:
-                self._moved.set()
-                self._moved = trio.Event()
+                self._wake()
 
     async def catch_up(self, store: ChangeSource) -> None:
         """Wait until every change made before this call has been read."""
@@ -104,19 +119,58 @@ class ChangeFollower:
             SilenceError: Redis does not answer.
             RewoundError: it has lost changes.
         """
+        behind: dict[int, tuple[Position, float]] = {}  # shards that lag: their position, and since when it is that
         while True:
-            read = [position.number for position in self._positions]
+            read = list(self._positions)
             with trio.move_on_after(patience) as silence:
                 counts = await store.counts()
             if silence.cancelled_caught:
                 raise SilenceError(f"no answer within {patience:g} seconds")
-            if any(count < number for count, number in zip(counts, read, strict=True)):
+            if any(count < position.number for count, position in zip(counts, read, strict=True)):
                 raise RewoundError("Redis has lost changes that it had sent")
+            now = trio.current_time()
+            for shard, (count, position) in enumerate(zip(counts, read, strict=True)):
+                if count == position.number:
+                    behind.pop(shard, None)
+                elif shard not in behind or behind[shard][0] != position:
+                    behind[shard] = position, now
+                elif now - behind[shard][1] >= patience:
+                    await self._start_over(store, shard)
             await trio.sleep(wait)
 
-    def _take(self, shard: int, change: StoredChange) -> None:
-        expected = self._positions[shard].number + 1
-        self._positions[shard] = change.position
-        if change.position.number != expected:
-            self._on_gap()
+    def _take(self, shard: int, change: StoredChange | JunkEntry) -> bool:
+        """Accept an entry of the stream. Returns whether it was the expected one, or one from before the position."""
+        position = self._positions[shard]
+        if not position.precedes(change.id):
+            return True
+        if isinstance(change, JunkEntry):
+            self._log_junk(change)
+            return False
+        if change.number != position.number + 1:
+            return False
+        self._positions[shard] = Position(change.number, change.id)
         self._on_change(shard, change)
+        return True
+
+    async def _start_over(self, store: ChangeSource, shard: int) -> None:
+        """Go on at the end of a shard's changes. What came before that is lost, and known to be."""
+        self._unknown.add(shard)  # if this is interrupted, `resume` must not go on from the old position
+        self._positions[shard] = await store.last_change(shard)
+        self._unknown.discard(shard)
+        self._on_gap()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def _log_junk(self, entry: JunkEntry) -> None:
+        now = trio.current_time()
+        if now - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = now
+            _log.warning(
+                "the key %s has an entry that fingertrio cannot have written, %s. It is skipped, and cached answers "
+                "are dropped. Another program must not write there, or needs another prefix",
+                entry.key,
+                entry.id.decode(),
+            )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 LAYOUT_VERSION = 1
+SHARDS_LIMIT = 1024
 
 
 def layout_key(prefix: str) -> bytes:

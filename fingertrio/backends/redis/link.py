@@ -9,6 +9,7 @@ available and followed, or it is unavailable.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,6 @@ import trio
 from coredis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    ReadOnlyError,
     RedisClusterError,
     RedisError,
     ResponseError,
@@ -29,6 +29,8 @@ from coredis.exceptions import (
 
 from fingertrio.backend import BackendError
 from fingertrio.backends.redis.follow import RewoundError, SilenceError
+from fingertrio.backends.redis.records import StoredDataError
+from fingertrio.backends.redis.role import DemotedError
 from fingertrio.backends.redis.store import LayoutError, RedisStore
 from fingertrio.wire.backoff import Backoff
 
@@ -36,17 +38,21 @@ from fingertrio.wire.backoff import Backoff
 # to nothing, so these are short. The jitter keeps the nodes from arriving all at once.
 _BACKOFF = (0.1, 1.0)
 
-# Raised by coredis when a connection fails, or has failed before. RuntimeError comes from its task groups after their
-# end; ExceptionGroup from our nurseries and from its task groups.
+# Raised by coredis when a connection fails, or has failed before. RuntimeError itself comes from its task groups after
+# their end (its subclasses do not, see `_is_lost`); ExceptionGroup from our nurseries and from its task groups.
 _LOST = (RedisError, OSError, RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError, ExceptionGroup)
 
-# Replies of a server that is no longer the primary: a new connection may reach its successor.
-_MOVED_ON = (ReadOnlyError, UnblockedError, RedisClusterError)
+# Replies of a server that cannot answer now, or is no longer the right one: a new connection may do better.
+_ELSEWHERE = (UnblockedError, RedisClusterError)
+_NOT_NOW = ("MASTERDOWN ", "BUSY ")
 
 # Redis answered but rejected us. At the start this is an error that the operator must correct.
-_REJECTED = (AuthenticationError, AuthorizationError, LayoutError)
+_REJECTED = (AuthenticationError, AuthorizationError, LayoutError, StoredDataError)
+_REJECTED_DATABASE = re.compile(
+    "DB index is out of range|value is not an integer|SELECT is not allowed in cluster mode"
+)
 
-_EXPECTED = (*_LOST, *_REJECTED, SilenceError, RewoundError)
+_EXPECTED = (*_LOST, *_REJECTED, SilenceError, RewoundError, DemotedError)
 
 T = TypeVar("T")
 
@@ -142,12 +148,12 @@ class Link:
         try:
             with session.bound():
                 return await ask(session.store)
-        except _LOST as error:
+        except (*_LOST, StoredDataError) as error:
             await trio.lowlevel.checkpoint_if_cancelled()  # coredis reports a cancelled request as a lost connection
             reason = first_leaf(error)
-            if isinstance(reason, ResponseError) and not isinstance(reason, _MOVED_ON):
-                raise BackendError from error
-            if not isinstance(reason, _LOST):
+            if isinstance(reason, StoredDataError) or _is_refusal(reason):
+                raise BackendError from reason
+            if not _is_lost(reason):
                 raise
             self._end(session, reason)
             raise ConnectionLostError from error
@@ -181,8 +187,8 @@ class Link:
         while True:
             held, failure = await self._hold_session(task_status if starting else trio.TASK_STATUS_IGNORED)
             if held is None:
-                if starting and isinstance(failure, _REJECTED):
-                    raise ValueError(f"{self._name}: {failure}") from failure
+                if starting and (reason := _rejection(failure)) is not None:
+                    raise ValueError(f"{self._name}: {reason}") from failure
                 self._log_failure(failure)
                 if starting:
                     task_status.started()
@@ -257,11 +263,29 @@ class Link:
         reason = error_chain(failure)
         if not isinstance(failure, _EXPECTED):
             _log.error("%s cannot be used: %s", self._name, reason, exc_info=failure)
-        elif not self._logged or (isinstance(failure, _REJECTED) and reason != self._logged):
+        elif not self._logged or (_rejection(failure) is not None and reason != self._logged):
             _log.warning(
                 "%s is unavailable (%s); known answers are served stale, and no status can be set", self._name, reason
             )
         self._logged = reason
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether the connection failed. A RecursionError, for one, is a RuntimeError too, but ours."""
+    return isinstance(error, _LOST) and (not isinstance(error, RuntimeError) or type(error) is RuntimeError)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether Redis refused the request, did nothing, and can be asked again."""
+    refused = isinstance(error, ResponseError) and not isinstance(error, _ELSEWHERE)
+    return refused and not str(error).startswith(_NOT_NOW)
+
+
+def _rejection(failure: BaseException) -> str | None:
+    """Why Redis rejected us, if it did and only the operator can change that."""
+    if isinstance(failure, ResponseError) and _REJECTED_DATABASE.search(str(failure)):
+        return f"{failure}: the database number in `url` must be lower than Redis's setting `databases`"
+    return str(failure) if isinstance(failure, _REJECTED) else None
 
 
 def first_leaf(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fingertrio.backends.redis.keys import SHARDS_LIMIT
 from fingertrio.backends.redis.target import RedisTarget, parse_target
 
 
@@ -47,7 +48,7 @@ class RedisOptions(BaseModel):
     shards: int = Field(
         16,
         ge=1,
-        le=1024,
+        le=SHARDS_LIMIT,
         description="number of parts into which users are divided, each one hash slot of a cluster; used only when the "
         "store is new, and read from it afterwards",
     )

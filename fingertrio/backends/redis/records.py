@@ -7,16 +7,29 @@ and in the history: `SINCE UNTIL TEXT`, with `-` as UNTIL if the status has no e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import UserInfo
+from fingertrio.wire.status import STATUS_LIMIT
 from fingertrio.wire.times import from_microseconds
+
+# Bytes of a full name and details together, and of everything stored for one user: the two statuses beside these.
+PROFILE_LIMIT = 2 * STATUS_LIMIT
+RECORD_LIMIT = 2 * STATUS_LIMIT + 100 + PROFILE_LIMIT
+
+_DETAILS_LIMIT = 256  # details of one user: each takes some 150 bytes of memory, however short it is
 
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
-FIELDS = (b"lasting", b"passing", b"name", b"details")  # of a user's hash, in the order that `UserRecord.read` expects
+# Microseconds since 1970: 16 digits reach the year 2286, which every time zone can show.
+_TIME = re.compile(rb"[0-9]{1,16}")
+
+
+class StoredDataError(Exception):
+    """Redis holds data under our keys that fingertrio cannot have written; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +42,12 @@ class StoredStatus:
 
     @classmethod
     def read(cls, stored: bytes) -> StoredStatus:
-        """Raises BackendError if fingertrio cannot have written this."""
+        """Raises StoredDataError if fingertrio cannot have written this."""
         try:
             since, until, text = stored.split(b" ", 2)
-            return cls(int(since), None if until == b"-" else int(until), text.decode())
+            return cls(read_time(since), None if until == b"-" else read_time(until), text.decode())
         except ValueError as error:
-            raise BackendError from error
+            raise StoredDataError(f"not a status: {stored[:100]!r}") from error
 
     def info(self, user: str, name: str | None = None, details: Mapping[str, str] = _NO_DETAILS) -> UserInfo:
         """As the backend contract wants it."""
@@ -54,14 +67,14 @@ class UserRecord:
 
     @classmethod
     def read(cls, user: str, values: Sequence[bytes | None]) -> UserRecord:
-        """From the values of FIELDS. Raises BackendError if fingertrio cannot have written them."""
+        """From the fields of the user's hash. Raises StoredDataError if fingertrio cannot have written them."""
         lasting, passing, name, details = values
         return cls(
             user,
             None if lasting is None else StoredStatus.read(lasting),
             None if passing is None else StoredStatus.read(passing),
-            None if name is None else name.decode("utf-8", "replace"),
-            _NO_DETAILS if details is None else _read_details(details),
+            read_name(name),
+            read_details(details),
         )
 
     @property
@@ -89,16 +102,37 @@ class Roster:
         return sorted({*self.lasting, *(user for user, until in self.passing if until > now)})
 
 
+def read_time(stored: bytes) -> int:
+    """Microseconds since 1970. Raises ValueError for what no script has written."""
+    if not _TIME.fullmatch(stored):
+        raise ValueError(f"not a time: {stored[:100]!r}")
+    return int(stored)
+
+
+def read_name(stored: bytes | None) -> str | None:
+    """A full name; bytes that are not UTF-8 are replaced."""
+    return None if stored is None else stored.decode("utf-8", "replace")
+
+
 def write_details(details: Mapping[str, str]) -> bytes:
     """A JSON object, in display order."""
     return json.dumps(dict(details), ensure_ascii=False).encode()
 
 
-def _read_details(stored: bytes) -> Mapping[str, str]:
+def read_details(stored: bytes | None) -> Mapping[str, str]:
+    """Details as `write_details` writes them. Raises StoredDataError for anything else."""
+    if stored is None:
+        return _NO_DETAILS
     try:
         details = json.loads(stored)
-    except ValueError as error:
-        raise BackendError from error
+    except (ValueError, RecursionError) as error:
+        raise StoredDataError(f"details that are not JSON: {stored[:100]!r}") from error
     if not isinstance(details, dict) or not all(isinstance(value, str) for value in details.values()):
-        raise BackendError from ValueError(f"a user's details are not a JSON object of strings: {stored[:100]!r}")
+        raise StoredDataError(f"details that are not an object of strings: {stored[:100]!r}")
+    if len(details) > _DETAILS_LIMIT:
+        raise StoredDataError(f"{len(details)} details, more than {_DETAILS_LIMIT}")
+    try:
+        "".join([*details, *details.values()]).encode()
+    except UnicodeEncodeError as error:
+        raise StoredDataError("details with lone surrogates") from error
     return MappingProxyType(details)

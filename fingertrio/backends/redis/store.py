@@ -1,26 +1,44 @@
 """One method for each request to Redis, over connected clients.
 
 Knows the keys, the scripts and the API of coredis; not what to do when Redis is unavailable. Exceptions of coredis go
-through.
+through. Redis may hold anything, because other programs can write to it: a reply that makes no sense is a
+StoredDataError that names the key, or a part of the reply that is skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 from coredis.client import Client
+from coredis.exceptions import NoScriptError, ResponseError, WrongTypeError
 
 from fingertrio.backends.redis import scripts
-from fingertrio.backends.redis.keys import LAYOUT_VERSION, Keys, layout_key
-from fingertrio.backends.redis.records import FIELDS, Roster, StoredStatus, UserRecord
+from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange, read_change
+from fingertrio.backends.redis.keys import LAYOUT_VERSION, SHARDS_LIMIT, Keys, layout_key
+from fingertrio.backends.redis.records import (
+    PROFILE_LIMIT,
+    RECORD_LIMIT,
+    Roster,
+    StoredDataError,
+    StoredStatus,
+    UserRecord,
+    read_details,
+    read_name,
+    read_time,
+)
+from fingertrio.wire.status import STATUS_LIMIT
 
 # Changes read at once. A node that lags reads many such portions, and other tasks run between them.
 _PORTION = 500
 
-_NO_CHANGE = b"0-0"  # precedes every change
+_TIMES = 40  # bytes that the two times before a status may take
+
+_MISUSED = "MISUSED "  # how our scripts begin an error about data of another program
 
 
 class LayoutError(Exception):
@@ -36,31 +54,30 @@ class Limits:
     backlog: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A position in a shard's changes: the id and the number of the last change read; number 0: before the first."""
+class Script:
+    """A Lua script, sent to Redis once and then called by its hash."""
 
-    id: bytes = _NO_CHANGE
-    number: int = 0
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Client[bytes], keys: Sequence[bytes], args: Sequence[str | bytes | int] = ()) -> Any:
+        """Its reply. Raises StoredDataError if it met data of another program."""
+        try:
+            try:
+                return await client.evalsha(self._hash, keys=keys, args=args)
+            except NoScriptError:
+                await client.script_load(self._text)
+                return await client.evalsha(self._hash, keys=keys, args=args)
+        except ResponseError as error:
+            if str(error).startswith(_MISUSED):
+                raise StoredDataError(str(error).removeprefix(_MISUSED)) from None
+            raise
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChange:
-    """One change.
-
-    Attributes:
-        position: in the shard's changes.
-        user: whose status or profile has changed.
-        listed: whether the list of users may differ.
-        since: that of the new status; None: the change was something else.
-        ahead: seconds from the change to the end of the new status; None: it has no end.
-    """
-
-    position: Position
-    user: str
-    listed: bool
-    since: int | None
-    ahead: float | None
+_READ, _SET, _SET_PROFILE = Script(scripts.READ), Script(scripts.SET), Script(scripts.SET_PROFILE)
+_DUE, _END, _HISTORY = Script(scripts.DUE), Script(scripts.END), Script(scripts.HISTORY)
+_LAST_CHANGE, _LAYOUT = Script(scripts.LAST_CHANGE), Script(scripts.LAYOUT)
 
 
 class RedisStore:
@@ -71,47 +88,54 @@ class RedisStore:
         self._client = asking
         self._following = following
         self._limits = limits
-        self._set = asking.register_script(scripts.SET)
-        self._due = asking.register_script(scripts.DUE)
-        self._end = asking.register_script(scripts.END)
-        self._history = asking.register_script(scripts.HISTORY)
-        self._set_profile = asking.register_script(scripts.SET_PROFILE)
 
     @classmethod
     async def open(
         cls, asking: Client[bytes], following: Client[bytes], prefix: str, shards: int, limits: Limits
     ) -> RedisStore:
         """The store under `prefix`, created with `shards` if it is new. Raises LayoutError."""
-        script = asking.register_script(scripts.LAYOUT)
-        found: Any = await script(keys=[layout_key(prefix)], args=[LAYOUT_VERSION, shards])
+        key = layout_key(prefix)
         try:
-            version, laid_out = int(found[0]), int(found[1])
+            found = [int(value) for value in await _LAYOUT.run(asking, [key], [LAYOUT_VERSION, shards])]
+        except StoredDataError as error:
+            raise LayoutError(str(error)) from None
         except (TypeError, ValueError):
-            raise LayoutError(f"the key {layout_key(prefix).decode()} was not written by fingertrio") from None
+            raise LayoutError(f"the key {key.decode()} was not written by fingertrio") from None
+        version, laid_out = found
         if version != LAYOUT_VERSION:
             raise LayoutError(f"its keys have layout version {version}; this program knows version {LAYOUT_VERSION}")
+        if not 1 <= laid_out <= SHARDS_LIMIT:
+            raise LayoutError(f"the key {key.decode()} has {laid_out} shards; expected 1 to {SHARDS_LIMIT}")
         return cls(asking, following, Keys(prefix, laid_out), limits)
+
+    async def is_replica(self) -> bool:
+        """Whether the server follows another one. HELLO is the command for that which needs no further permission."""
+        return bool((await self._client.hello())[b"role"] == b"replica")
 
     # --- users --------------------------------------------------------------------------------------------------------
 
     async def read(self, user: str) -> UserRecord:
         """What is stored for `user`; an empty record if there is no such user."""
-        return UserRecord.read(user, await self._client.hmget(self.keys.user(user), FIELDS))
+        key = self.keys.user(user)
+        values = await _READ.run(self._client, [key], [RECORD_LIMIT])
+        with _naming(key):
+            return UserRecord.read(user, values)
 
     async def set(self, user: str, text: str, until: int | None, *, known: bool = False) -> UserRecord | None:
-        """Store a status. Returns what is stored now.
+        """Store a status. Returns it as a record with the user's name and details.
 
         None: `until` has passed or, with `known`, the user has no status; nothing was stored.
         """
         keys = self.keys
         shard = keys.shard(user)
-        stored: Any = await self._set(
-            keys=[
+        stored = await _SET.run(
+            self._client,
+            [
                 keys.user(user),
                 keys.history(user),
                 *(keys.of_shard(shard, what) for what in ("users", "passing", "count", "changes")),
             ],
-            args=[
+            [
                 user,
                 text,
                 "-" if until is None else until,
@@ -119,9 +143,17 @@ class RedisStore:
                 self._limits.age,
                 self._limits.backlog,
                 int(known),
+                PROFILE_LIMIT,
             ],
         )
-        return None if stored is None else UserRecord.read(user, stored)
+        if stored is None:
+            return None
+        status, name, details = StoredStatus.read(stored[0]), read_name(stored[1]), stored[2]
+        lasting, passing = (status, None) if until is None else (None, status)
+        try:
+            return UserRecord(user, lasting, passing, name, read_details(details))
+        except StoredDataError:  # the status is stored nevertheless; reading the user will report this
+            return UserRecord(user, lasting, passing, name, read_details(None))
 
     async def roster(self) -> Roster:
         """The users that have a status."""
@@ -130,72 +162,89 @@ class RedisStore:
 
         async def ask(shard: int) -> None:
             # In this order: a user who sets a lasting status between the two requests is found by one of them.
-            members = await self._client.zrange(self.keys.of_shard(shard, "passing"), 0, -1, withscores=True)
+            with _naming(key := self.keys.of_shard(shard, "passing")):
+                members = await self._client.zrange(key, 0, -1, withscores=True)
             passing.extend((_text(member.member), member.score) for member in members)
-            lasting.extend(map(_text, await self._client.smembers(self.keys.of_shard(shard, "users"))))
+            with _naming(key := self.keys.of_shard(shard, "users")):
+                lasting.extend(map(_text, await self._client.smembers(key)))
 
         await self._each_shard(ask)
         return Roster(lasting, passing)
 
     async def history(self, user: str, limit: int, before: int) -> Sequence[StoredStatus]:
-        """At most `limit` statuses of `user` set before `before`, newest first."""
-        found: Any = await self._history(
-            keys=[self.keys.user(user), self.keys.history(user)], args=[before, limit, self._limits.age]
+        """At most `limit` statuses of `user` set before `before`, newest first. Junk is skipped."""
+        entries = await _HISTORY.run(
+            self._client,
+            [self.keys.user(user), self.keys.history(user)],
+            [before, limit, self._limits.age, STATUS_LIMIT + _TIMES],
         )
-        return [StoredStatus.read(b" ".join(entry)) for entry in found]
+        found = []
+        for entry in entries:
+            with suppress(StoredDataError):
+                found.append(StoredStatus.read(b" ".join(entry)))
+        return found
 
     async def set_profile(self, user: str, name: str, details: bytes) -> None:
         """Store the full name and the details; an empty value removes what was stored."""
         keys = self.keys
         shard = keys.shard(user)
-        await self._set_profile(
-            keys=[keys.user(user), keys.of_shard(shard, "count"), keys.of_shard(shard, "changes")],
-            args=[user, name, details, self._limits.backlog],
+        await _SET_PROFILE.run(
+            self._client,
+            [keys.user(user), keys.of_shard(shard, "count"), keys.of_shard(shard, "changes")],
+            [user, name, details, self._limits.backlog],
         )
 
     # --- expiry -------------------------------------------------------------------------------------------------------
 
-    async def due(self, shard: int) -> tuple[Sequence[str], float | None]:
-        """Some users whose status has reached its end, and the seconds until the next one does."""
-        found: Any = await self._due(keys=[self.keys.of_shard(shard, "passing")])
-        return [_text(user) for user in found[0]], None if found[1] is None else int(found[1]) / 1e6
+    async def due(self, shard: int) -> tuple[Sequence[bytes], float | None]:
+        """Some members of `passing` whose time has come, and the seconds until the next one's has."""
+        members, ahead = await _DUE.run(self._client, [self.keys.of_shard(shard, "passing")])
+        return members, None if ahead is None else int(ahead) / 1e6
 
-    async def end(self, user: str) -> None:
-        """End a status that is due, unless another node has."""
-        keys = self.keys
-        shard = keys.shard(user)
-        await self._end(
-            keys=[keys.user(user), *(keys.of_shard(shard, what) for what in ("passing", "count", "changes"))],
-            args=[user, self._limits.backlog],
-        )
+    async def end(self, shard: int, member: bytes) -> None:
+        """End a status that is due, unless another node has; remove `member` if it is not a user's name."""
+        names = [self.keys.of_shard(shard, what) for what in ("passing", "count", "changes", "user:")]
+        await _END.run(self._client, [*names[:-1], names[-1] + member], [member, self._limits.backlog])
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
     async def counts(self) -> Sequence[int]:
         """The number of changes of each shard. In a cluster it asks every node that holds a shard, as a check."""
-        found = await self._client.mget([self.keys.of_shard(shard, "count") for shard in range(self.keys.shards)])
-        return [int(count or 0) for count in found]
+        names = [self.keys.of_shard(shard, "count") for shard in range(self.keys.shards)]
+        found = []
+        for key, count in zip(names, await self._client.mget(names), strict=True):
+            with _naming(key):
+                found.append(read_time(count or b"0"))
+        return found
+
+    async def last_change(self, shard: int) -> Position:
+        """The end of a shard's changes. The number is the count of changes, not what the last entry says."""
+        names = [self.keys.of_shard(shard, what) for what in ("count", "changes")]
+        count, last = await _LAST_CHANGE.run(self._client, names)
+        return Position(int(count)) if last is None else Position(int(count), last)
 
     async def last_changes(self) -> Sequence[Position]:
         """The end of each shard's changes."""
         found = [Position()] * self.keys.shards
 
         async def ask(shard: int) -> None:
-            for entry in await self._client.xrevrange(self.keys.of_shard(shard, "changes"), count=1):
-                found[shard] = _change(entry).position
+            found[shard] = await self.last_change(shard)
 
         await self._each_shard(ask)
         return found
 
     async def next_changes(
         self, positions: Mapping[int, Position], wait: float
-    ) -> Mapping[int, Sequence[StoredChange]]:
+    ) -> Mapping[int, Sequence[StoredChange | JunkEntry]]:
         """The changes after `positions`, by shard, as soon as there are any; empty after `wait` seconds without."""
         names = {self.keys.of_shard(shard, "changes"): shard for shard in positions}
         found = await self._following.xread(
             {name: positions[shard].id for name, shard in names.items()}, count=_PORTION, block=int(wait * 1000)
         )
-        return {names[_bytes(name)]: [_change(entry) for entry in entries] for name, entries in (found or {}).items()}
+        return {
+            names[key := _bytes(name)]: [_read_entry(key, entry) for entry in entries]
+            for name, entries in (found or {}).items()
+        }
 
     async def _each_shard(self, ask: Callable[[int], Awaitable[None]]) -> None:
         """All shards at once: on one connection the requests leave together."""
@@ -204,17 +253,19 @@ class RedisStore:
                 nursery.start_soon(ask, shard)
 
 
-def _change(entry: Any) -> StoredChange:
-    fields = entry.field_values
-    since, ends = fields[b"s"], fields[b"t"]
-    began = int(entry.identifier.split(b"-")[0])  # milliseconds, on the same clock as `ends`
-    return StoredChange(
-        Position(entry.identifier, int(fields[b"n"])),
-        _text(fields[b"u"]),
-        fields[b"l"] == b"1",
-        None if since == b"-" else int(since),
-        None if ends == b"-" else max(int(ends) / 1e6 - began / 1e3, 0.0),
-    )
+@contextmanager
+def _naming(key: bytes) -> Iterator[None]:
+    """Put the name of the key into errors about its data."""
+    try:
+        yield
+    except (StoredDataError, ValueError) as error:
+        raise StoredDataError(f"{key.decode()}: {error}") from error
+    except WrongTypeError as error:
+        raise StoredDataError(f"{key.decode()}: it is not of the type that fingertrio expects") from error
+
+
+def _read_entry(key: bytes, entry: Any) -> StoredChange | JunkEntry:
+    return read_change(key, entry.identifier, entry.field_values)
 
 
 def _text(name: bytes | str) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of the redis backend share: real servers, and quiet about what coredis leaves to the collector."""
+"""What the tests of the redis backend share: real servers, and a filter for warnings about what coredis leaks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fingertrio.backends.redis import RedisOptions
 from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 
-# coredis 6.9 leaves the memory streams of a connection that could not be made to the garbage collector, which warns.
+# coredis 6.9 does not close the memory streams of a connection that could not be opened; Python warns about them.
 _LEFT = "ignore:Unclosed <MemoryObject:ResourceWarning"
 
 
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> Iterator[None]:
-    """What was there before is left out of collections, so that one costs a tenth."""
+    """Exclude older objects from garbage collections, which makes each of them ten times as fast."""
     gc.collect()
     gc.freeze()
     yield
@@ -32,21 +33,21 @@ def frozen() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """What a test leaves is collected before the next one, which would have to answer for it."""
+    """Collect what a test leaves, so that the warnings belong to this test and not to the next."""
     yield
     gc.collect()
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a short name, since the path of a socket may not have more than 107 bytes."""
+    """A directory with a short name, because the path of a socket may have at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="redis-") as name:
         yield Path(name)
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RedisServer]:
-    """A server that stays, for tests that share it by using users of their own."""
+    """A server for a whole file of tests; each uses a prefix of its own."""
     _require()
     with tempfile.TemporaryDirectory(prefix="redis-") as name, running_redis(Path(name)) as server:
         yield server
@@ -54,7 +55,7 @@ def shared() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def server(directory: Path) -> Iterator[RedisServer]:
-    """A server of the test's own, which keeps on the disk what it was told, so that it can be killed."""
+    """A server for one test. It writes to disk at once, so it can be killed."""
     _require()
     with running_redis(directory, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
@@ -63,3 +64,9 @@ def server(directory: Path) -> Iterator[RedisServer]:
 def _require() -> None:
     if not redis_installed():
         pytest.skip("needs redis-server (Debian package redis-server)")
+
+
+@pytest.fixture
+def options(shared: RedisServer, request: pytest.FixtureRequest) -> RedisOptions:
+    """Options with a prefix of the test's own."""
+    return RedisOptions(url=shared.url, prefix=f"test-{abs(hash(request.node.nodeid))}")

@@ -25,12 +25,6 @@ from tests.helpers import ANYONE
 SOON = timedelta(milliseconds=200)
 
 
-@pytest.fixture
-def options(shared: RedisServer, request: pytest.FixtureRequest) -> RedisOptions:
-    """Options under which nobody has written yet."""
-    return RedisOptions(url=shared.url, prefix=f"test-{abs(hash(request.node.nodeid))}")
-
-
 @asynccontextmanager
 async def nodes(options: RedisOptions, count: int) -> AsyncIterator[Sequence[RedisBackend]]:
     """Several backends over one store, as several machines have them."""

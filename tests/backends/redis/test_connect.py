@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,6 +44,33 @@ async def test_over_tcp_with_a_password_in_another_database() -> None:
                 raise AssertionError("it opened")
         assert caught.group_contains(ValueError, match="password")
         assert not caught.group_contains(ValueError, match="wrong@")
+
+
+async def test_a_database_that_does_not_exist_ends_the_start() -> None:
+    with redis_over_tcp() as server:
+        for database in ("99", "9" * 30):
+            wrong = pytest.RaisesExc(ValueError, match="the database number in `url` must be lower")
+            with pytest.RaisesGroup(wrong, flatten_subgroups=True):
+                async with open_redis(options_for(f"{server.url}/{database}")):
+                    pytest.fail("opened")
+
+
+def test_the_program_ends_with_status_2_if_the_database_does_not_exist(tmp_path: Path) -> None:
+    with redis_over_tcp() as server:
+        config = tmp_path / "f.toml"
+        config.write_text(f"""
+            [backend]
+            use = "redis"
+            url = "{server.url}/99"
+            [finger]
+            listen = "127.0.0.1:0"
+            [process]
+            run_as_root = true
+        """)
+        program = [sys.executable, "-m", "fingertrio", "serve", "--config", str(config)]
+        done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "DB index is out of range" in done.stderr
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------

@@ -1,28 +1,33 @@
-"""Following the changes of a store that is not there: a list of changes for each shard."""
+"""Following the changes of a fake store: a list of changes for each shard."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange
 from fingertrio.backends.redis.follow import ChangeFollower, ChangeSource, RewoundError, SilenceError
-from fingertrio.backends.redis.store import Position, StoredChange
 
 WAIT = 1.0
 PATIENCE = 2.0
 
 
 class FakeStore:
-    """Two shards of changes, numbered from 1; the id of a change is its number, and `cut` of them are trimmed."""
+    """Two shards of changes, numbered from 1. The id of a change is its number; the first `cut` of them are trimmed.
+
+    A name that begins with "?" is an entry of another program, which takes up an id, but no number.
+    """
 
     def __init__(self) -> None:
         self.users: list[list[str]] = [[], []]
         self.cut = [0, 0]
         self.silent = False
+        self.withheld = False  # the stream delivers nothing, as when its ids are used up
         self._news = trio.Event()
 
     def change(self, shard: int, *users: str) -> None:
@@ -32,43 +37,52 @@ class FakeStore:
     async def counts(self) -> Sequence[int]:
         if self.silent:
             await trio.sleep_forever()
-        return [len(users) for users in self.users]
+        return [self._count(users) for users in self.users]
+
+    async def last_change(self, shard: int) -> Position:
+        users = self.users[shard]
+        return Position(self._count(users), b"%d-0" % len(users)) if users else Position()
 
     async def last_changes(self) -> Sequence[Position]:
-        return [Position(b"%d" % len(users), len(users)) if users else Position() for users in self.users]
+        return [await self.last_change(shard) for shard in range(2)]
 
     async def next_changes(
         self, positions: Mapping[int, Position], wait: float
-    ) -> Mapping[int, Sequence[StoredChange]]:
+    ) -> Mapping[int, Sequence[StoredChange | JunkEntry]]:
         if self.silent:
             await trio.sleep_forever()
         with trio.move_on_after(wait):
-            while not (found := self._after(positions)):
+            while self.withheld or not (found := self._after(positions)):
                 self._news = trio.Event()
                 await self._news.wait()
             return found
         return {}
 
-    def _after(self, positions: Mapping[int, Position]) -> dict[int, list[StoredChange]]:
-        found = {}
+    def _count(self, users: list[str]) -> int:
+        return sum(not user.startswith("?") for user in users)
+
+    def _after(self, positions: Mapping[int, Position]) -> dict[int, list[StoredChange | JunkEntry]]:
+        found: dict[int, list[StoredChange | JunkEntry]] = {}
         for shard, position in positions.items():
-            heard = int(position.id.removesuffix(b"-0"))
-            first = max(heard, self.cut[shard])
-            told = [
-                StoredChange(Position(b"%d" % number, number), user, listed=False, since=None, ahead=None)
-                for number, user in enumerate(self.users[shard][first:], first + 1)
-            ]
-            if told:
-                found[shard] = told
+            first = max(int(position.id.split(b"-")[0]), self.cut[shard])
+            for place, user in enumerate(self.users[shard][first:], first + 1):
+                name = b"%d-0" % place
+                entry: StoredChange | JunkEntry = JunkEntry(name, f"key {shard}")
+                if not user.startswith("?"):
+                    number = self._count(self.users[shard][:place])
+                    entry = StoredChange(name, number, user, listed=False, since=None, ahead=None)
+                found.setdefault(shard, []).append(entry)
         return found
 
 
 class Reader:
-    """A follower and what it said: names of users, and "*" where changes were lost."""
+    """A follower and what it reported: names of users, and "*" for a gap."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.follower = ChangeFollower(lambda _shard, told: self.said.append(told.user), lambda: self.said.append("*"))
+        self.follower = ChangeFollower(
+            lambda _shard, change: self.said.append(change.user), lambda: self.said.append("*")
+        )
 
     @asynccontextmanager
     async def reading(self, store: ChangeSource) -> AsyncIterator[None]:
@@ -129,8 +143,10 @@ async def test_what_was_trimmed_in_a_break_is_known_to_be_lost() -> None:
     store.change(0, "alice", "bob", "zoe")
     store.cut[0] = 3
     async with reader.reading(store):
-        pass
-    assert reader.take() == ["*", "zoe"]
+        await wait_all_tasks_blocked()
+        assert reader.take() == ["*"]
+        store.change(0, "moshez")
+    assert reader.take() == ["moshez"]
 
 
 async def test_what_is_trimmed_while_a_slow_reader_reads_is_known_to_be_lost() -> None:
@@ -143,9 +159,59 @@ async def test_what_is_trimmed_while_a_slow_reader_reads_is_known_to_be_lost() -
         store.cut[0] = 3
         store.change(0, "zoe")
         await wait_all_tasks_blocked()
-        assert reader.take() == ["*", "zoe"]
+        assert reader.take() == ["*"]
         store.change(0, "moshez")
     assert reader.take() == ["moshez"]
+
+
+async def test_junk_is_skipped_as_a_gap_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        reader.take()
+        store.change(0, "moshez", "?", "alice")
+        await wait_all_tasks_blocked()
+        assert reader.take() == ["moshez", "*"]
+        store.change(0, "bob", "?")
+        store.change(1, "zoe")
+        await wait_all_tasks_blocked()
+        assert sorted(reader.take()) == ["*", "bob", "zoe"]
+        store.change(0, "moshez")
+    assert reader.take() == ["moshez"]
+    (record,) = caplog.records
+    assert "the key key 0 has an entry that fingertrio cannot have written, 2-0" in record.getMessage()
+
+
+async def test_junk_during_a_break_is_a_gap() -> None:
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store):
+        store.change(0, "moshez")
+    reader.take()
+    store.change(0, "?")
+    async with reader.reading(store):
+        assert reader.take() == ["*"]
+        store.change(0, "alice")
+    assert reader.take() == ["alice"]
+
+
+async def test_a_stream_that_does_not_deliver_what_is_counted_is_a_gap(autojump_clock: MockClock) -> None:
+    """As after its ids were used up, and it was deleted: a reader would wait for an id that never comes."""
+    store, reader = FakeStore(), Reader()
+    async with reader.reading(store), trio.open_nursery() as nursery:
+        reader.take()
+        nursery.start_soon(partial(reader.follower.beat, store, wait=WAIT, patience=PATIENCE))
+        store.withheld = True
+        store.change(0, "moshez")
+        await trio.sleep(PATIENCE / 2)
+        assert reader.take() == []
+        await trio.sleep(PATIENCE + WAIT)
+        assert reader.take() == ["*"]
+        await trio.sleep(10 * PATIENCE)
+        assert reader.take() == []
+        store.withheld = False
+        store.change(0, "alice")
+        await wait_all_tasks_blocked()
+        assert reader.take() == ["alice"]
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("left", [[], ["moshez"], ["moshez", "alice"]])
@@ -170,7 +236,7 @@ async def test_another_change_in_the_place_of_ours_is_seen() -> None:
 
     class Elsewhere(FakeStore):
         async def last_changes(self) -> Sequence[Position]:
-            return [Position(b"other", 1), Position()]
+            return [Position(1, b"7-7"), Position()]
 
     elsewhere = Elsewhere()
     await reader.follower.resume(elsewhere)
