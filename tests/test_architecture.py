@@ -72,7 +72,7 @@ TABLE = (
     Row("frontends.admin", ours="observe", others="hypercorn prometheus_client"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.
     Row("frontend", ours="accounts config.sections net observe service", others="trio"),
-    Row("frontends.*.door", ours="config.sections fingertrio frontend http net"),
+    Row("frontends.*.door", ours="config.doors config.sections fingertrio frontend http net"),
     # The running program, and the command line in front of it.
     Row(
         "server",

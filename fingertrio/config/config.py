@@ -3,7 +3,7 @@
 A section named after a front end starts that front end, ours or one from another package: the plug-in gives the type
 of its options, and `fingertrio.config.options` validates the table against it. A key that the type lacks is an error.
 Environment variables named FINGERTRIO_SECTION__KEY override the file. The types of our own sections are in
-`fingertrio.config.sections`.
+`fingertrio.config.sections` and `fingertrio.config.doors`.
 """
 
 from __future__ import annotations

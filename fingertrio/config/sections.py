@@ -1,4 +1,4 @@
-"""The sections of the configuration: the keys of each, their defaults, and what is rejected.
+"""The sections that belong to no front end, and the base of all: their keys, defaults, and what is rejected.
 
 The options of a backend are defined by the backend, and those of a front end from another package by that package.
 """
@@ -6,13 +6,10 @@ The options of a backend are defined by the backend, and those of a front end fr
 from __future__ import annotations
 
 import re
-import typing
-from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,11 +21,10 @@ from pydantic import (
 )
 
 from fingertrio.net.address import Address, parse_address
-from fingertrio.net.targets import parse_target
 from fingertrio.wire.when import parse_duration
 
 
-def _to_address(value: object) -> Address:
+def to_address(value: object) -> Address:
     match value:
         case Address():
             return value
@@ -37,11 +33,11 @@ def _to_address(value: object) -> Address:
     raise ValueError('expected an address in quotes, such as "127.0.0.1:7979"')
 
 
-def _to_list(value: object) -> object:
+def to_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Listen = Annotated[tuple[Annotated[Address, BeforeValidator(_to_address)], ...], BeforeValidator(_to_list)]
+Listen = Annotated[tuple[Annotated[Address, BeforeValidator(to_address)], ...], BeforeValidator(to_list)]
 
 
 class Section(BaseModel):
@@ -113,7 +109,7 @@ class ProcessSection(Section):
     run_as_root: bool = Field(False, description="run as root if no user is given, instead of refusing to start")
 
 
-def _to_network(value: object) -> object:
+def to_network(value: object) -> object:
     match value:
         case IPv4Network() | IPv6Network():
             return value
@@ -127,11 +123,7 @@ def _to_network(value: object) -> object:
     raise ValueError('expected a network in quotes, such as "192.0.2.0/24"')
 
 
-def _to_proxy(value: object) -> object:
-    return value if value == "unix" else _to_network(value)
-
-
-Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_to_network)], ...]
+Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(to_network)], ...]
 
 
 # Per second: about one a day. A refused client learns how many seconds to wait; a mistyped 1e-310 would make that
@@ -194,229 +186,9 @@ class ListeningSection(Section):
         return self
 
 
-class FingerSection(ListeningSection):
-    """[finger]: RFC 1288."""
-
-    client_speaks_first: ClassVar[bool] = True
-
-    answer: Literal["status", "full"] = Field("status", description="the status alone, or RFC 1288's user information")
-    user_list: bool = Field(True, description="false answers an empty query with a refusal")
-    show: tuple[str, ...] | None = Field(None, description="facts that a full answer may show; by default, all")
-    ambiguous: bool = Field(False, description="a name's beginning shows every user that it matches")
-    forwarding: bool = Field(False, description="pass user@host on to the hosts of forward_to")
-    forward_to: tuple[str, ...] = Field((), description="allowed hosts and networks: names, addresses, CIDR")
-
-    @field_validator("forward_to")
-    @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            parse_target(text)
-        return value
-
-    @model_validator(mode="after")
-    def _forwards_somewhere(self) -> FingerSection:
-        if self.forwarding and not self.forward_to:
-            raise ValueError('forwarding = true needs forward_to = ["host", ...]')
-        return self
-
-
-Auth = Literal["none", "token", "peer"]
-
-
-@dataclass(frozen=True, slots=True)
-class SetterAddress(Address):
-    """An address of the setter; `auth` None: that of the section."""
-
-    auth: Auth | None = None
-
-
-def _to_setter_address(value: object) -> SetterAddress:
-    if isinstance(value, SetterAddress):
-        return value
-    auth: Auth | None = None
-    if isinstance(value, dict):
-        auth = value.get("auth")
-        if value.keys() != {"address", "auth"} or auth not in typing.get_args(Auth):
-            raise ValueError('expected { address = "127.0.0.1:1079", auth = "none", "token" or "peer" }')
-        value = value["address"]
-    address = _to_address(value)
-    return SetterAddress(address.host, address.port, address.path, auth)
-
-
-class SetterSection(ListeningSection):
-    """[setter]: two lines set a status."""
-
-    listen: Annotated[
-        tuple[Annotated[SetterAddress, BeforeValidator(_to_setter_address)], ...], BeforeValidator(_to_list)
-    ] = Field(
-        description='addresses, or { address = "...", auth = "..." } for one with a proof of its own; '
-        "empty where the service manager passes the sockets"
-    )
-    auth: Auth = Field(
-        "none",
-        description="the proof that a client needs: none, a token in an AUTH line, or its unix socket's credentials",
-    )
-    allow_plaintext: bool = Field(
-        False, description="accept tokens over TCP from other machines, although the network can read them"
-    )
-
-    @property
-    def local_only(self) -> bool:
-        return self.auth == "none" or (self.auth == "token" and not self.allow_plaintext)
-
-    def auth_at(self, place: Address) -> Auth:
-        """The proof that a client needs at a bound address. A host name is recognised by its port."""
-        for address in self.listen:
-            if address.path is not None or place.path is not None:
-                found = address.path == place.path
-            else:
-                found = address.port in {0, place.port}
-            if found:
-                return address.auth or self.auth
-        return self.auth
-
-    @model_validator(mode="after")
-    def _safe(self) -> SetterSection:
-        for address in self.listen:
-            if reason := self.refusal_at(address, address.auth or self.auth):
-                raise ValueError(f'listen = "{address}": {reason}')
-        return self
-
-    def refusal_at(self, address: Address, auth: Auth) -> str | None:
-        """Why this proof is not safe at this address; None: it is."""
-        if auth == "peer" and address.path is None:
-            return 'auth = "peer" needs a unix socket: use "unix:/path", or auth = "token"'
-        if address.is_local:
-            return None
-        if auth == "none":
-            return 'auth = "none" lets every client set every status: use a loopback address or "unix:/path"'
-        if not self.allow_plaintext:
-            return (
-                "the network could read the tokens: use https (PUT /api/users/U/status), a loopback address, "
-                "or allow_plaintext = true where something else encrypts the connections"
-            )
-        return None
-
-
 class AccountsSection(Section):
     """[accounts]: where the tokens are kept that let users set statuses."""
 
     path: Path | None = Field(
         None, description="tokens file; by default tokens.json next to the database, or in the state directory"
     )
-
-
-def _to_origin(value: object) -> object:
-    """An origin as browsers write it, without a standard port."""
-    if not isinstance(value, str) or value == "*":
-        return value
-    parts = urlsplit(value.lower())
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or f"{parts.scheme}://{parts.netloc}" != value.lower()
-    ):
-        raise ValueError(f'"{value}" is not an origin: expected "https://example.org", without a path, or "*"')
-    standard = {"http": ":80", "https": ":443"}[parts.scheme]
-    return value.lower().removesuffix(standard)
-
-
-class HttpSection(ListeningSection):
-    """[http]: pages, JSON, XML-RPC and the live feed."""
-
-    certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
-    keyfile: Path | None = Field(None, description="PEM file with the private key")
-    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
-        Field((), description='networks whose X-Forwarded headers are trusted; "unix": every client of a unix socket')
-    )
-    keep_alive: float = Field(130.0, gt=0, description="seconds that an idle connection is kept")
-    max_buffered: int = Field(
-        67_108_864, ge=1_048_576, description="bytes in memory for unread answers, request bodies and TLS handshakes"
-    )
-    allowed_origins: tuple[Annotated[str, BeforeValidator(_to_origin)], ...] = Field(
-        (), description='other sites whose pages may open the live feed, "https://example.org"; "*": all'
-    )
-    max_watchers: int = Field(2000, ge=0, description="watchers of the live feed at once")
-    max_watchers_per_address: int = Field(64, ge=1, description="the same for one address (IPv6: one /64)")
-
-    @field_validator("certfile", "keyfile")
-    @classmethod
-    def _exists(cls, value: Path | None) -> Path | None:
-        try:
-            if value is not None and not value.is_file():
-                raise ValueError(f'there is no file "{value}"')
-        except (
-            PermissionError
-        ) as error:  # a directory on the path; the door reports whether the file itself can be read
-            raise ValueError(f'"{value}" cannot be read: {error.strerror}') from None
-        return value
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> HttpSection:
-        if (self.certfile is None) != (self.keyfile is None):
-            raise ValueError("certfile and keyfile go together")
-        return self
-
-
-_NICK_SPECIAL = r"[]\`_^{|}"  # RFC 2812, 2.3.1
-_NICK = re.compile(rf"[A-Za-z{re.escape(_NICK_SPECIAL)}][A-Za-z0-9{re.escape(_NICK_SPECIAL)}-]{{0,29}}")
-
-
-def _to_server(text: str) -> Address:
-    expected = f'"{text}" is not the address of a server: expected a host and a port, "irc.example.net:6667"'
-    try:
-        address = parse_address(text)
-    except ValueError:
-        raise ValueError(expected) from None
-    if address.path is not None or not address.port:
-        raise ValueError(expected)
-    return address
-
-
-class IrcSection(Section):
-    """[irc]: a bot that answers private messages."""
-
-    server: Address = Field(description="host and port of the IRC server")
-    nick: str = Field("fingerbot", description="its nickname there")
-
-    @field_validator("server", mode="before")
-    @classmethod
-    def _server(cls, value: object) -> Address:
-        match value:
-            case Address():
-                return value
-            case str():
-                return _to_server(value)
-        raise ValueError('expected an address in quotes, "irc.example.net:6667"')
-
-    @field_validator("nick")
-    @classmethod
-    def _nick(cls, value: str) -> str:
-        if _NICK.fullmatch(value) is None:
-            raise ValueError(
-                f'"{value}" is not a nickname: expected a letter or one of {_NICK_SPECIAL}, then up to 29 of these, '
-                "digits and -"
-            )
-        return value
-
-
-class AdminSection(ListeningSection):
-    """[admin]: /metrics, /healthz and /readyz for operators. They show the load of each door and what fails."""
-
-    listen: Listen = Field((Address("127.0.0.1", 9079),), description="its own addresses")
-    max_connections: int = Field(64, ge=1, description="connections open at once")
-    allow_public: bool = Field(False, description="allow addresses that other machines can reach")
-
-    @property
-    def local_only(self) -> bool:
-        return not self.allow_public
-
-    @model_validator(mode="after")
-    def _never_public_by_accident(self) -> AdminSection:
-        for address in self.listen:
-            if not address.is_local and not self.allow_public:
-                raise ValueError(
-                    f'listen = "{address}" can be reached from other machines: use a loopback address or "unix:/path", '
-                    "or set allow_public = true if a firewall protects it"
-                )
-        return self

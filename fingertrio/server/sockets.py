@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fingertrio.config.config import Config
+from fingertrio.config.doors import SetterSection
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.sections import ListeningSection, ProcessSection, SetterSection
+from fingertrio.config.sections import ListeningSection, ProcessSection
 from fingertrio.net.address import parse_address
 from fingertrio.net.listen import BindError, SocketAccess, address_of, bind, close_all, tune
 from fingertrio.observe.observer import Observer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from fingertrio.config.sections import SetterSection
+from fingertrio.config.doors import SetterSection
 from fingertrio.net.address import parse_address
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fingertrio import version
-from fingertrio.config.sections import AdminSection
+from fingertrio.config.doors import AdminSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.admin.frontend import AdminApp
 from fingertrio.http.server import HttpFrontend

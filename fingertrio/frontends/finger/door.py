@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fingertrio.config.sections import FingerSection
+from fingertrio.config.doors import FingerSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.finger.answers import FingerPolicy
 from fingertrio.frontends.finger.forwarding import Forwarder

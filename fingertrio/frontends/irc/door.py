@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fingertrio import version
-from fingertrio.config.sections import IrcSection
+from fingertrio.config.doors import IrcSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.irc import IRCFrontend
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from fingertrio.config.sections import OptionError, SetterSection
+from fingertrio.config.doors import SetterSection
+from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.setter.frontend import Proof, SetterFrontend
 from fingertrio.net.address import parse_address

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from fingertrio.config.sections import HttpSection, OptionError
+from fingertrio.config.doors import HttpSection
+from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy

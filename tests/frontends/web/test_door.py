@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fingertrio.config.sections import HttpSection
+from fingertrio.config.doors import HttpSection
 from fingertrio.frontend import Door
 from fingertrio.frontends.web.door import open_http
 from fingertrio.net.address import parse_address
