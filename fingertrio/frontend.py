@@ -12,8 +12,8 @@ and OSError that it raises are reported to the operator as mistakes in its secti
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import trio
@@ -25,7 +25,18 @@ from fingertrio.net.server import SEND_DEADLINE, Connection, Handler, Lane, Serv
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
-__all__ = ["SEND_DEADLINE", "Connection", "Door", "Frontend", "Handler", "Lane", "ListeningSection", "TakesOptions"]
+__all__ = [
+    "SEND_DEADLINE",
+    "Check",
+    "ChecksItself",
+    "Connection",
+    "Door",
+    "Frontend",
+    "Handler",
+    "Lane",
+    "ListeningSection",
+    "TakesOptions",
+]
 
 
 @runtime_checkable
@@ -55,6 +66,21 @@ class TakesOptions(Protocol):
         ...
 
 
+Check = Callable[[], Awaitable[None]]
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """Can check whether it is able to answer, for /readyz."""
+
+    async def check(self) -> None:
+        """Render an answer as for a client, without the backend. Raise the exception that a client would suffer from.
+
+        It is called while the front end serves, at every readiness probe, and has one second.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
     """What a front end receives when it is opened.
@@ -68,6 +94,7 @@ class Door:
         caps: how many connections may be open at once.
         queries: how often one address may send a query.
         writes: how often one address may set a status.
+        checks: the checks of all open front ends (`ChecksItself`) by name; for the one that reports readiness.
     """
 
     name: str
@@ -78,6 +105,7 @@ class Door:
     caps: ConnectionCaps
     queries: RateLimiter
     writes: RateLimiter
+    checks: Mapping[str, Check] = field(default_factory=dict)
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
         """The accept loop of our own TCP front ends; it is a `Frontend`.

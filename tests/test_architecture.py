@@ -69,10 +69,10 @@ TABLE = (
         ours="accounts backend http names net observe service wire",
         others="hypercorn jinja2 markupsafe pydantic quart quart_trio trio werkzeug",
     ),
-    Row("frontends.admin", ours="observe", others="hypercorn prometheus_client"),
+    Row("frontends.admin", ours="observe", others="hypercorn prometheus_client trio"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.
     Row("frontend", ours="accounts config.sections net observe service", others="trio"),
-    Row("frontends.*.door", ours="config.doors config.sections fingertrio frontend http net"),
+    Row("frontends.*.door", ours="backend config.doors config.sections fingertrio frontend http net"),
     # The running program, and the command line in front of it.
     Row(
         "server",

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -21,7 +22,7 @@ from trio.testing import wait_all_tasks_blocked
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import FRONTENDS, find_frontends, frontend_names, installed_frontends
-from fingertrio.frontend import Door, Frontend, TakesOptions
+from fingertrio.frontend import ChecksItself, Door, Frontend, TakesOptions
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.server import app
@@ -54,6 +55,10 @@ class Shout:
         self.serve = door.server(self.handle, refusal=b"enough").serve
         self.service = door.service
         self.mark = options.mark
+
+    async def check(self):
+        if self.mark == "broken":
+            raise OSError("hoarse")
 
     def prepare(self, options):
         if options.mark == "?":
@@ -317,6 +322,25 @@ class TestReloading:
             assert (await program.reload())["needs_a_restart"]["keys"] == ["tick"]
 
 
+class TestReadiness:
+    async def test_asks_each_front_end_that_can_check_itself(
+        self, configure: Callable[[str], Path], running: Running
+    ) -> None:
+        admin = "[tick]\n" + "".join(f'[{name}]\nlisten = "127.0.0.1:0"\n' for name in ("admin", "http", "finger"))
+        async with running(configure(SHOUT + admin)) as program, httpx2.AsyncClient() as client:
+            readyz = f"{program.addresses['admin']}/readyz"
+            assert (await client.get(readyz)).json() == {"ready": True, "degraded": []}
+            configure(SHOUT + 'mark = "broken"\n' + admin)
+            await program.reload()
+            answer = await client.get(readyz)
+            [condition] = answer.json()["degraded"]
+            assert (answer.status_code, condition["what"], condition["essential"]) == (503, "shout_answers", True)
+            assert "hoarse" in condition["reason"]
+            configure(SHOUT + admin)
+            await program.reload()
+            assert (await client.get(readyz)).status_code == 200
+
+
 async def test_the_contract_is_told_by_attributes() -> None:
     class Serves:
         async def serve(self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]]) -> None: ...
@@ -327,7 +351,12 @@ async def test_the_contract_is_told_by_attributes() -> None:
         def prepare(self, options: object) -> Callable[[], None]:
             return lambda: None
 
+    class Checks(Serves):
+        async def check(self) -> None: ...
+
     assert isinstance(Serves(), Frontend)
+    assert not isinstance(Serves(), ChecksItself)
+    assert isinstance(Checks(), ChecksItself)
     assert not isinstance(Serves(), TakesOptions)
     assert isinstance(Takes(), TakesOptions)
     async with FingerService.open(FakeBackend({})) as service:

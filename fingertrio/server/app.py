@@ -17,6 +17,7 @@ from fingertrio.backend import Backend, BackendError
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
+from fingertrio.frontend import Check
 from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
@@ -71,10 +72,12 @@ async def run(
             async with _open_backend(plugin, options, source) as backend:
                 async with _open_service(backend, config, observer, source) as service:
                     accounts = make_accounts(config, backend)
+                    checks: dict[str, Check] = {}  # of all doors, for the one that reports readiness
+                    open_door = partial(
+                        OpenDoor, config=config, service=service, accounts=accounts, checks=checks, source=source
+                    )
                     doors = {
-                        name: OpenDoor(
-                            frontend, config, service, accounts, observer, listeners.get(name, ()), source=source
-                        )
+                        name: open_door(frontend, observer=observer, listeners=listeners.get(name, ()))
                         for name, frontend in frontends.items()
                     }
                     reloader = Reloader(

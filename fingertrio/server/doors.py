@@ -11,7 +11,7 @@ from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import FrontendPlugin
 from fingertrio.config.sections import ListeningSection, OptionError
-from fingertrio.frontend import Door, Frontend, TakesOptions
+from fingertrio.frontend import Check, ChecksItself, Door, Frontend, TakesOptions
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -26,6 +26,7 @@ class OpenDoor:
         plugin: the front end.
         config: has its section, and the limits of all doors.
         service, accounts, observer, listeners: see `Door`.
+        checks: receives its check, if it has one; see `Door`.
         source: the name of the configuration in messages.
 
     Attributes:
@@ -44,6 +45,7 @@ class OpenDoor:
         observer: Observer,
         listeners: Sequence[socket.socket],
         *,
+        checks: dict[str, Check] | None = None,
         source: str = "configuration",
     ) -> None:
         limits, section = config.limits, config.doors[plugin.name]
@@ -59,10 +61,13 @@ class OpenDoor:
             caps=ConnectionCaps(total=total, per_address=per_address),
             queries=RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt),
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
+            checks={} if checks is None else checks,
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)
         self.serve = self._frontend.serve
+        if checks is not None and isinstance(self._frontend, ChecksItself):
+            checks[plugin.name] = self._frontend.check
         self.reloadable = frozenset(
             [
                 *(_CAPS if isinstance(section, ListeningSection) else ()),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
@@ -33,7 +33,7 @@ class AdminApp:
 
     Args:
         metrics: the numbers and conditions to show.
-        probe: if the backend was failing, queries it again and updates `metrics.conditions`.
+        probes: are awaited before readiness is reported; each updates `metrics.conditions`.
         version: of this program.
         clock: the clock of `metrics.conditions`.
     """
@@ -42,12 +42,12 @@ class AdminApp:
         self,
         metrics: Metrics,
         *,
-        probe: Callable[[], Awaitable[None]],
+        probes: Sequence[Callable[[], Awaitable[None]]],
         version: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
-        self._probe = probe
+        self._probes = probes
         self._clock = clock
         self._exposition = Exposition(metrics, version=version)
 
@@ -85,7 +85,8 @@ class AdminApp:
         return await self._readiness()
 
     async def _readiness(self) -> _Response:
-        await self._probe()
+        for probe in self._probes:
+            await probe()
         now = self._clock()
         degraded = [
             {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
+from fingertrio.backend import UserInfo
 from fingertrio.config.doors import FingerSection
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.finger.answers import FingerPolicy
 from fingertrio.frontends.finger.forwarding import Forwarder
 from fingertrio.frontends.finger.frontend import FingerFrontend
+from fingertrio.frontends.finger.text import render_full
 from fingertrio.net.targets import parse_target
 
 
@@ -26,6 +29,10 @@ class _Finger:
             policy=_policy(options),
         )
         self.serve = self._frontend.serve
+
+    async def check(self) -> None:
+        """See `fingertrio.frontend.ChecksItself`."""
+        render_full(UserInfo("check", "one\ntwo", name="Name", since=datetime(2026, 1, 1, tzinfo=UTC)), verbose=True)
 
     def prepare(self, options: FingerSection) -> Callable[[], None]:
         return partial(self._frontend.adopt, _policy(options))

@@ -45,6 +45,7 @@ class _Http:
             policy=self._policy(options),
         )
         self.serve = self._frontend.serve
+        self.check = self._frontend.check
 
     def prepare(self, options: HttpSection) -> Callable[[], None]:
         policy = self._policy(options)

@@ -19,6 +19,7 @@ from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.frontends.web.proofs import Proofs
+from fingertrio.frontends.web.self_check import check_app
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
@@ -76,9 +77,12 @@ class WebFrontend(HttpFrontend):
         caps.is_proxy = self._is_proxy
         proofs = None if accounts is None else Proofs(accounts, writes, observer)
 
+        self._app: ASGIFramework | None = None  # of the present run
+
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
-            app = ClientLimits(create_app(service, observer, proofs=proofs, live=live), rate, caps, observer)
+            self._app = create_app(service, observer, proofs=proofs, live=live)
+            app = ClientLimits(self._app, rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 
         super().__init__(
@@ -100,6 +104,11 @@ class WebFrontend(HttpFrontend):
         self._policy = policy
         self._proxies = TrustedProxies(policy.trusted_proxies)
         self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive, memory=policy.memory)
+
+    async def check(self) -> None:
+        """Ask the application for a page, as `fingertrio.frontend.ChecksItself` requires. Raises what went wrong."""
+        if self._app is not None:
+            await check_app(self._app)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

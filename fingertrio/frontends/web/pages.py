@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +31,10 @@ from fingertrio.wire.text import clean, clean_line
 _HERE = Path(__file__).parent
 _HTML = "text/html; charset=utf-8"
 
-_STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
+# Style sheet, icon and templates are read here, at import: afterwards the program may have given up the privileges to
+# read them, and a page that fails once would fail for good.
+_TYPES = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
+_STATIC = {name: (_HERE / "static" / name).read_bytes() for name in _TYPES}
 _STATIC_AGE = "public, max-age=3600"  # after an upgrade, an old style sheet for an hour is harmless
 
 # A detail that is a single URL becomes a link. Only http and https: other schemes can run code.
@@ -56,12 +60,12 @@ _environment = Environment(
 )
 _environment.filters["href"] = href
 _environment.tests["link"] = _is_link
+_TEMPLATES = {name: _environment.get_template(name) for name in _environment.list_templates()}
 
 
 def pages_blueprint(service: FingerService) -> Blueprint:
     """The routes of the pages, their style sheet and icon."""
     blueprint = Blueprint("pages", __name__)
-    static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
     listed = SharedBody(_users_page)
 
     @blueprint.get("/")
@@ -81,9 +85,9 @@ def pages_blueprint(service: FingerService) -> Blueprint:
 
     @blueprint.get("/-/<name>")
     async def asset(name: str) -> Response:
-        if name not in static:
+        if name not in _STATIC:
             raise NotFound
-        return Response(static[name], mimetype=_STATIC[name], headers={"Cache-Control": _STATIC_AGE})
+        return Response(_STATIC[name], mimetype=_TYPES[name], headers={"Cache-Control": _STATIC_AGE})
 
     return blueprint
 
@@ -149,4 +153,12 @@ def _page(template: str, status: int = 200, *, stale: tuple[str, str] | None = N
 
 
 def _render(template: str, **context: object) -> str:
-    return _environment.get_template(template).render(**context)
+    return _TEMPLATES[template].render(**context)
+
+
+def check_rendering() -> None:
+    """Render the pages of a made-up user and list. Raises what a request for them would fail with."""
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    info = UserInfo("check", "one\ntwo", name="Name", since=since, until=since, details={"home": "https://example.net"})
+    _render("user.html", root="", stale=None, **user_context(info))
+    _users_page(Answer(("check",), inf, since))

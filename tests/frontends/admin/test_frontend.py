@@ -17,7 +17,7 @@ class Admin:
         self.metrics = Metrics()
         self.now = 100.0
         self.probes = 0
-        self.app = AdminApp(self.metrics, probe=self.probe, version="1", clock=lambda: self.now)
+        self.app = AdminApp(self.metrics, probes=[self.probe], version="1", clock=lambda: self.now)
 
     async def probe(self):
         await trio.lowlevel.checkpoint()
@@ -85,7 +85,7 @@ async def test_who_asks_whether_it_is_ready_has_the_backend_looked_at_first(admi
         admin.metrics.conditions.clear()
 
     admin.probe = probe
-    admin.app = AdminApp(admin.metrics, probe=probe, version="1")
+    admin.app = AdminApp(admin.metrics, probes=[probe], version="1")
     admin.metrics.conditions["backend"] = Condition("down", essential=True, since=0.0)
     assert (await admin.ask("/readyz"))[0] == 200
 
