@@ -20,6 +20,7 @@ from fingertrio.backend import (
     Backend,
     BackendError,
     Change,
+    ClearsStatus,
     EmitsChanges,
     KeepsHistory,
     ListsUsers,
@@ -36,6 +37,8 @@ _INCOMPLETE_TTL = 1.0
 # Seconds between two log messages about one layer's failures. A layer that fails for some names only could otherwise
 # fill the log.
 _LOG_INTERVAL = 60.0
+
+_ELSEWHERE = "The status of this user comes from a source that cannot be set here"
 
 _log = logging.getLogger(__name__)
 
@@ -174,13 +177,35 @@ class LayeredSetting(SetsStatus):
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set it in the first layer that can. Raises BackendError if a layer above that one knows the user too."""
-        for layer in self._whole.layers:
-            if isinstance(setter := layer.backend, SetsStatus):
-                return await setter.set_user(user, status, until=until)
-            with suppress(SkippedError):
-                if await layer.ask(layer.backend.get_user, user) is not None:
-                    raise BackendError("The status of this user comes from a source that cannot be set here")
-        raise AssertionError("the whole has this capability only if a layer has it")
+        return await (await _find_setter(self._whole, user)).set_user(user, status, until=until)
+
+
+class LayeredClearing(ClearsStatus):
+    """The capability ClearsStatus of `whole`."""
+
+    def __init__(self, whole: LayeredBackend) -> None:
+        self._whole = whole
+
+    async def clear_user(self, user: str) -> UserInfo | None:
+        """Clear it in the layer that `set_user` would set it in. Raises BackendError if it comes from another layer."""
+        setter = await _find_setter(self._whole, user)
+        if isinstance(setter, ClearsStatus):
+            cleared = await setter.clear_user(user)
+            if cleared is None and await self._whole.get_user(user) is not None:
+                raise BackendError(_ELSEWHERE)
+            return cleared
+        raise AssertionError("the whole has this capability only if that layer has it")
+
+
+async def _find_setter(whole: LayeredBackend, user: str) -> SetsStatus:
+    """The first layer that can set. Raises BackendError if a layer above it knows the user."""
+    for layer in whole.layers:
+        if isinstance(setter := layer.backend, SetsStatus):
+            return setter
+        with suppress(SkippedError):
+            if await layer.ask(layer.backend.get_user, user) is not None:
+                raise BackendError(_ELSEWHERE)
+    raise AssertionError("the whole has this capability only if a layer has it")
 
 
 class LayeredHistory(KeepsHistory):
@@ -253,19 +278,29 @@ async def _forward_changes(
     raise _FeedEndedError(f"the change feed of {name} ended")
 
 
-# The capabilities for which one layer is enough: the protocol, its method, and the class above that provides it.
+def _can(capability: type) -> Callable[[Sequence[Backend]], bool]:
+    return lambda backends: any(isinstance(backend, capability) for backend in backends)
+
+
+def _setter_can_clear(backends: Sequence[Backend]) -> bool:
+    return isinstance(next((backend for backend in backends if isinstance(backend, SetsStatus)), None), ClearsStatus)
+
+
+# The method of each capability, the class above that provides it, and whether certain layers give it.
 _CAPABILITIES = (
-    (ListsUsers, "get_users", LayeredList),
-    (SetsStatus, "set_user", LayeredSetting),
-    (KeepsHistory, "get_history", LayeredHistory),
+    ("get_users", LayeredList, _can(ListsUsers)),
+    ("set_user", LayeredSetting, _can(SetsStatus)),
+    ("clear_user", LayeredClearing, _setter_can_clear),
+    ("get_history", LayeredHistory, _can(KeepsHistory)),
 )
 
 
 def stack_layers(layers: Sequence[OpenLayer]) -> LayeredBackend:
     """The backend over `layers`, with the capabilities that they give it."""
-    emits = all(isinstance(layer.backend, EmitsChanges) for layer in layers)
+    backends = [layer.backend for layer in layers]
+    emits = all(isinstance(backend, EmitsChanges) for backend in backends)
     whole = EmittingBackend(layers) if emits else LayeredBackend(layers)
-    for capability, method, provider in _CAPABILITIES:
-        if any(isinstance(layer.backend, capability) for layer in layers):
+    for method, provider, applies in _CAPABILITIES:
+        if applies(backends):
             setattr(whole, method, getattr(provider(whole), method))
     return whole

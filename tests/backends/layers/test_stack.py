@@ -15,6 +15,7 @@ from fingertrio.backend import (
     Backend,
     BackendError,
     Change,
+    ClearsStatus,
     EmitsChanges,
     KeepsHistory,
     ListsUsers,
@@ -30,7 +31,7 @@ from tests.helpers import Ageing
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
-CAPABILITIES: tuple[type, ...] = (ListsUsers, SetsStatus, EmitsChanges, KeepsHistory)
+CAPABILITIES: tuple[type, ...] = (ListsUsers, SetsStatus, ClearsStatus, EmitsChanges, KeepsHistory)
 
 
 def over(*backends: Backend, skip_after: float | None = None) -> LayeredBackend:
@@ -63,12 +64,12 @@ class TestCapabilities:
         ("backends", "capabilities"),
         [
             ([FakeReader({})], set()),
-            ([MemoryBackend({})], {ListsUsers, SetsStatus, EmitsChanges}),
-            ([MemoryBackend({}), MemoryBackend({})], {ListsUsers, SetsStatus, EmitsChanges}),
-            ([MemoryBackend({}), FakeReader({})], {ListsUsers, SetsStatus}),
-            ([FakeReader({}), MemoryBackend({})], {ListsUsers, SetsStatus}),
+            ([MemoryBackend({})], {ListsUsers, SetsStatus, ClearsStatus, EmitsChanges}),
+            ([MemoryBackend({}), MemoryBackend({})], {ListsUsers, SetsStatus, ClearsStatus, EmitsChanges}),
+            ([MemoryBackend({}), FakeReader({})], {ListsUsers, SetsStatus, ClearsStatus}),
+            ([FakeReader({}), MemoryBackend({})], {ListsUsers, SetsStatus, ClearsStatus}),
             ([FakeReader({}), Historian()], {KeepsHistory}),
-            ([MemoryBackend({}), Historian()], {ListsUsers, SetsStatus, KeepsHistory}),
+            ([MemoryBackend({}), Historian()], {ListsUsers, SetsStatus, ClearsStatus, KeepsHistory}),
         ],
     )
     def test_are_those_of_any_layer_but_changes_only_if_every_layer_emits_them(
@@ -269,6 +270,36 @@ class TestSetting:
             await strict.set_user("moshez", "In the garden")
         await lenient.set_user("moshez", "In the garden")
         assert await status_of(lower, "moshez") == "In the garden"
+
+
+class TestClearing:
+    async def test_is_done_in_the_layer_that_is_set(self) -> None:
+        upper = MemoryBackend({"moshez": "above"})
+        backend = over(FakeReader({}), upper, MemoryBackend({"moshez": "below"}))
+        assert isinstance(backend, ClearsStatus)
+        info = await backend.clear_user("moshez")
+        assert info is not None
+        assert info.status == ""
+        assert await backend.get_user("moshez") == info
+        assert await backend.clear_user("nobody") is None
+
+    async def test_is_refused_if_the_status_comes_from_another_layer(self) -> None:
+        for backend in (
+            over(FakeReader({"moshez": "above"}), MemoryBackend({"moshez": "below"})),
+            over(MemoryBackend({}), FakeReader({"moshez": "below"})),
+        ):
+            assert isinstance(backend, ClearsStatus)
+            with pytest.raises(BackendError, match="cannot be set here"):
+                await backend.clear_user("moshez")
+
+    def test_is_absent_if_the_layer_that_is_set_cannot(self) -> None:
+        class SetsOnly(FakeReader):
+            async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+                return UserInfo(user, status, until=until)
+
+        backend: object = over(SetsOnly({}), MemoryBackend({}))
+        assert isinstance(backend, SetsStatus)
+        assert not isinstance(backend, ClearsStatus)
 
 
 class TestHistory:
