@@ -15,7 +15,8 @@ from fingertrio.http.request import is_proper, vet
 from fingertrio.names import check_user_name, is_user_name
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import encode_query, parse_query, query_line
-from fingertrio.wire.irc_client import CTCPRequest, IRCClient, PrivateMessage
+from fingertrio.wire.irc_client import IRCClient
+from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
 from fingertrio.wire.lines import LineBuffer
 from fingertrio.wire.setter import encode_request, parse_request
 from fingertrio.wire.text import clean, clean_line, escape, first_line, to_wire
@@ -66,18 +67,23 @@ def irc(data: bytes) -> None:
     client = IRCClient("fingerbot", username="fingerbot", realname="fingerbot")
     with suppress(ProtocolError):
         for event in client.receive(b":irc.test 001 fingerbot :hello\r\n" + data):
+            text = None
             if isinstance(event, CTCPRequest):
-                _check_line(client.ctcp_reply(event))
+                text = client.ctcp_reply(event)
             elif isinstance(event, PrivateMessage):
+                text = clean_line(event.text)
+            if text is not None and isinstance(event, CTCPRequest | PrivateMessage):
                 with suppress(ValueError):
-                    for line in client.privmsg(event.source.nick, clean_line(event.text)):
+                    for line in client.message("NOTICE", event.source.nick, text):
                         _check_line(line)
     for line in client.take_urgent():
         _check_line(line)
 
 
 def _check_line(line: bytes | None) -> None:
-    assert line is None or (len(line) <= 512 and line.endswith(b"\r\n") and line.count(b"\n") == line.count(b"\r") == 1)
+    assert line is None or (
+        len(line) <= 4096 and line.endswith(b"\r\n") and line.count(b"\n") == line.count(b"\r") == 1
+    )
     assert line is None or b"\0" not in line
 
 

@@ -87,57 +87,23 @@ async def _until_it_listens(port: int) -> None:
             return
 
 
-class IRCAsker:
-    """A client on the server that queries the bot repeatedly.
-
-    Attributes:
-        asked: how many queries.
-        lost: how many without an answer.
-    """
+class _Person:
+    """One connection to the IRC server."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self.asked = 0
-        self.lost = 0
-        self._stopping = trio.Event()
         self._stream = stream
         self._buffer = b""
 
-    def report(self, findings: Findings) -> None:
-        """Record how many queries were answered, and require that none was lost."""
-        findings.figure(f"IRC {self.asked - self.lost}/{self.asked}")
-        findings.require(self.asked, "there was no query on IRC")
-        findings.require(not self.lost, f"IRC lost {self.lost} of {self.asked}")
+    async def register(self, name: str) -> None:
+        """Register with `name` as nick and user."""
+        await self.send(f"NICK {name}", f"USER {name} 0 * :{name}")
+        await self.until(" 001 ")
 
-    async def register(self) -> None:
-        """Register, and wait for the bot."""
-        await self._send("NICK asker", "USER asker 0 * :asker")
-        await self._until(" 001 ")
-        while True:
-            await self._send(f"ISON {BOT}")
-            if BOT in await self._until(" 303 "):
-                return
-            await trio.sleep(0.1)
-
-    def stop(self) -> None:
-        """Let `run` return after the outstanding answer."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Query until stopped."""
-        while not self._stopping.is_set():
-            self.asked += 1
-            await self._send(f"PRIVMSG {BOT} :{USER}")
-            with trio.move_on_after(_PATIENCE) as waiting:
-                while STATUS not in await self._until(" PRIVMSG "):
-                    pass
-            self.lost += waiting.cancelled_caught
-            with trio.move_on_after(_PAUSE):
-                await self._stopping.wait()
-
-    async def _send(self, *lines: str) -> None:
+    async def send(self, *lines: str) -> None:
+        """Send whole lines."""
         await self._stream.send_all("".join(f"{line}\r\n" for line in lines).encode())
 
-    async def _until(self, command: str) -> str:
+    async def until(self, command: str) -> str:
         """The next line with this command."""
         while True:
             while b"\r\n" not in self._buffer:
@@ -148,18 +114,71 @@ class IRCAsker:
             found, self._buffer = self._buffer.split(b"\r\n", 1)
             line = found.decode()
             if line.startswith("PING"):
-                await self._send(line.replace("PING", "PONG", 1))
+                await self.send(line.replace("PING", "PONG", 1))
             elif command in line:
                 return line
 
 
+class IRCAsker:
+    """Asks the bot again and again, each time as another person: the bot does not repeat an answer within 30 s.
+
+    Attributes:
+        asked: the number of questions.
+        lost: the number of questions without an answer.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.asked = 0
+        self.lost = 0
+        self._port = port
+        self._stopping = trio.Event()
+
+    def report(self, findings: Findings) -> None:
+        """Report the number of answers, and require that each question was answered."""
+        findings.figure(f"IRC {self.asked - self.lost}/{self.asked}")
+        findings.require(self.asked, "no question was asked on IRC")
+        findings.require(not self.lost, f"IRC lost {self.lost} of {self.asked}")
+
+    async def wait_for_bot(self) -> None:
+        """Wait until the bot is on the server."""
+        async with await dial(self._port) as stream:
+            person = _Person(stream)
+            await person.register("waiter")
+            while True:
+                await person.send(f"ISON {BOT}")
+                if BOT in await person.until(" 303 "):
+                    return
+                await trio.sleep(0.1)
+
+    def stop(self) -> None:
+        """Let `run` return after the answer to its last question."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Ask until stopped."""
+        while not self._stopping.is_set():
+            self.asked += 1
+            with trio.move_on_after(_PATIENCE) as waiting:
+                async with await dial(self._port) as stream:
+                    await self._ask(_Person(stream), f"p{self.asked}")
+            self.lost += waiting.cancelled_caught
+            with trio.move_on_after(_PAUSE):
+                await self._stopping.wait()
+
+    async def _ask(self, person: _Person, name: str) -> None:
+        await person.register(name)
+        await person.send(f"PRIVMSG {BOT} :{USER}")
+        while STATUS not in await person.until(" PRIVMSG "):
+            pass
+
+
 @asynccontextmanager
 async def asking_the_bot(port: int) -> AsyncIterator[IRCAsker]:
-    """Query the bot during the context."""
-    async with await dial(port) as stream, trio.open_nursery() as nursery:
-        asker = IRCAsker(stream)
-        with trio.fail_after(_PATIENCE):
-            await asker.register()
+    """Ask the bot during the block."""
+    asker = IRCAsker(port)
+    with trio.fail_after(_PATIENCE):
+        await asker.wait_for_bot()
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(asker.run)
         yield asker
         asker.stop()

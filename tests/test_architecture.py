@@ -63,7 +63,7 @@ TABLE = (
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),
     Row("frontends.setter", ours="accounts backend net observe service wire", others="trio"),
-    Row("frontends.irc", ours="backend observe service wire", others="trio"),
+    Row("frontends.irc", ours="backend clients.dial names observe service wire", others="trio"),
     Row(
         "frontends.web",
         ours="accounts backend http names net observe service wire",

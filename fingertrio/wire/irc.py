@@ -30,8 +30,10 @@ from fingertrio.wire import ProtocolError
 MESSAGE_LIMIT = 512
 # Bytes of the tags before a server's message, with the "@" and the space (IRCv3 message tags, "Size limit").
 TAGS_LIMIT = 8191
+# Bytes of the longest message that a server can announce (LINELEN) and that is used here.
+LINELEN_LIMIT = 4096
 # The longest line that a LineBuffer must accept, without its CRLF.
-LINE_LIMIT = TAGS_LIMIT + MESSAGE_LIMIT - 2
+LINE_LIMIT = TAGS_LIMIT + LINELEN_LIMIT - 2
 
 # Longer than the NICKLEN of any network. It keeps the room for a text positive, whatever nick a server assigns.
 NICK_LIMIT = 64  # bytes of UTF-8
@@ -43,9 +45,6 @@ _NOT_IN_NICK = re.compile(r"[\0-\x20,*?!@\x7f]")
 _CHANNEL_OR_MASK = ("#", "&", "+", "~", "%", "$", ":")  # the first characters of targets that are not nicks
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _UNESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}  # after a backslash, every other character stands for itself
-
-# The default case mapping: {}|^ are the lower case of []\~ (RFC 1459 section 2.2).
-_FOLD = str.maketrans(r"ABCDEFGHIJKLMNOPQRSTUVWXYZ[]\~", "abcdefghijklmnopqrstuvwxyz{}|^")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +86,12 @@ class Message:
     encoding: str = "utf-8"
 
 
-def parse_message(line: bytes) -> Message:
+def parse_message(line: bytes, limit: int = MESSAGE_LIMIT) -> Message:
     """Parse `line`, which has no CRLF.
+
+    Args:
+        line: the line.
+        limit: bytes of the longest message, with its CRLF and without tags.
 
     Raises:
         ProtocolError: the line is not a message, or too long.
@@ -101,7 +104,7 @@ def parse_message(line: bytes) -> Message:
         if len(head) + 1 > TAGS_LIMIT:
             raise ProtocolError("tags too long")
         tags = MappingProxyType(_parse_tags(_decode(head[1:])[0]))
-    if len(line) > MESSAGE_LIMIT - 2:
+    if len(line) > limit - 2:
         raise ProtocolError("message too long")
     text, encoding = _decode(line)
     # The source's colon has no space before it, so the first " :" starts the trailing param.
@@ -114,8 +117,8 @@ def parse_message(line: bytes) -> Message:
     return Message(words[0].upper(), params, source, tags, encoding)
 
 
-def encode(command: str, *params: str, encoding: str = "utf-8") -> bytes:
-    """A whole line with its CRLF, at most 512 bytes. Every line that is sent comes from here.
+def encode(command: str, *params: str, encoding: str = "utf-8", limit: int = MESSAGE_LIMIT) -> bytes:
+    """A whole line with its CRLF, at most `limit` bytes. Every line that is sent comes from here.
 
     Only the last param may be empty, hold a space or start with a colon.
 
@@ -134,8 +137,8 @@ def encode(command: str, *params: str, encoding: str = "utf-8") -> bytes:
     if _NEVER.search(text):
         raise ValueError("CR, LF or NUL in an IRC message")
     line = text.encode(encoding) + b"\r\n"
-    if len(line) > MESSAGE_LIMIT:
-        raise ValueError(f"IRC message longer than {MESSAGE_LIMIT} bytes")
+    if len(line) > limit:
+        raise ValueError(f"IRC message longer than {limit} bytes")
     return line
 
 
@@ -177,11 +180,6 @@ def is_nick(text: str) -> bool:
         and not text.startswith(_CHANNEL_OR_MASK)
         and not _NOT_IN_NICK.search(text)
     )
-
-
-def fold(nick: str) -> str:
-    """Case-fold `nick`, so that two spellings of one nick compare equal."""
-    return nick.translate(_FOLD)
 
 
 def _decode(data: bytes) -> tuple[str, str]:

@@ -1,19 +1,21 @@
 """The order and the rate of the lines sent to an IRC server. No I/O; the caller passes the time.
 
 A server disconnects a client that sends too fast: each line costs two seconds, and a client more than ten seconds ahead
-is flooding (RFC 1459 section 8.10). So replies wait here. Three rules keep the waiting fair and bounded:
+is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the waiting fair and bounded:
 
-- askers take turns, line by line: an asker with three open questions gets no more of each round than one with a single
-  question;
-- the number of open questions is limited, for each asker and in total; a question over the limit is rejected on
-  arrival, before it causes any work;
+- askers take turns in the order of their questions, line by line: an asker with three open questions gets no more of
+  each round than one with a single question;
+- the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
+  question over a limit is rejected on arrival, before it causes any work;
+- a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
 - protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
+from enum import StrEnum
 from math import inf
 from typing import Generic, TypeVar
 
@@ -22,9 +24,13 @@ FLOOD_SECONDS = 2.0
 FLOOD_BURST = 5
 
 # Most replies are one line, so the last of 32 is sent within a minute, while its asker still waits. Three for each
-# asker allow a typing error and two corrections.
+# asker allow a typing error and two corrections. 60 lines are two minutes.
 OPEN_LIMIT = 32
 OPEN_LIMIT_PER_ASKER = 3
+LINE_LIMIT = 60
+
+# Seconds from a question to the first line of its reply. 32 replies of one line need 54.
+REPLY_LIFETIME = 60.0
 
 
 class TokenBucket:
@@ -54,16 +60,32 @@ class TokenBucket:
         self._full_at = max(self._full_at, now) + self._seconds
 
 
+class Rejection(StrEnum):
+    """Why a question is not admitted."""
+
+    FLOOD = "flood"  # its asker has too many open
+    BUSY = "busy"  # all askers together have too many open
+
+
 class Reply:
     """A question from its admission until the last line of its answer is sent. Subclass it to keep more data.
 
     Attributes:
         asker: identifies the person across nick changes; turns and limits are counted by it.
+        target: the nick to send to.
+        received_at: when the question arrived.
+        command: PRIVMSG or NOTICE.
+        lines: the texts that wait to be sent.
+        started: whether a line was sent.
     """
 
-    def __init__(self, asker: str) -> None:
+    def __init__(self, asker: str, target: str, received_at: float) -> None:
         self.asker = asker
-        self.lines: deque[bytes] = deque()
+        self.target = target
+        self.received_at = received_at
+        self.command = "NOTICE"
+        self.lines: deque[str] = deque()
+        self.started = False
 
 
 R = TypeVar("R", bound=Reply)
@@ -83,56 +105,70 @@ class Outbox(Generic[R]):
         self._bucket = TokenBucket(seconds=seconds, burst=burst)
         self._limit = limit
         self._limit_per_asker = limit_per_asker
-        self._turns: dict[str, deque[R]] = {}  # askers in the order of their turns; the replies of each are in order
-        self._per_asker: Counter[str] = Counter()
         self._open: dict[R, None] = {}  # an ordered set
+        self._turns: dict[str, list[R]] = {}  # the open replies of each asker; the askers in the order of their turns
 
     @property
     def open(self) -> Sequence[R]:
         """The replies admitted and not completely sent, oldest first."""
         return tuple(self._open)
 
-    def admit(self, reply: R) -> bool:
-        """Admit a question; False: its asker, or all askers together, have too many open."""
-        if len(self._open) >= self._limit or self._per_asker[reply.asker] >= self._limit_per_asker:
-            return False
-        self._open[reply] = None
-        self._per_asker[reply.asker] += 1
-        return True
+    def __contains__(self, reply: R) -> bool:
+        return reply in self._open
 
-    def put(self, reply: R, lines: Sequence[bytes]) -> None:
-        """Queue the lines of an admitted reply, one or more."""
-        if reply not in self._open or not lines:
-            raise AssertionError("a reply must be open and have a line")
-        reply.lines.extend(lines)
-        self._turns.setdefault(reply.asker, deque()).append(reply)
+    def admit(self, reply: R) -> Rejection | None:
+        """Admit a question; otherwise the reason why not."""
+        if len(self._turns.get(reply.asker, ())) >= self._limit_per_asker:
+            return Rejection.FLOOD
+        if len(self._open) >= self._limit or sum(len(reply.lines) for reply in self._open) >= LINE_LIMIT:
+            return Rejection.BUSY
+        self._open[reply] = None
+        self._turns.setdefault(reply.asker, []).append(reply)
+        return None
+
+    def put(self, reply: R, lines: Sequence[str]) -> None:
+        """Queue the lines of a reply, one or more; nothing happens if it was closed meanwhile."""
+        if not lines:
+            raise AssertionError("a reply must have a line")
+        if reply in self._open:
+            reply.lines.extend(lines)
 
     def charge(self, now: float) -> None:
         """Count a line that was sent without waiting here."""
         self._bucket.charge(now)
 
+    def has_token(self, now: float) -> bool:
+        """Whether a line may be sent now."""
+        return now >= self._bucket.ready_at
+
     @property
     def ready_at(self) -> float:
         """The earliest time at which `take` returns a line; inf: no line waits."""
-        return self._bucket.ready_at if self._turns else inf
+        return self._bucket.ready_at if any(reply.lines for reply in self._open) else inf
 
-    def take(self, now: float) -> tuple[bytes, R | None] | None:
-        """The next line to send, and the reply if this is its last line; None: no line before `ready_at`."""
-        if not self._turns or not self._bucket.take(now):
+    def take(self, now: float) -> tuple[R, str] | None:
+        """The next line to send, with its reply; None: no line before `ready_at`. Close the reply after its last."""
+        if not self.has_token(now):
             return None
-        asker, replies = next(iter(self._turns.items()))
-        del self._turns[asker]
-        reply = replies[0]
-        line = reply.lines.popleft()
-        if not reply.lines:
-            replies.popleft()
-        if replies:
-            self._turns[asker] = replies  # at the end, after all other askers
-        return line, None if reply.lines else reply
+        for asker, replies in self._turns.items():
+            for reply in replies:
+                if reply.lines:
+                    self._bucket.charge(now)
+                    self._turns[asker] = self._turns.pop(asker)  # to the end, after all other askers
+                    reply.started = True
+                    return reply, reply.lines.popleft()
+        return None
+
+    def expired(self, now: float) -> list[R]:
+        """The replies that have waited too long for their first line. The caller closes them."""
+        return [reply for reply in self._open if not reply.started and now - reply.received_at > REPLY_LIFETIME]
 
     def close(self, reply: R) -> None:
         """Free the place of a reply that was sent, or that never will be."""
+        if reply not in self._open:
+            raise AssertionError("a reply is closed once")
         del self._open[reply]
-        self._per_asker[reply.asker] -= 1
-        if not self._per_asker[reply.asker]:
-            del self._per_asker[reply.asker]
+        reply.lines.clear()
+        self._turns[reply.asker].remove(reply)
+        if not self._turns[reply.asker]:
+            del self._turns[reply.asker]

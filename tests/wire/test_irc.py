@@ -17,7 +17,6 @@ from fingertrio.wire.irc import (
     Message,
     Source,
     encode,
-    fold,
     is_nick,
     parse_message,
     split_text,
@@ -190,6 +189,14 @@ def test_params_cannot_add_a_command(command: str, params: tuple[str, ...]) -> N
         encode(command, *params)
 
 
+def test_a_server_may_announce_longer_lines() -> None:
+    line = encode("PRIVMSG", "alice", "x" * 2000, limit=2048)
+    assert len(line) == 2000 + 16
+    assert parse_message(line[:-2], 2048).params == ("alice", "x" * 2000)
+    with pytest.raises(ProtocolError):
+        parse_message(line[:-2], 2015)
+
+
 def test_writes_up_to_the_limit() -> None:
     assert len(encode("PRIVMSG", "alice", "x" * 496)) == 512
     assert encode("PONG", "é", encoding="latin-1") == b"PONG \xe9\r\n"
@@ -223,9 +230,3 @@ def test_a_nick_is_one_person() -> None:
         assert not is_nick(text)
     assert not is_nick("x" * (NICK_LIMIT + 1))
     assert not is_nick("é" * (NICK_LIMIT // 2 + 1))
-
-
-def test_one_nick_has_several_spellings() -> None:
-    assert fold("Bot[1]\\~") == fold("bOT{1}|^")
-    assert fold("bot") != fold("bot_")
-    assert fold("É") != fold("é")  # servers fold ASCII only

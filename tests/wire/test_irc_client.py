@@ -9,19 +9,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fingertrio.wire import ProtocolError
-from fingertrio.wire.irc import LINE_LIMIT, Source, parse_message
-from fingertrio.wire.irc_client import (
+from fingertrio.wire.irc import LINE_LIMIT, LINELEN_LIMIT, Source, parse_message
+from fingertrio.wire.irc_client import IRCClient
+from fingertrio.wire.irc_events import (
     CTCPRequest,
     Ended,
     Event,
-    IRCClient,
     Malformed,
     NickChanged,
-    Notice,
     PrivateMessage,
     Registered,
-    nick_candidates,
+    Undeliverable,
+    UserGone,
+    UserRenamed,
 )
+from fingertrio.wire.irc_nicks import nick_candidates
 
 ALICE = Source("alice", "~al", "host.example")
 WELCOME = b":irc.example.net 001 fingerbot :Welcome\r\n"
@@ -36,6 +38,7 @@ def make(nick: str = "fingerbot") -> IRCClient:
 def registered(nick: str = "fingerbot") -> IRCClient:
     client = make(nick)
     client.receive(f":irc.example.net 001 {nick} :Welcome\r\n".encode())
+    assert client.take_urgent() == [f"USERHOST {nick}\r\n".encode()]
     return client
 
 
@@ -80,8 +83,9 @@ def test_rejects_arguments_that_cannot_be_sent(nick: str, username: str, realnam
 
 
 def test_the_nick_is_the_one_in_the_welcome() -> None:
-    events, _ = every_way(b":irc.example.net 001 fingerb :Welcome\r\n", fresh=True)
+    events, sent = every_way(b":irc.example.net 001 fingerb :Welcome\r\n", fresh=True)
     assert events == [Registered("fingerb")]
+    assert sent == b"USERHOST fingerb\r\n"
     client = make()
     client.receive(b":irc.example.net 001 fingerb :Welcome\r\n")
     assert (client.nick, client.registered) == ("fingerb", True)
@@ -118,13 +122,16 @@ def test_takes_another_nick_while_the_server_refuses_and_the_same_ones_each_time
 @pytest.mark.parametrize("numeric", [432, 433, 436, 437])
 def test_every_refusal_of_a_nick_counts(numeric: int) -> None:
     assert every_way(b":s.x %d * bot :no\r\n" % numeric, "bot", fresh=True) == ([], b"NICK bot1\r\n")
-    assert every_way(b":s.x %d bot other :no\r\n" % numeric, "bot") == ([], b""), "we have one"
+    events, sent = every_way(b":s.x %d bot other :no\r\n" % numeric, "bot")
+    assert sent == b"", "we have one"
+    assert events == ([Undeliverable("other")] if numeric == 437 else [])
 
 
 def test_gives_up_when_no_nick_is_accepted() -> None:
     events, sent = every_way(b":s.x 433 * x :no\r\n" * 10, "bot", fresh=True)
     assert events == [Ended("no nickname was accepted")]
     assert sent.count(b"NICK") == 9
+    assert sent.endswith(b"QUIT :no nickname left to try\r\n")
 
 
 def test_candidates_fit_every_nicklen() -> None:
@@ -155,30 +162,27 @@ def test_asks_for_its_nick_again_only_if_it_was_in_use() -> None:
 
 def test_follows_its_own_nick_changes_only() -> None:
     client = registered()
-    assert client.receive(b":alice!~al@h NICK bob\r\n:FINGERBOT!~f@h NICK Guest1\r\n") == [NickChanged("Guest1")]
+    events = client.receive(b":alice!~al@h NICK bob\r\n:FINGERBOT!~f@h NICK Guest1\r\n")
+    assert events == [UserRenamed("alice", "bob"), NickChanged("Guest1")]
     assert client.nick == "Guest1"
-    assert client.receive(b":Guest1!~f@h NICK #x\r\n:fingerbot!x@y NICK z\r\n") == [Malformed("invalid nickname")]
+    assert client.receive(b":Guest1!~f@h NICK #x\r\n:x!x@y NICK #z\r\n") == [Malformed("invalid nickname")] * 2
     assert client.nick == "Guest1"
 
 
-def test_reports_messages() -> None:
+def test_reports_private_messages_only() -> None:
     events, sent = every_way(
         b":alice!~al@host.example PRIVMSG fingerbot :moshez\r\n"
         b":alice!~al@host.example PRIVMSG #chan :moshez\r\n"
         b":alice!~al@host.example NOTICE fingerbot :moshez\r\n"
         b"NOTICE * :*** Looking up your hostname\r\n"
     )
-    assert events == [
-        PrivateMessage(ALICE, "fingerbot", "moshez"),
-        PrivateMessage(ALICE, "#chan", "moshez"),
-        Notice(ALICE, "fingerbot", "moshez"),
-        Notice(None, "*", "*** Looking up your hostname"),
-    ]
+    assert events == [PrivateMessage(ALICE, "moshez")]
     assert sent == b""
 
 
 def test_messages_without_an_answerable_source_are_ignored() -> None:
     lines = [b"PRIVMSG fingerbot :x", b":irc.example.net PRIVMSG fingerbot :x", b":a,b!u@h PRIVMSG fingerbot :x"]
+    lines.append(b":fingerbot!u@h PRIVMSG fingerbot :x")
     assert every_way(b"\r\n".join(lines) + b"\r\n") == ([], b"")
 
 
@@ -224,18 +228,12 @@ def test_ctcp_is_answered_by_notice(text: str, reply: str | None) -> None:
     if reply is None:
         assert line is None
     else:
-        assert line is not None
-        message = parse_message(line.removesuffix(b"\r\n"))
-        assert (message.command, message.params) == ("NOTICE", ("alice", reply))
+        assert line == reply
 
 
 def test_ctcp_is_never_answered_in_a_channel_nor_to_a_notice() -> None:
-    [request] = registered().receive(b":alice!~al@host.example PRIVMSG #chan :\x01VERSION\x01\r\n")
-    assert isinstance(request, CTCPRequest)
-    assert registered().ctcp_reply(request) is None
-    events, sent = every_way(b":alice!~al@host.example NOTICE fingerbot :\x01VERSION\x01\r\n")
-    assert events == [Notice(ALICE, "fingerbot", "\x01VERSION\x01")]
-    assert sent == b""
+    for command in (b"PRIVMSG #chan", b"NOTICE fingerbot"):
+        assert every_way(b":alice!~al@host.example " + command + b" :\x01VERSION\x01\r\n") == ([], b"")
 
 
 texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=900)
@@ -247,7 +245,7 @@ texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["
 def test_no_piece_is_truncated_by_the_server(text: str, nick: str, target: str) -> None:
     """The server relays at most 512 bytes including our source, and truncates the rest."""
     client = registered(nick)
-    lines = client.privmsg(target, text)
+    lines = client.message("PRIVMSG", target, text)
     relayed = [f":{nick}!~fingertrio@{'h' * 63} ".encode() + line for line in lines]
     assert all(len(line) <= 512 for line in relayed)
     messages = [parse_message(line.removesuffix(b"\r\n")) for line in relayed]
@@ -255,19 +253,93 @@ def test_no_piece_is_truncated_by_the_server(text: str, nick: str, target: str) 
     assert all(message.params[0] == target for message in messages)
 
 
+def welcomed(*lines: str) -> IRCClient:
+    client = registered()
+    client.receive("".join(f"{line}\r\n" for line in lines).encode())
+    return client
+
+
+@pytest.mark.parametrize(
+    ("lines", "user", "host"),
+    [
+        ((), 11, 63),
+        ((":s.x 005 fingerbot HOSTLEN=64 USERLEN=12 :are supported by this server",), 13, 64),
+        ((f":s.x 302 fingerbot :alice=+u@h fingerbot*=-{'u' * 13}@{'h' * 70}",), 13, 70),
+        ((f":s.x 396 fingerbot {'h' * 90} :is now your displayed host",), 11, 90),
+        ((f":fingerbot!{'u' * 12}@{'h' * 64} NICK fingerbot",), 12, 64),
+    ],
+)
+def test_no_piece_is_truncated_whatever_source_the_server_puts_before_it(
+    lines: tuple[str, ...], user: int, host: int
+) -> None:
+    client = welcomed(*lines)
+    pieces = client.message("PRIVMSG", "alice", "x" * 2000)
+    source = f":fingerbot!{'u' * user}@{'h' * host} ".encode()
+    assert all(len(source + piece) <= 512 for piece in pieces)
+
+
+def test_a_source_of_any_length_leaves_room_for_text() -> None:
+    client = welcomed(
+        ":s.x 005 fingerbot HOSTLEN=99999 USERLEN=-1 LINELEN=1 NICKLEN=x :are supported by this server",
+        f":s.x 302 fingerbot :fingerbot=+{'u' * 200}@{'h' * 200}",
+    )
+    assert client.room("PRIVMSG", "y" * 64) >= 200
+
+
+def test_a_longer_line_length_is_used() -> None:
+    client = welcomed(":s.x 005 fingerbot LINELEN=2048 :are supported by this server")
+    [piece] = client.message("PRIVMSG", "alice", "x" * 1900)
+    assert len(piece) > 1900
+    assert client.receive(b":a!b@c PRIVMSG fingerbot :" + b"x" * 1500 + b"\r\n") != []
+
+
+def test_reports_nicks_that_are_gone_and_targets_that_do_not_accept_messages() -> None:
+    events, _ = every_way(
+        b":s.x 401 fingerbot alice :No such nick\r\n"
+        b":alice!u@h QUIT :bye\r\n"
+        b":s.x KILL alice :bad\r\n"
+        b":s.x 716 fingerbot alice :is in +g mode\r\n"
+        b":fingerbot!u@h QUIT :bye\r\n"
+        b":s.x 401 fingerbot\r\n"
+    )
+    assert events == [UserGone("alice")] * 3 + [Undeliverable("alice")]
+
+
+def test_a_second_welcome_changes_the_nick_only() -> None:
+    assert every_way(b":s.x 001 other :Welcome back\r\n") == ([NickChanged("other")], b"")
+
+
 @pytest.mark.parametrize("target", ["#chan", "a,b", "a b", "$*.net", "", "x" * 65])
 def test_sends_only_to_one_person(target: str) -> None:
     with pytest.raises(ValueError):
-        registered().privmsg(target, "hi")
+        registered().message("PRIVMSG", target, "hi")
 
 
 @pytest.mark.parametrize("text", ["hi\r\nQUIT", "hi\nQUIT", "hi\rQUIT", "hi\0"])
 def test_a_text_cannot_add_a_command(text: str) -> None:
     with pytest.raises(ValueError):
-        registered().privmsg("alice", text)
+        registered().message("PRIVMSG", "alice", text)
 
 
-verbs = st.sampled_from(["PING", "PRIVMSG", "NOTICE", "NICK", "001", "433", "432", "ERROR", ":a!b@c", ":fingerbot!x@y"])
+verbs = st.sampled_from(
+    [
+        "302",
+        "396",
+        "401",
+        "BATCH",
+        "QUIT",
+        "PING",
+        "PRIVMSG",
+        "NOTICE",
+        "NICK",
+        "001",
+        "433",
+        "432",
+        "ERROR",
+        ":a!b@c",
+        ":fingerbot!x@y",
+    ]
+)
 parts = st.lists(verbs | st.text(max_size=8) | st.sampled_from([":", "@x", "\x01", "fingerbot", "a,b", "#c"]))
 streams = st.lists(parts.map(" ".join), max_size=12).map("\r\n".join).map(lambda text: text.encode(errors="ignore"))
 
@@ -282,8 +354,8 @@ def test_whatever_a_server_sends_is_events_or_a_protocol_error(chunks: list[byte
                 if isinstance(event, CTCPRequest):
                     client.ctcp_reply(event)
                 elif isinstance(event, PrivateMessage):
-                    client.privmsg(event.source.nick, event.text)
+                    client.message("NOTICE", event.source.nick, event.text)
     for line in client.take_urgent():
-        assert len(line) <= 512
+        assert len(line) <= LINELEN_LIMIT
         assert line.endswith(b"\r\n")
         assert line.count(b"\n") == line.count(b"\r") == 1

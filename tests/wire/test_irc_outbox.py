@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.wire.irc_outbox import Outbox, Reply, TokenBucket
+from fingertrio.wire.irc_outbox import REPLY_LIFETIME, Outbox, Rejection, Reply, TokenBucket
 
 
 def drain(outbox: Outbox[Reply], now: float = 0.0) -> list[tuple[float, str]]:
@@ -18,18 +18,18 @@ def drain(outbox: Outbox[Reply], now: float = 0.0) -> list[tuple[float, str]]:
         now = max(now, outbox.ready_at)
         taken = outbox.take(now)
         assert taken is not None, "ready, and yet nothing"
-        line, ended = taken
-        sent.append((now, line.decode()))
-        if ended is not None:
-            outbox.close(ended)
+        reply, line = taken
+        sent.append((now, line))
+        if not reply.lines:
+            outbox.close(reply)
     return sent
 
 
 def ask(outbox: Outbox[Reply], asker: str, *lines: str) -> bool:
-    reply = Reply(asker)
-    if not outbox.admit(reply):
+    reply = Reply(asker, asker, 0.0)
+    if outbox.admit(reply) is not None:
         return False
-    outbox.put(reply, [line.encode() for line in lines])
+    outbox.put(reply, lines)
     return True
 
 
@@ -103,17 +103,71 @@ def test_an_asker_has_three_questions_open_and_all_together_32() -> None:
 
 def test_a_question_counts_before_it_is_answered() -> None:
     outbox: Outbox[Reply] = Outbox(limit=1)
-    question = Reply("alice")
-    assert outbox.admit(question)
+    question = Reply("alice", "alice", 0.0)
+    assert outbox.admit(question) is None
     assert outbox.ready_at == inf
     assert outbox.take(0.0) is None
-    assert not outbox.admit(Reply("bob"))
+    assert outbox.admit(Reply("bob", "bob", 0.0)) == Rejection.BUSY
     assert outbox.open == (question,)
     outbox.close(question)
-    assert outbox.admit(Reply("bob"))
+    assert outbox.admit(Reply("bob", "bob", 0.0)) is None
 
 
-def test_a_reply_must_be_open() -> None:
+def test_turns_are_in_the_order_of_the_questions_not_of_their_answers() -> None:
     outbox: Outbox[Reply] = Outbox()
+    replies = [Reply(asker, asker, 0.0) for asker in ("alice", "bob", "carol")]
+    for reply in replies:
+        outbox.admit(reply)
+    outbox.put(replies[2], ["c"])
+    outbox.put(replies[0], ["a"])
+    assert [line for _, line in drain(outbox)] == ["a", "c"], "bob's answer does not delay the others"
+
+
+def test_many_waiting_lines_are_enough() -> None:
+    outbox: Outbox[Reply] = Outbox()
+    for number in range(12):
+        assert ask(outbox, str(number), *"12345")
+    reply = Reply("late", "late", 0.0)
+    assert outbox.admit(reply) == Rejection.BUSY
+
+
+def test_a_reply_that_was_closed_is_not_sent() -> None:
+    outbox: Outbox[Reply] = Outbox()
+    ask(outbox, "alice", "1", "2")
+    late = Reply("bob", "bob", 0.0)
+    outbox.admit(late)
+    for reply in outbox.open:
+        outbox.close(reply)
+    outbox.put(late, ["x"])
+    assert drain(outbox) == []
     with pytest.raises(AssertionError):
-        outbox.put(Reply("alice"), [b"x"])
+        outbox.close(late)
+    with pytest.raises(AssertionError):
+        outbox.put(late, [])
+
+
+def test_a_reply_expires_unless_its_first_line_was_sent() -> None:
+    outbox: Outbox[Reply] = Outbox()
+    ask(outbox, "alice", "1", "2")
+    ask(outbox, "bob", "1")
+    outbox.take(0.0)
+    assert outbox.expired(REPLY_LIFETIME) == []
+    assert [reply.asker for reply in outbox.expired(REPLY_LIFETIME + 1)] == ["bob"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 5), st.floats(0, 5)), max_size=40))
+def test_the_lines_of_a_reply_are_sent_in_order_and_none_is_lost(questions: list[tuple[str, int, float]]) -> None:
+    """Nobody waits for more than one line of each other asker, and the flood rule holds."""
+    outbox: Outbox[Reply] = Outbox()
+    expected = []
+    for number, (asker, lines, _) in enumerate(questions):
+        if ask(outbox, asker, *(f"{asker}{number}-{line}" for line in range(lines))):
+            expected += [f"{asker}{number}-{line}" for line in range(lines)]
+    sent = drain(outbox)
+    assert sorted(line for _, line in sent) == sorted(expected)
+    for asker in "abcde":
+        own = [line for _, line in sent if line.startswith(asker)]
+        assert own == [line for line in expected if line.startswith(asker)]
+    for first in range(len(sent)):
+        for last in range(first, len(sent)):
+            assert last - first + 1 <= 5 + (sent[last][0] - sent[first][0]) / 2 + 1e-6

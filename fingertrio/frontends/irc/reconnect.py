@@ -13,8 +13,9 @@ from functools import partial
 
 import trio
 
+from fingertrio.clients import dial
 from fingertrio.frontends.irc.session import IRCSession, IRCTimes
-from fingertrio.observe.observer import Observer, error_text
+from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.irc_client import IRCClient
@@ -35,7 +36,7 @@ class IRCFrontend:
         realname: shown by WHOIS.
         version: the reply to CTCP VERSION.
         times: see `IRCTimes`.
-        connect: opens a stream to host and port, or raises OSError.
+        connect: opens a stream to host and port, or raises OSError or RemoteError.
         jitter: returns a number between its two arguments.
 
     Raises:
@@ -54,7 +55,7 @@ class IRCFrontend:
         realname: str = "Send me a user's name to learn their status",
         version: str = "fingertrio",
         times: IRCTimes | None = None,
-        connect: Connect = trio.open_tcp_stream,
+        connect: Connect = dial.connect,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._service = service
@@ -126,8 +127,10 @@ class IRCFrontend:
                 stream = await self._connect(self._host, self._port)
         except trio.TooSlowError:
             return None, "connect timed out"
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA cannot encode
-            return None, error_text(error)
+        except OSError as error:
+            return None, error.strerror or str(error)
+        except dial.RemoteError as error:
+            return None, str(error)
         session = self._session = IRCSession(
             stream,
             self._make_client(),

@@ -11,7 +11,7 @@ from fingertrio.frontends.irc import IRCFrontend
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
-from tests.frontends.irc.fakes import FakeNetwork, Log
+from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log
 
 COLORS = "\x034red\x03 and \x0403fc1bgreen\x02"
 
@@ -76,3 +76,13 @@ async def serving(nursery: trio.Nursery, make: Callable[..., IRCFrontend], stopp
 
     assert await nursery.start(serve) == ["irc.test:6667 as fingerbot"]
     return returned
+
+
+@pytest.fixture
+async def server(serving: trio.Event, network: FakeNetwork) -> FakeServer:
+    """A server that has accepted the client's registration."""
+    server = await network.accept()
+    await server.welcome()
+    await server.settled()
+    await trio.sleep(30)  # the flood rule's burst is available again
+    return server

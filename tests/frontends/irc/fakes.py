@@ -53,6 +53,7 @@ class FakeServer:
         assert await self.line() == f"NICK {nick}"
         assert (await self.line()).startswith("USER fingertrio 0 * :")
         await self.say(f":irc.test 001 {nick} :Welcome")
+        assert await self.line() == f"USERHOST {nick}"
 
     async def settled(self) -> None:
         """Wait until the client has processed all lines sent before: it answers a PING."""

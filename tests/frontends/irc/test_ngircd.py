@@ -254,7 +254,8 @@ async def test_answers_ctcp_by_notice(start: Start, join: Join, observer: Record
         source, rest = await alice.expect("NOTICE")
         assert source.startswith("fingerbot!")
         assert rest == "alice :\x01PING 12 34\x01"
-        assert await alice.ask("fingerbot", "nobody") == ["Status of nobody: No such user"]
+        await alice.send("PRIVMSG fingerbot :nobody")
+        assert (await alice.expect("NOTICE"))[1] == "alice :Status of nobody: No such user"
 
 
 async def test_takes_another_nick_and_gets_its_own_back(start: Start, join: Join, observer: RecordingObserver) -> None:
