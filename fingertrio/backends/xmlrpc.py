@@ -1,8 +1,9 @@
 """Statuses from another XML-RPC service: a second fingertrio, Twisted's tutorial, or any server with such methods.
 
-One method returns a string, the status; another returns a list of strings, the users. As in the tutorial, the server
-reports an unknown user in band, by a configurable text; a status with exactly this text cannot be distinguished from
-it. This backend emits no changes: every read is a call, and the service's cache limits how many there are.
+One method returns a string, the status; another returns a list of strings, the users. Integers and base64 in place of
+strings are accepted. A server reports an unknown user by a configurable text, as in the tutorial (a status with exactly
+this text cannot be distinguished from it), by nil, or by a fault with a configured code. This backend emits no changes:
+every read is a call, and the service's cache limits how many there are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fingertrio.clients.xmlrpc import (
     open_xmlrpc_client,
 )
 from fingertrio.names import is_user_name
-from fingertrio.wire.text import clean
+from fingertrio.wire.text import clean, decode
 from fingertrio.wire.xmlrpc import Value
 
 _METHOD_NAME = r"^[A-Za-z0-9_.:/]{1,255}$"
@@ -41,7 +42,10 @@ class XMLRPCOptions(BaseModel):
     get_users: str = Field(
         "getUsers", pattern=_METHOD_NAME, description="method that returns an array of all user names"
     )
-    unknown: str = Field(NO_SUCH_USER, description="the status that means that there is no such user")
+    unknown: str = Field(NO_SUCH_USER, description="the status that means that there is no such user, besides nil")
+    unknown_faults: tuple[int, ...] = Field(
+        (), description="codes of faults that mean that there is no such user; every other fault is a failure"
+    )
     timeout: float = Field(
         4.5,
         gt=0,
@@ -62,28 +66,48 @@ class XMLRPCBackend:
         """See `Backend`. The cause of a BackendError names the host and the problem; clients do not see it."""
         if not is_user_name(user):
             return None
-        status = await self._call(self._options.get_user, user)
-        if not isinstance(status, str):
-            raise BackendError from AnswerError(f"{self._options.get_user} did not return a string")
-        if status == self._options.unknown:
+        try:
+            value = await self._client.call(self._options.get_user, user)
+        except (RemoteError, FaultError) as error:
+            if isinstance(error, FaultError) and error.code in self._options.unknown_faults:
+                return None
+            raise BackendError from error
+        status = _as_text(value)
+        if value is None or status == self._options.unknown:
             return None
+        if status is None:
+            raise BackendError from AnswerError(f"{self._options.get_user} did not return a string")
         return UserInfo(user, clean(status).rstrip("\n"))
 
     async def get_users(self) -> Sequence[str]:
         """See `ListsUsers`."""
-        users = await self._call(self._options.get_users)
+        try:
+            users = await self._client.call(self._options.get_users)
+        except (RemoteError, FaultError) as error:
+            raise BackendError from error
         if not isinstance(users, list):
             raise BackendError from AnswerError(f"{self._options.get_users} did not return an array")
-        names = [user for user in users if isinstance(user, str)]
+        names = [name for user in users if (name := _as_text(user)) is not None]
         if len(names) < len(users):
             raise BackendError from AnswerError(f"{self._options.get_users} returned values that are not strings")
         return list(dict.fromkeys(names))
 
-    async def _call(self, method: str, *params: Value) -> Value:
-        try:
-            return await self._client.call(method, *params)
-        except (RemoteError, FaultError) as error:
-            raise BackendError from error
+
+def _as_text(value: Value) -> str | None:
+    """A string, also if it came as an integer or as base64; None: any other type.
+
+    Servers in dynamic languages choose the type by the value: the user 42 becomes an integer, and "Grüße" base64.
+    """
+    match value:
+        case str():
+            return value
+        case bytes():
+            return decode(value)
+        case bool():  # is an int
+            return None
+        case int():
+            return str(value)
+    return None
 
 
 @asynccontextmanager

@@ -1,13 +1,14 @@
 """An XML-RPC client: takes a method name and values, returns a value or raises a typed error.
 
 HTTP is httpx2's. The server is not trusted: the answer has a size limit, redirects are not followed, cookies are not
-kept, compressed answers are not decompressed (one could be a bomb), certificates are verified, one deadline covers the
-call, and the answer goes through the same parser as the requests to our own server.
+kept, a compressed answer is decompressed only up to the limit, certificates are verified, one deadline covers the call,
+and the answer goes through the same parser as the requests to our own server.
 """
 
 from __future__ import annotations
 
 import ssl
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -29,6 +30,9 @@ CONNECTIONS = 4
 # connection that the server is just closing fails.
 _KEEP_ALIVE = 2.0
 
+# Some servers and proxies compress although the request excludes it.
+_CODINGS = {"identity", "gzip", "x-gzip"}
+
 _HEADERS = {"Content-Type": "text/xml", "Accept-Encoding": "identity", "User-Agent": "fingertrio"}
 
 
@@ -37,7 +41,7 @@ class TransportError(RemoteError):
 
 
 class AnswerError(RemoteError):
-    """The answer is too long, compressed, or not XML-RPC."""
+    """The answer is too long, or not XML-RPC."""
 
 
 class FaultError(Exception):
@@ -75,35 +79,51 @@ class XMLRPCClient:
         request = dump_call(method, params)
         try:
             with trio.fail_after(self._timeout):
-                body = await self._post(request)
+                body, charset = await self._post(request)
         except trio.TooSlowError as error:
             raise TransportError(f"{self._url.host}: no answer within {self._timeout:g} seconds") from error
         except httpx2.HTTPError as error:
             raise TransportError(f"{self._url.host}: {first_line(str(error)) or type(error).__name__}") from error
         try:
-            answer = parse_response(body, limit=self._limit)
+            answer = parse_response(body, charset, limit=self._limit)
         except XMLRPCError as error:
             raise AnswerError(f"{self._url.host}: the answer is not XML-RPC: {error}") from error
         if isinstance(answer, Fault):
             raise FaultError(answer)
         return answer
 
-    async def _post(self, request: bytes) -> bytes:
+    async def _post(self, request: bytes) -> tuple[bytes, str | None]:
+        """The content of the answer, and the charset of its Content-Type."""
         body = bytearray()
         async with self._http.stream("POST", self._url, content=request, headers=_HEADERS) as response:
             if response.status_code != 200:  # the spec defines no other status, not even for faults
                 raise TransportError(f"{self._url.host}: HTTP status {response.status_code}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise AnswerError(f"{self._url.host}: the answer is compressed, although the request excluded that")
+            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            if coding not in _CODINGS:
+                raise AnswerError(
+                    f"{self._url.host}: the answer has an unknown Content-Encoding; expected gzip or none"
+                )
             # Cancel instead of `raise` or `break`: httpx2's nested generators close cleanly only from the inside.
             with trio.CancelScope() as reading:
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > self._limit:
                         reading.cancel()
-        if len(body) > self._limit:
+        content = bytes(body) if coding == "identity" or len(body) > self._limit else self._decompress(body)
+        if len(content) > self._limit:
             raise AnswerError(f"{self._url.host}: the answer is longer than {self._limit} bytes")
-        return bytes(body)
+        return content, response.charset_encoding
+
+    def _decompress(self, body: bytearray) -> bytes:
+        """The content of a gzip body; if it is too long, only its start."""
+        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with gzip's header and checksum
+        try:
+            content = decompressor.decompress(body, self._limit + 1)
+        except zlib.error as error:
+            raise AnswerError(f"{self._url.host}: the answer is not valid gzip") from error
+        if not decompressor.eof and len(content) <= self._limit:
+            raise AnswerError(f"{self._url.host}: the answer is not a complete gzip file")
+        return content
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
+from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
@@ -91,7 +92,45 @@ async def test_what_steers_a_terminal_does_not_come_in(status: str) -> None:
     assert info.status in {"abc", "a\nb\nc"}
 
 
-@pytest.mark.parametrize("status", [None, 7, True, 1.5, ["Happy"], {"status": "Happy"}, b"Happy"])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (7, "7"),
+        (b"Happy", "Happy"),
+        ("Gr\u00fc\u00dfe".encode(), "Gr\u00fc\u00dfe"),
+        (b"Gr\xfc\xdfe", "Gr\u00fc\u00dfe"),
+    ],
+)
+async def test_integers_and_base64_are_taken_as_text(sent: int | bytes, status: str) -> None:
+    with serving({"getUser": lambda _user: sent, "getUsers": lambda: [42, b"moshez", "zo\u00eb"]}) as url:
+        async with open_xmlrpc(options(url)) as backend:
+            info = await backend.get_user("42")
+            assert info is not None
+            assert info.status == status
+            assert await backend.get_users() == ["42", "moshez", "zo\u00eb"]
+
+
+async def test_nil_means_unknown() -> None:
+    with serving({"getUser": lambda _user: None}) as url:
+        async with open_xmlrpc(options(url)) as backend:
+            assert await backend.get_user("moshez") is None
+
+
+async def test_a_fault_means_unknown_if_it_is_configured() -> None:
+    def refuse(user: str) -> str:
+        raise Fault(404 if user == "moshez" else 500, "no")
+
+    with serving({"getUser": refuse}) as url:
+        async with open_xmlrpc(options(url, unknown_faults=[404])) as backend:
+            assert await backend.get_user("moshez") is None
+            with pytest.raises(BackendError):
+                await backend.get_user("ada")
+        async with open_xmlrpc(options(url)) as backend:
+            with pytest.raises(BackendError):
+                await backend.get_user("moshez")
+
+
+@pytest.mark.parametrize("status", [True, 1.5, ["Happy"], {"status": "Happy"}])
 async def test_a_status_that_is_no_string_is_a_failure(status: Any) -> None:
     with serving({"getUser": lambda _user: status}) as url:
         async with open_xmlrpc(options(url)) as backend:
@@ -100,7 +139,7 @@ async def test_a_status_that_is_no_string_is_a_failure(status: Any) -> None:
     assert isinstance(caught.value.__cause__, AnswerError)
 
 
-@pytest.mark.parametrize("users", [None, "moshez", {"moshez": "Happy"}, ["moshez", 7], [["moshez"]]])
+@pytest.mark.parametrize("users", [None, "moshez", {"moshez": "Happy"}, ["moshez", True], [["moshez"]]])
 async def test_users_that_are_no_array_of_strings_are_a_failure(users: Any) -> None:
     with serving({"getUsers": lambda: users}) as url:
         async with open_xmlrpc(options(url)) as backend:

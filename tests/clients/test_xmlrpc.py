@@ -171,11 +171,39 @@ async def test_what_is_not_xml_rpc_is_an_answer_error(body: bytes) -> None:
             await client.call("a")
 
 
-async def test_a_packed_answer_is_refused_unopened() -> None:
-    bomb = http(gzip.compress(b" " * 10_000_000), b"200 OK", b"Content-Encoding: gzip")
-    async with asking(answering(bomb)) as client:
-        with pytest.raises(AnswerError, match="compressed"):
+async def test_a_compressed_answer_is_read_up_to_the_limit() -> None:
+    body = dump_response("Happy " * 10_000)
+    for coding in (b"gzip", b"x-gzip", b"GZip"):
+        async with asking(answering(http(gzip.compress(body), b"200 OK", b"Content-Encoding: " + coding))) as client:
+            assert await client.call("a") == "Happy " * 10_000
+    async with asking(
+        answering(http(gzip.compress(body), b"200 OK", b"Content-Encoding: gzip")), limit=len(body)
+    ) as client:
+        assert await client.call("a") == "Happy " * 10_000
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "reason"),
+    [
+        (gzip.compress(b" " * 10_000_000), b"gzip", "longer than 1048576 bytes"),
+        (gzip.compress(dump_response("x"))[:-4], b"gzip", "not a complete gzip file"),
+        (dump_response("x"), b"gzip", "not valid gzip"),
+        (b"", b"gzip", "not a complete gzip file"),
+        (dump_response("x"), b"br", "unknown Content-Encoding"),
+        (dump_response("x"), b"gzip, gzip", "unknown Content-Encoding"),
+    ],
+)
+async def test_a_compressed_answer_that_cannot_be_read_is_refused(body: bytes, coding: bytes, reason: str) -> None:
+    async with asking(answering(http(body, b"200 OK", b"Content-Encoding: " + coding))) as client:
+        with pytest.raises(AnswerError, match=reason):
             await client.call("a")
+
+
+async def test_the_charset_of_the_answer_counts() -> None:
+    body = b"<methodResponse><params><param><value>Gr\xfc\xdfe</value></param></params></methodResponse>"
+    answer = http(body).replace(b"text/xml", b'text/xml; charset="ISO-8859-1"')
+    async with asking(answering(answer)) as client:
+        assert await client.call("a") == "Gr\u00fc\u00dfe"
 
 
 async def test_an_endless_answer_is_read_as_far_as_the_limit() -> None:

@@ -122,11 +122,22 @@ def test_what_the_standard_library_sends_is_read(value: Any) -> None:
     assert parse_response(xmlrpc.client.dumps((value,), methodresponse=True).encode()) == value
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "us-ascii", "iso-8859-1", "utf-16"])
-def test_the_encodings_that_expat_knows(encoding: str) -> None:
-    text = "Kafka's Verwandlung" if encoding == "us-ascii" else "Bücher"
-    body = f'<?xml version="1.0" encoding="{encoding}"?>' + call_of(f"<param><value>{text}</value></param>").decode()
+@pytest.mark.parametrize("encoding", ["utf-8", "utf8", "us-ascii", "iso-8859-1", "latin1", "koi8-r", "utf-16"])
+def test_a_declared_encoding(encoding: str) -> None:
+    text = {"us-ascii": "plain", "koi8-r": "\u0442\u0438\u0445\u043e"}.get(encoding, "B\u00fccher")
+    body = f"<?xml version='1.0' encoding='{encoding}'?>" + call_of(f"<param><value>{text}</value></param>").decode()
     assert parse_call(body.encode(encoding)).params == (text,)
+
+
+def test_the_charset_of_the_content_type_counts_before_the_declaration() -> None:
+    call = call_of("<param><value>zo\u00eb</value></param>").decode()
+    assert parse_call(call.encode("latin-1"), "ISO-8859-1").params == ("zo\u00eb",)
+    assert parse_call(b'<?xml version="1.0" encoding="utf-8"?>' + call.encode("latin-1"), "latin1").params == (
+        "zo\u00eb",
+    )
+    response = dump_response("zo\u00eb").decode().encode("cp1252")
+    assert parse_response(response, "windows-1252") == "zo\u00eb"
+    assert refusal(call.encode("latin-1"), lambda body: parse_call(body, "utf-8")) is FaultCode.NOT_WELL_FORMED
 
 
 def test_crlf_in_a_string_is_read_as_lf() -> None:
@@ -149,7 +160,9 @@ def test_crlf_in_a_string_is_read_as_lf() -> None:
         call_of("<param></value></param>"),
         call_of("") + b"<methodCall/>",
         b'<?xml version="1.0" encoding="nonsense"?>' + call_of(""),
-        b'<?xml version="1.0" encoding="koi8-r"?>' + call_of(""),
+        b'<?xml version="1.0" encoding="utf-7"?>' + call_of(""),
+        b'<?xml version="1.0" encoding="us-ascii"?>'
+        + call_of("<param><value>\xc3\xbc</value></param>".encode("latin-1")),
         b'<?xml version="1.0" encoding="unicode_escape"?>' + call_of(""),
         b"<!DOCTYPE methodCall>" + call_of(""),
         b'<!DOCTYPE methodCall SYSTEM "http://127.0.0.1:1/x.dtd">' + call_of(""),

@@ -28,6 +28,7 @@ from fingertrio.frontends.web.api import UnprocessableContent, user_document, us
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.names import check_user_name
 from fingertrio.service import FingerService
+from fingertrio.wire.charset import codec_of
 from fingertrio.wire.status import check_status
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.when import parse_duration, parse_when
@@ -138,8 +139,10 @@ async def _read_write() -> StatusWrite:
     if request.mimetype == _JSON:
         return _parse_json(body, given)
     charset = request.mimetype_params.get("charset", "utf-8")
+    if (codec := codec_of(charset)) is None:
+        raise UnprocessableContent({"status": f"the charset {clean_line(charset)} is not supported; use utf-8"})
     try:
-        return _validate({"status": body.decode(charset), **given})
+        return _validate({"status": body.decode(codec), **given})
     except (UnicodeDecodeError, LookupError):
         raise UnprocessableContent({"status": f"the text is not {clean_line(charset)}"}) from None
 

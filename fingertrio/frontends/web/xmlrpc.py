@@ -120,7 +120,7 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
         except (RequestEntityTooLarge, RequestTimeout) as refusal:
             observer.refused("xmlrpc", "deadline" if isinstance(refusal, RequestTimeout) else "body")
             raise
-        done = await dispatcher.dispatch(body)
+        done = await dispatcher.dispatch(body, request.mimetype_params.get("charset"))
         note_question(request.scope, "xmlrpc", done.asked, done.outcome)
         return Response(done.body, content_type="text/xml; charset=utf-8")
 

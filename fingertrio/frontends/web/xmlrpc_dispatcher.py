@@ -119,12 +119,12 @@ class XMLRPCDispatcher:
         self._parsing = trio.Lock()
         self._methods = {method.name: method for method in (*methods, *self._system_methods())}
 
-    async def dispatch(self, body: bytes) -> Dispatched:
-        """Make the call in `body`. Every failure becomes a fault."""
+    async def dispatch(self, body: bytes, charset: str | None = None) -> Dispatched:
+        """Make the call in `body`, see `parse_call`. Every failure becomes a fault."""
         asked = ""
         try:
             async with self._parsing:
-                call = parse_call(body)
+                call = parse_call(body, charset)
         except XMLRPCError as error:
             reply = Reply(Fault(error.code, str(error)), "bad")
         else:

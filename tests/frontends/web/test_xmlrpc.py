@@ -144,6 +144,24 @@ async def test_a_user_of_that_name_has_a_page_there_and_calls_go_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("declaration", "content_type", "encoding"),
+    [
+        ("<?xml version='1.0' encoding='utf8'?>", "text/xml", "utf-8"),
+        ("<?xml version='1.0' encoding='latin1'?>", "text/xml", "latin-1"),
+        ("<?xml version='1.0'?>", "text/xml; charset=ISO-8859-1", "latin-1"),
+        ("<?xml version='1.0' encoding='utf-8'?>", 'application/xml; charset="windows-1252"', "latin-1"),
+    ],
+)
+async def test_the_encoding_is_that_of_the_content_type_or_the_declaration(
+    declaration: str, content_type: str, encoding: str
+) -> None:
+    call = "<methodCall><methodName>getUser</methodName><params><param><value>zo\u00eb</value></param></params></methodCall>"
+    async with serving(FakeBackend({"zo\u00eb": "Here"})) as door:
+        response = await door.post((declaration + call).encode(encoding), {"Content-Type": content_type})
+        assert parse_response(await response.get_data()) == "Here"
+
+
+@pytest.mark.parametrize(
     "headers", [XML, {"Content-Type": "application/xml; charset=utf-8"}, {"Content-Type": "foo"}, {}]
 )
 async def test_a_client_may_be_careless_about_its_content_type(headers: dict[str, str]) -> None:

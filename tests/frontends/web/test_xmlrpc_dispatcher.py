@@ -276,9 +276,9 @@ async def test_calls_that_arrive_together_leave_turns_to_everybody_else(
     rounds = Rounds()
     read_in: list[int] = []
 
-    def noted(body: bytes) -> MethodCall:
+    def noted(body: bytes, charset: str | None) -> MethodCall:
         read_in.append(rounds.count)
-        return parse_call(body)
+        return parse_call(body, charset)
 
     monkeypatch.setattr("fingertrio.frontends.web.xmlrpc_dispatcher.parse_call", noted)
     trio.lowlevel.add_instrument(rounds)
