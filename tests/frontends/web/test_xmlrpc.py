@@ -155,7 +155,7 @@ async def test_a_user_of_that_name_has_a_page_there_and_calls_go_on() -> None:
 async def test_the_encoding_is_that_of_the_content_type_or_the_declaration(
     declaration: str, content_type: str, encoding: str
 ) -> None:
-    call = "<methodCall><methodName>getUser</methodName><params><param><value>zo\u00eb</value></param></params></methodCall>"
+    call = dump_call("getUser", ["zo\u00eb"]).decode().partition("?>")[2]
     async with serving(FakeBackend({"zo\u00eb": "Here"})) as door:
         response = await door.post((declaration + call).encode(encoding), {"Content-Type": content_type})
         assert parse_response(await response.get_data()) == "Here"
