@@ -22,6 +22,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
+from fingertrio.server.preload import preload
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
 from fingertrio.server.reload import Reloader
 from fingertrio.server.sockets import bound, warn_of_open_setters
@@ -114,6 +115,8 @@ async def run(
 
 def _drop_privileges(config: Config, observer: Observer, source: str) -> None:
     process = config.process
+    if process.user is not None:
+        preload()
     try:
         became = drop_privileges(process.user, process.group, run_as_root=process.run_as_root)
     except PrivilegeError as error:

@@ -6,7 +6,6 @@ process changes user and groups irreversibly.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 -- resolving a host name imports it, by then perhaps out of reach
 import grp
 import os
 import pwd
