@@ -135,7 +135,7 @@ def test_a_package_that_the_user_cannot_read_is_served(tmp_path: Path, environ: 
 def test_a_codec_that_a_client_names_needs_no_import() -> None:
     code = (
         "import sys; from fingertrio.server.preload import preload; preload(); before = len(sys.modules); "
-        "[b'x'.decode(name) for name in ('koi8-r', 'utf-16', 'idna', 'mac-roman', 'gb18030')]; "
+        "[b'ab'.decode(name) for name in ('koi8-r', 'utf-16', 'idna', 'mac-roman', 'gb18030')]; "
         "print(len(sys.modules) - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
