@@ -19,6 +19,7 @@ from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
     NotFound,
+    RequestEntityTooLarge,
     ServiceUnavailable,
     UnsupportedMediaType,
 )
@@ -29,6 +30,7 @@ from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
 from fingertrio.frontends.web.proofs import Proofs, refusal
+from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
@@ -95,6 +97,8 @@ def create_app(
 
 
 class _App(QuartTrio):
+    request_class = LateRequest
+
     def __init__(self, observer: Observer, deadline: float) -> None:
         super().__init__(__name__, static_folder=None)
         self._observer = observer
@@ -104,7 +108,7 @@ class _App(QuartTrio):
         self.url_map.merge_slashes = False  # no redirects: names contain no slash
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
-        _check_request()
+        _check_request(self._observer)
         with trio.fail_after(self._deadline):
             return await super().dispatch_request(request_context)
 
@@ -128,10 +132,13 @@ class _CompressedBody(UnsupportedMediaType):
         return [("Accept-Encoding", "identity")]  # RFC 9110 section 15.5.16
 
 
-def _check_request() -> None:
+def _check_request(observer: Observer) -> None:
     """Refuse what no route can process, before the body is read."""
     if request.method not in _METHODS:
         raise _UnknownMethod
+    if (request.content_length or 0) > _BODY_LIMIT:
+        observer.refused("http", "body")
+        raise RequestEntityTooLarge
     codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
     if codings - {"", "identity"} and request.method in {"POST", "PUT", "PATCH", "DELETE"}:
         raise _CompressedBody

@@ -19,6 +19,7 @@ from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.frontends.web.proofs import Proofs
+from fingertrio.frontends.web.reading import LateReading
 from fingertrio.frontends.web.self_check import check_app
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
@@ -82,7 +83,7 @@ class WebFrontend(HttpFrontend):
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
             self._app = create_app(service, observer, proofs=proofs, live=live)
-            app = ClientLimits(self._app, rate, caps, observer)
+            app = ClientLimits(LateReading(self._app), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 
         super().__init__(

@@ -20,7 +20,8 @@ from tests.frontends.web.kit import USERS, serving
 
 # As after the privileges were dropped: no file of Python, its packages or ours can be opened any more.
 PROGRAM = """
-import encodings.idna  # to bind addresses, which happens before privileges are dropped
+import encodings.idna  # the server imports every codec before it drops privileges
+import encodings.latin_1
 import sys
 
 import trio
