@@ -1,9 +1,9 @@
-"""`make faults`: run the fault scenarios and print one table of the results.
+"""`make faults`: run the fault scenarios and print a report of the results.
 
     python -m faults [--short] [--soak] [NAME ...]
 
-The table goes to standard output, progress to standard error. The exit status is 1 if a criterion does not hold or a
-scenario could not be carried out. If a scenario needs a program that is not installed, the table says so; that is no
+The report goes to standard output, progress to standard error. The exit status is 1 if a criterion does not hold or a
+scenario could not be carried out. If a scenario needs a program that is not installed, the report says so; that is no
 failure.
 """
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import trio
 
 from faults import (
+    accept_fails,
     blackhole,
     blocked,
     caps,
@@ -51,6 +52,7 @@ SCENARIOS: Sequence[Scenario] = tuple(
         crowd,
         caps,
         descriptors,
+        accept_fails,
         resets,
         random_lines,
         fuzz,
@@ -74,6 +76,7 @@ class Row:
 
     scenario: Scenario
     findings: Findings
+    seconds: float
     gap: str = ""
 
     @property
@@ -83,7 +86,7 @@ class Row:
     @property
     def verdict(self) -> str:
         if self.findings.broken:
-            return "FAILED: " + "; ".join(self.findings.broken)
+            return "FAILED"
         return f"not run: {self.gap}" if self.gap else "passed"
 
 
@@ -91,6 +94,7 @@ async def carry_out(scenario: Scenario, scale: Scale) -> Row:
     """Run one scenario, within its limit. An exception counts as a criterion that does not hold."""
     findings = Findings()
     gap = ""
+    began = time.monotonic()
     try:
         with trio.fail_after(scenario.limit):
             await scenario.run(scale, findings)
@@ -102,16 +106,23 @@ async def carry_out(scenario: Scenario, scale: Scale) -> Row:
     except Exception as error:  # noqa: BLE001 -- the other scenarios still run
         findings.require(False, f"{type(error).__name__}: {error}")
         traceback.print_exc()
-    return Row(scenario, findings, gap)
+    return Row(scenario, findings, time.monotonic() - began, gap)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """A Markdown table without line breaks in its cells."""
-    lines = ["| scenario | what was done | figures | result |", "|---|---|---|---|"]
+def report(rows: Sequence[Row]) -> str:
+    """Markdown: one table of the results, then for each scenario what was done and what was measured."""
+    lines = ["| scenario | fault | result | seconds |", "|---|---|---|--:|"]
+    lines += [f"| `{row.scenario.name}` | {row.scenario.title} | {row.verdict} | {row.seconds:.0f} |" for row in rows]
     for row in rows:
-        cells = (row.scenario.title, row.findings.done, "; ".join(row.findings.figures), row.verdict)
-        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+        lines += ["", f"### {row.scenario.name}", ""]
+        lines += [f"{row.findings.done}.", ""] if row.findings.done else []
+        lines += [f"- {figure}" for figure in row.findings.figures]
+        lines += [f"- **FAILED**: {_one_line(broken)}" for broken in row.findings.broken]
     return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def main(arguments: Sequence[str] | None = None, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
@@ -128,10 +139,9 @@ def main(arguments: Sequence[str] | None = None, scenarios: Sequence[Scenario] =
     rows = []
     for name in options.names or known:
         progress(f"{name} ...")
-        began = time.monotonic()
         rows.append(row := trio.run(carry_out, known[name], scale))
-        progress(f"{name}: {row.verdict} ({time.monotonic() - began:.0f} s)")
-    print(table(rows))
+        progress(f"{name}: {row.verdict} ({row.seconds:.0f} s) {'; '.join(row.findings.broken)}")
+    print(report(rows))
     print(f"\n{time.strftime('%Y-%m-%d')}, {Machine.here(_PACKAGES)}")
     return 0 if all(row.passed for row in rows) else 1
 

@@ -104,7 +104,8 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
         findings.require(not failed[name], f"{name}: {len(failed[name])} failed, the first: {failed[name][:1]}")
         if seconds := took[name]:
             findings.figure(f"{name}: closed after {statistics.median(seconds):.2f} s (at most {max(seconds):.2f})")
-            in_time = expected - 0.05 <= min(seconds) and max(seconds) <= expected + late
+            # Half: a client that sees its answer late measures too little.
+            in_time = expected / 2 <= min(seconds) and max(seconds) <= expected + late
             findings.require(in_time, f"{name}: closed after {min(seconds):.2f} to {max(seconds):.2f} s")
     left = await program.back_to(before, _LINGER)
     findings.figure(f"{max(left - before, 0)} sockets left")

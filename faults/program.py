@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,7 @@ def running(
     environ: Mapping[str, str] | None = None,
     command: Sequence[str] = COMMAND,
     pass_fds: Sequence[int] = (),
+    started: Callable[[AttackedProgram], object] = lambda _program: None,
 ) -> Iterator[AttackedProgram]:
     """The program, ready, with the faulty backend installed. At the end of the context it is stopped.
 
@@ -142,6 +143,7 @@ def running(
         environ: added to the environment.
         command: how to start fingertrio.
         pass_fds: descriptors that it inherits.
+        started: called when its process has started, before it is ready.
     """
     with tempfile.TemporaryDirectory(prefix="fingertrio-faults-") as name:
         directory = Path(name)
@@ -150,5 +152,11 @@ def running(
         publish(directory)
         whole = {**environment(), "PYTHONPATH": f"{name}:{ROOT}", **(environ or {})}
         arguments: list[str | Path] = [*command, "serve", "--config", path]
-        with AttackedProgram(arguments, directory / "log", environ=whole, pass_fds=pass_fds) as program:
+        program = AttackedProgram(arguments, directory / "log", environ=whole, pass_fds=pass_fds)
+        try:
+            program.start()
+            started(program)
+            program.wait_ready()
             yield program
+        finally:
+            program.stop()

@@ -32,10 +32,11 @@ _UP = 1.0  # seconds between a start and the next stop
 _EXIT = 10.0
 
 
-def _started(kept: Mapping[str, socket.socket]) -> AbstractContextManager[AttackedProgram]:
+def started(kept: Mapping[str, socket.socket]) -> AbstractContextManager[AttackedProgram]:
+    """The program with these sockets, by door, passed as systemd does. It has no other doors."""
     numbers = [sock.fileno() for sock in kept.values()]
     return running(
-        sections(**{door: {"listen": []} for door in kept}, admin=None),
+        sections(**{door: {"listen": []} if door in kept else None for door in (*_DOORS, "admin")}),
         environ={"LISTEN_FDS": str(len(kept)), "LISTEN_FDNAMES": ":".join(kept)},
         command=(sys.executable, "-c", _AS_SYSTEMD, ",".join(map(str, numbers))),
         pass_fds=numbers,
@@ -61,14 +62,14 @@ async def run(scale: Scale, findings: Findings) -> None:
     with ExitStack() as stack:
         kept = {door: stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096)) for door in _DOORS}
         running_one = stack.enter_context(ExitStack())
-        program = running_one.enter_context(_started(kept))
+        program = running_one.enter_context(started(kept))
         async with watching(_probes(kept, rate)) as watch:
             for _ in range(times):
                 await trio.sleep(scale.of(_UP, 0.3))
                 stops.append(await program.end_soon(_EXIT))
                 running_one.close()
                 began = time.monotonic()
-                program = running_one.enter_context(_started(kept))
+                program = running_one.enter_context(started(kept))
                 starts.append(time.monotonic() - began)
             await trio.sleep(scale.of(_UP, 0.3))
         watch.report(findings)

@@ -38,36 +38,38 @@ def outcome(
     return status, capsys.readouterr().out
 
 
-def test_what_held_is_a_row_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_passed_scenario_is_reported_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     status, printed = outcome(capsys, Scenario("holds", "A title", holds, 5), arguments=("--short",))
     assert status == 0
-    assert "| A title | little of a \\| b | 1 of 1 | passed |" in printed
+    assert "| `holds` | A title | passed | 0 |" in printed
+    assert "### holds\n\nlittle of a | b.\n\n- 1 of 1\n" in printed
 
 
 @pytest.mark.parametrize(
     ("run", "reason"),
     [(breaks, "it fell over"), (cannot, "RuntimeError: no such thing"), (hangs, "it did not end within")],
 )
-def test_what_did_not_hold_is_said_and_is_the_status(run, reason, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_scenario_is_reported_and_sets_the_status(run, reason, capsys: pytest.CaptureFixture[str]) -> None:
     others = Scenario("holds", "B", holds, 5)
     status, printed = outcome(capsys, Scenario("x", "A", run, 0.01), others)
     assert status == 1
-    assert f"FAILED: {reason}" in printed
-    assert "| B | much of a \\| b | 1 of 1 | passed |" in printed
+    assert "| `x` | A | FAILED |" in printed
+    assert f"- **FAILED**: {reason}" in printed
+    assert "| `holds` | B | passed |" in printed
 
 
-def test_what_cannot_be_tried_here_is_said_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scenario_without_its_program_is_reported_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     status, printed = outcome(capsys, Scenario("lacks", "A", lacks, 5))
     assert status == 0
     assert "not run: needs a moon" in printed
 
 
-def test_only_those_named_are_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_named_scenarios_run(capsys: pytest.CaptureFixture[str]) -> None:
     scenarios = (Scenario("holds", "A", holds, 5), Scenario("breaks", "B", breaks, 5))
     assert outcome(capsys, *scenarios, arguments=("holds",))[0] == 0
     with pytest.raises(SystemExit):
         outcome(capsys, *scenarios, arguments=("nosuch",))
 
 
-def test_no_two_scenarios_have_one_name() -> None:
+def test_names_are_unique() -> None:
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)

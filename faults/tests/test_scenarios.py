@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from faults import (
+    accept_fails,
     blackhole,
     blocked,
     caps,
@@ -55,7 +56,9 @@ async def test_the_program_survives(scenario: ModuleType, program: AttackedProgr
 
 
 @pytest.mark.parametrize(
-    "scenario", [slow_readers, http2_flood, caps, blackhole, blocked, failing_tasks, restart, redis_away], ids=name
+    "scenario",
+    [slow_readers, http2_flood, caps, accept_fails, blackhole, blocked, failing_tasks, restart, redis_away],
+    ids=name,
 )
 async def test_a_program_of_its_own_survives(scenario: ModuleType) -> None:
     findings = Findings()
