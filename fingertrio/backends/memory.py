@@ -65,6 +65,7 @@ class MemoryBackend:
     def __init__(self, users: Mapping[str, str], *, now: Callable[[], datetime] = _utc_now) -> None:
         self._lasting = {user: UserInfo(user, status) for user, status in users.items()}
         self._passing: dict[str, tuple[datetime, UserInfo]] = {}  # with its `until`
+        self._ended: set[str] = set()  # users whose passing status has ended, and the change was emitted
         self._now = now
         self._hub = ChangeHub()
         self._planned: datetime | None = None  # the earliest `until` that `run` waits for
@@ -92,6 +93,7 @@ class MemoryBackend:
             self._passing.pop(user, None)
         elif until > now:
             self._passing[user] = (until, info)
+            self._ended.discard(user)
             if self._planned is None or until < self._planned:
                 self._replan.set()
         else:
@@ -117,13 +119,17 @@ class MemoryBackend:
         """Emit a change when a status ends. Never returns."""
         while True:
             now = self._now()
-            for user, (until, _) in list(self._passing.items()):
-                if until <= now:
-                    del self._passing[user]
+            for user, (until, _) in self._passing.items():
+                # An ended status is kept: it holds again if the clock was wrong and is set back.
+                if (until <= now) != (user in self._ended):
+                    self._ended ^= {user}
                     self._hub.emit(Change(user))
             self._replan = trio.Event()
-            planned = self._planned = min((until for until, _ in self._passing.values()), default=None)
-            with trio.move_on_after(inf if planned is None else min((planned - now).total_seconds(), _LONGEST_SLEEP)):
+            planned = self._planned = min((until for until, _ in self._passing.values() if until > now), default=None)
+            pause = _LONGEST_SLEEP if self._passing else inf
+            if planned is not None:
+                pause = min((planned - now).total_seconds(), pause)
+            with trio.move_on_after(pause):
                 await self._replan.wait()
 
     def _answer(self, user: str) -> UserInfo | None:

@@ -183,6 +183,23 @@ async def test_the_end_of_a_status_is_emitted_soon_after_the_clock_was_set_forwa
                 assert await anext(feed) == Change("moshez")
 
 
+async def test_a_status_that_ended_by_a_wrong_clock_holds_again_when_the_clock_is_right(
+    autojump_clock: MockClock,
+) -> None:
+    calendar = Calendar()
+    async with running(calendar) as backend, backend.changes() as feed:
+        await backend.set_user("moshez", "Back tomorrow", until=calendar.now() + timedelta(days=1))
+        assert await anext(feed) == Change("moshez")
+        for jump in (timedelta(days=30_000), -timedelta(days=30_000)):
+            calendar.offset += jump
+            with trio.fail_after(61):
+                assert await anext(feed) == Change("moshez")
+        assert await status_of(backend, "moshez") == "Back tomorrow"
+        with trio.fail_after(2 * 24 * 3600):
+            assert await anext(feed) == Change("moshez"), "its real end is emitted, too"
+        assert await status_of(backend, "moshez") == "Happy and well"
+
+
 async def test_the_end_of_a_replaced_status_is_not_emitted(autojump_clock: MockClock) -> None:
     calendar = Calendar()
     async with running(calendar) as backend:

@@ -143,4 +143,4 @@ def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: R
         until = None if edit.until is None else to_microseconds(edit.until)
         if until is not None and until <= time:
             raise ValueError("the end of the status has passed already")
-        writing.put(connection, [Put(login, checks.status(edit.status), until)], time, retention)
+        writing.put(connection, [Put(login, checks.status(edit.status), until)], time, retention.by_count)

@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backends.sqlite.clock import SETTLING
 from fingertrio.backends.sqlite.rows import Put
 from fingertrio.backends.sqlite.store import SQLiteStore
 from fingertrio.backends.sqlite.worker import Worker
@@ -29,8 +30,10 @@ POLL_INTERVAL = 0.25
 _LONGEST_SLEEP = 60.0
 _AFTER_FAILURE = 1.0  # seconds until the expiries are read again
 
-# With `history_days`: seconds between two rounds of deleting old history, and users handled in one transaction, between
-# two batches of sets. Answers respect the days exactly, whatever is still in the file.
+# Seconds until the first round of maintenance, and between two rounds: correcting times and, with `history_days`,
+# deleting old history. And users handled in one transaction, between two batches of sets. Answers respect the days
+# exactly, whatever is still in the file.
+_FIRST_TRIM = SETTLING + 10.0
 _TRIM_INTERVAL = 3600.0
 _TRIM_PORTION = 200
 
@@ -96,7 +99,7 @@ class SQLiteBackend:
     async def run(self) -> None:
         """Run the workers, emit changes and delete old history, until cancelled."""
         async with trio.open_nursery() as nursery:
-            for task in (self._sets.run, self._reads.run, self._expire, self._poll, self._trim_history):
+            for task in (self._sets.run, self._reads.run, self._expire, self._poll, self._maintain):
                 nursery.start_soon(task)
 
     async def aclose(self) -> None:
@@ -132,6 +135,8 @@ class SQLiteBackend:
                 _log.warning("reading which statuses have ended failed: %s", error.__cause__ or error)
                 pause = _AFTER_FAILURE
             else:
+                if now < emitted:  # the clock was set back: what had ended may hold again
+                    self._hub.emit(Change(None))
                 self._hub.emit_all(users)
                 emitted = now
                 self._planned = planned
@@ -143,22 +148,22 @@ class SQLiteBackend:
     async def _poll(self) -> None:
         while True:
             await trio.sleep(POLL_INTERVAL)
-            if await trio.to_thread.run_sync(self._store.poll, abandon_on_cancel=True, limiter=self._polls):
+            if await self._write(self._store.poll):
                 self._hub.emit(Change(None))
                 self._replan.set()
 
-    async def _trim_history(self) -> None:
-        """Delete old history of users who set nothing: a set only trims the history of its user."""
-        if not self._store.deletes_by_age:
-            return
+    async def _maintain(self) -> None:
+        """Correct and delete what users who set nothing leave in the file: a set only does so for its user."""
+        await trio.sleep(_FIRST_TRIM)
         while True:
-            user: int | None = 0
-            while user is not None:
-                try:
-                    user = await trio.to_thread.run_sync(
-                        self._store.trim_history, user, _TRIM_PORTION, abandon_on_cancel=True, limiter=self._polls
-                    )
-                except BackendError as error:
-                    _log.warning("deleting old history failed: %s", error.__cause__ or error)
-                    user = None
+            try:
+                await self._write(partial(self._store.correct_times, _TRIM_PORTION))
+                user: int | None = 0 if self._store.deletes_by_age else None
+                while user is not None:
+                    user = await self._write(partial(self._store.trim_history, user, _TRIM_PORTION))
+            except BackendError as error:
+                _log.warning("correcting times and deleting old history failed: %s", error.__cause__ or error)
             await trio.sleep(_TRIM_INTERVAL)
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._polls)

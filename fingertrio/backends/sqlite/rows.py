@@ -30,6 +30,11 @@ class Retention:
     count: int
     days: float | None = None
 
+    @property
+    def by_count(self) -> Retention:
+        """The same without `days`, for a clock that may be wrong."""
+        return Retention(self.count)
+
     def cutoff(self, now: int) -> int:
         """The time before which no history is kept."""
         return 0 if self.days is None else now - int(self.days * _DAY)

@@ -22,7 +22,6 @@ import stat
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from io import BufferedReader, TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -41,9 +40,6 @@ from fingertrio.wire.users_file import USERS_FILE_LIMIT, parse_users_file
 _EXPORT_LINE_LIMIT = 64 * 1024 * 1024
 _FIRST_LINE_LIMIT = 64 * 1024  # more than any line of a users file: a longer first line is that of an export
 _PLAN_LIMIT = 64 * 1024  # more than a status may have, so that the message can say that the status is too long
-
-# How far the clock of the exporting machine may be ahead of ours.
-_CLOCKS_DIFFER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +230,6 @@ def _to_record(place: str, exported: ExportedUser) -> ImportRecord:
 
 
 def _to_row(status: ExportedStatus) -> StatusRow:
-    if status.since > datetime.now(UTC) + _CLOCKS_DIFFER:
-        raise ValueError(f"a status was set in the future: {status.since}")
-    if status.until is not None and status.until <= status.since:
-        raise ValueError(f"a status ends before it was set: {status.since}")
     until = None if status.until is None else to_microseconds(in_utc(status.until))
     text = checks.status(status.status) if status.status else ""  # one that was taken back
     return StatusRow(to_microseconds(in_utc(status.since)), until, text)

@@ -9,30 +9,39 @@ Every method may block on the disk or on a lock, so it must run in a thread. Not
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.sqlite import files, rows, writing
+from fingertrio.backends.sqlite.clock import ClockGuard, time_of_last_statuses
 from fingertrio.backends.sqlite.database import Database
 from fingertrio.backends.sqlite.failures import concerns_all, failure
 from fingertrio.backends.sqlite.opening import check, transaction
 from fingertrio.backends.sqlite.rows import Put, Retention
 
+_log = logging.getLogger(__name__)
+
 
 class SQLiteStore:
     """Created by `SQLiteStore.open`."""
 
-    def __init__(self, database: Database, retention: Retention, now: Callable[[], int]) -> None:
+    def __init__(self, database: Database, retention: Retention, now: Callable[[], int], guard: ClockGuard) -> None:
         self._database = database
         self._retention = retention
         self._now = now
+        self._guard = guard
+        self._last: int | None = None  # the time of the last statuses when the clock was last found to be right
+        self._doubt: str | None = None  # why history is not deleted because of its age; None: it is
 
     @classmethod
-    def open(cls, path: Path, retention: Retention, now: Callable[[], int]) -> SQLiteStore:
+    def open(
+        cls, path: Path, retention: Retention, now: Callable[[], int], guard: ClockGuard | None = None
+    ) -> SQLiteStore:
         """Open the database at `path`. A missing file is created, an older version is migrated.
 
         Raises:
@@ -50,7 +59,11 @@ class SQLiteStore:
             if isinstance(error, sqlite3.Error):
                 raise OSError(f"{path}: {error}") from error
             raise
-        return cls(database, retention, now)
+        store = cls(database, retention, now, guard or ClockGuard(now))
+        with suppress(BackendError), store._scanning() as connection:
+            store._last = time_of_last_statuses(connection)
+        store._update_doubt()
+        return store
 
     @property
     def deletes_by_age(self) -> bool:
@@ -103,6 +116,18 @@ class SQLiteStore:
         except (sqlite3.Error, ValueError) as error:
             raise failure(error) from error
 
+    @property
+    def _safe_retention(self) -> Retention:
+        """What may be deleted: nothing because of its age while the clock may be wrong."""
+        return self._retention if self._doubt is None else self._retention.by_count
+
+    def _update_doubt(self) -> None:
+        before, self._doubt = self._doubt, self._guard.doubt(self._last)
+        if self._doubt is None:
+            self._last = self._now()  # from here on the clock is watched
+        elif self._doubt != before and self.deletes_by_age and self._guard.is_steady():
+            _log.warning("the clock may be wrong: %s; no history is deleted because of its age", self._doubt)
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
@@ -127,10 +152,34 @@ class SQLiteStore:
         for _attempt in range(2):
             connection = self._database.to_write()
             with transaction(connection):
-                infos = writing.put(connection, puts, self._now(), self._retention)
+                infos = writing.put(connection, puts, self._now(), self._safe_retention)
             if self._database.is_committed():
                 return infos
         raise BackendError("The log of the database is damaged")
+
+    def correct_times(self, count: int) -> None:
+        """Correct the times of up to `count` users whose last status was set in the future, once the clock is trusted.
+
+        Raises:
+            BackendError: it failed; nothing was corrected.
+        """
+        now = self._now()
+        if not self._guard.is_steady() or self._guard.is_behind(now):
+            return
+        with self._scanning() as connection:
+            users = writing.users_ahead(connection, now, count)
+        if not users:
+            return
+        try:
+            with self._database.connections.writer.lock:
+                connection = self._database.to_write()
+                with transaction(connection):
+                    for user in users:
+                        writing.correct_log(connection, user, now)
+                self._database.is_committed()
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        _log.warning("%d users had statuses set in the future; their times were corrected", len(users))
 
     def trim_history(self, after: int, count: int) -> int | None:
         """Trim the history of the next `count` users after the id `after`. Returns the last id; None: no more users.
@@ -144,7 +193,7 @@ class SQLiteStore:
                 with transaction(connection):
                     users = writing.user_ids_after(connection, after, count)
                     for user in users:
-                        writing.trim(connection, user, self._now(), self._retention)
+                        writing.trim(connection, user, self._now(), self._safe_retention)
                 self._database.is_committed()  # if not, the next round trims again
                 return users[-1] if len(users) == count else None
         except sqlite3.Error as error:
@@ -153,9 +202,11 @@ class SQLiteStore:
     # --- other programs -----------------------------------------------------------------------------------------------
 
     def poll(self) -> bool:
-        """Whether other programs have written or replaced the file since the last poll. Never raises."""
+        """Whether answers may have changed since the last poll: by another program, or by the clock. Never raises."""
+        has_jumped = self._guard.poll()
+        self._update_doubt()
         with self._database.connections.writer.lock:
-            return self._database.poll()
+            return self._database.poll() or has_jumped
 
     def stale_since(self) -> datetime | None:
         """When it was noticed that the file or its log is not in its place, so that answers may be old; None: it is."""

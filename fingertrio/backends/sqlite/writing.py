@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from fingertrio.backend import UserInfo
+from fingertrio.backends.sqlite import clock
 from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, from_stored, info_of, to_stored
 
 
@@ -59,6 +60,10 @@ def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention
     """
     status, rows = _select_users(connection, {one.login for one in puts})
     users = {login: _UserRow(row) for login, *row in rows}
+    ahead = [row for row in users.values() if row.since > now + clock.TOLERANCE]
+    if ahead and clock.is_confirmed_by(connection, now):
+        for row in ahead:
+            row.since = correct_log(connection, row.id, now)
     statuses: list[int | str | None] = []
     infos: list[UserInfo] = []
     for login, text, until in puts:
@@ -218,6 +223,33 @@ def delete_log(connection: sqlite3.Connection, user: int) -> None:
     connection.execute(
         "UPDATE user SET kept = 0, latest = NULL, lasting = NULL, passing_until = NULL WHERE id = ?", (user,)
     )
+
+
+def correct_log(connection: sqlite3.Connection, user: int, now: int) -> int:
+    """Let the statuses of the user that seem to have been set in the future be set before `now`.
+
+    Returns when the latest status was set, 0 if there is none.
+    """
+    found = connection.execute(_SELECT_LOG, (user,)).fetchall()[::-1]
+    before = [StatusRow(since, until, text) for _id, since, _previous, until, text in found]
+    after = clock.correct_times(before, now)
+    connection.executemany(
+        "UPDATE status SET since = ?, until = ? WHERE id = ?",
+        [(new.since, new.until, row[0]) for row, old, new in zip(found, before, after, strict=True) if new != old],
+    )
+    if not after:
+        return 0
+    connection.execute("UPDATE user SET passing_until = ? WHERE id = ?", (after[-1].until, user))
+    return after[-1].since
+
+
+def users_ahead(connection: sqlite3.Connection, now: int, count: int) -> list[int]:
+    """The ids of up to `count` users whose latest status seems to have been set in the future."""
+    found = connection.execute(
+        "SELECT user.id FROM user JOIN status ON status.id = user.latest WHERE status.since > ? LIMIT ?",
+        (now + clock.TOLERANCE, count),
+    )
+    return [user for (user,) in found]
 
 
 def apply_retention(statuses: Iterable[StatusRow], now: int, retention: Retention) -> list[StatusRow]:

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backends.sqlite.clock import ClockGuard
 from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.store import SQLiteStore
 
 SECOND = 1_000_000  # microseconds
+DAY = 24 * 60 * 60 * SECOND
 
 
 class Clock:
@@ -30,9 +32,12 @@ def opened(
     path: Path,
     retention: Retention | None = None,
     now: Callable[[], int] | None = None,
+    guard: ClockGuard | None = None,
 ) -> Iterator[SQLiteStore]:
-    """An open store."""
-    store = SQLiteStore.open(path, retention or Retention(1000), now or (lambda: time.time_ns() // 1000))
+    """An open store, which trusts its clock unless it is given a guard."""
+    now = now or (lambda: time.time_ns() // 1000)
+    guard = guard or ClockGuard(now, settling=0.0)
+    store = SQLiteStore.open(path, retention or Retention(1000), now, guard)
     try:
         yield store
     finally:

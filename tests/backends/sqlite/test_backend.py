@@ -19,7 +19,8 @@ from fingertrio.backends.sqlite.backend import POLL_INTERVAL
 from fingertrio.backends.sqlite.backup import back_up, restore
 from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.store import SQLiteStore
-from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of
+from fingertrio.wire.times import from_microseconds
+from tests.backends.sqlite.kit import DAY, SECOND, Clock, opened, put, rows_of
 
 SOON = timedelta(milliseconds=200)
 
@@ -211,18 +212,40 @@ async def test_a_past_until_is_refused(tmp_path: Path) -> None:
         assert await backend.get_users() == []
 
 
-async def test_old_history_is_deleted_also_for_users_who_set_nothing(tmp_path: Path) -> None:
+async def test_old_history_is_deleted_also_for_users_who_set_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     retention = Retention(100, days=1)
     path = tmp_path / "x.db"
     with opened(path, retention, clock) as opened_store:
         for text in ("one", "two", "three"):
             put(opened_store, "moshez", text)
-    clock.time += 3 * 24 * 60 * 60 * SECOND
+    clock.time += 3 * DAY
+    monkeypatch.setattr("fingertrio.backends.sqlite.backend._FIRST_TRIM", 0.0)
     async with running(path, clock, retention):
         with trio.fail_after(3):
             while rows_of(path, "SELECT text FROM status") != [("three",)]:  # noqa: ASYNC110 -- another program's view
                 await trio.sleep(0.01)
+
+
+async def test_a_jump_of_the_clock_is_a_change_of_everything_and_ends_are_emitted_afterwards(tmp_path: Path) -> None:
+    clock = Clock()
+    async with running(tmp_path / "x.db", clock) as backend, backend.changes() as feed:
+        until = from_microseconds(clock.time + DAY)
+        await backend.set_user("moshez", "Happy and well")
+        await backend.set_user("moshez", "Back tomorrow", until=until)
+        with trio.fail_after(3):
+            assert await anext(feed) == Change("moshez")
+            for jump, expected in ((100 * DAY, "Happy and well"), (-100 * DAY, "Back tomorrow")):
+                clock.time += jump
+                while await anext(feed) != Change(None):
+                    pass
+                assert await status_of(backend, "moshez") == expected
+            clock.time += DAY + 1  # less than a jump would be enough for the end, but not to be noticed at once
+            while await anext(feed) != Change("moshez"):
+                pass
+            assert await status_of(backend, "moshez") == "Happy and well"
 
 
 # --- other programs ---------------------------------------------------------------------------------------------------

@@ -195,7 +195,6 @@ def test_an_export_is_recognized_by_its_first_line_with_content(tmp_path: Path) 
         ({"user": "moshez", "statuses": [{"status": "x"}]}, "statuses.0.since"),
         ({"user": "moshez", "statuses": [{"status": "x", "since": "2026-01-01T12:00:00"}]}, "timezone"),
         ({"user": "moshez", "statuses": [{"status": " \n", "since": SINCE}]}, "empty"),
-        ({"user": "moshez", "statuses": [{"status": "x", "since": "2999-01-01T00:00:00Z"}]}, "in the future"),
         ({"user": "moshez", "statuses": [{"status": "x", "since": "0001-01-01T00:00:00+14:00"}]}, "too close to year"),
         (
             {
@@ -204,7 +203,6 @@ def test_an_export_is_recognized_by_its_first_line_with_content(tmp_path: Path) 
             },
             "too close to year",
         ),
-        ({"user": "moshez", "statuses": [{"status": "x", "since": SINCE, "until": SINCE}]}, "before it was set"),
         ({"user": "moshez", "statuses": [{"status": text, "since": SINCE} for text in "ab"]}, "order"),
         ({"user": "moshez", "details": {"x": 1}}, "details.x"),
         ([1], "object"),

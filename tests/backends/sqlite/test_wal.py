@@ -49,11 +49,11 @@ _STEPS = st.lists(
         st.tuples(st.just("roll back"), st.integers(1, 9000)),
         st.tuples(st.sampled_from(["PASSIVE", "RESTART", "TRUNCATE"]), st.just(0)),
     ),
-    max_size=25,
+    max_size=15,
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(_STEPS)
 def test_the_quick_search_finds_the_commit_that_a_full_check_and_sqlite_find(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as directory:

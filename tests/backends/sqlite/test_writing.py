@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from fingertrio.backends.sqlite.rows import Retention, StatusRow
 from fingertrio.backends.sqlite.writing import apply_retention
-from tests.backends.sqlite.kit import SECOND, Clock, opened, put, rows_of, status
-
-DAY = 24 * 60 * 60 * SECOND
+from tests.backends.sqlite.kit import DAY, SECOND, Clock, opened, put, rows_of, status
 
 
 def test_since_grows_although_the_clock_was_set_back(tmp_path: Path) -> None:
