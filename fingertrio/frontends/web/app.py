@@ -29,6 +29,7 @@ from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api, pages
+from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.writing import writing_blueprint
@@ -134,7 +135,7 @@ class _CompressedBody(UnsupportedMediaType):
 
 def _check_request(observer: Observer) -> None:
     """Refuse what no route can process, before the body is read."""
-    if request.method not in _METHODS:
+    if scope_extras(request.scope)["method"] not in _METHODS:  # Quart's is in upper case, but "get" is no method
         raise _UnknownMethod
     if (request.content_length or 0) > _BODY_LIMIT:
         observer.refused("http", "body")

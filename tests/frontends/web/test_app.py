@@ -153,13 +153,14 @@ async def test_allow_is_true_at_every_path(path: str, users: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("path", ["/", "/moshez", "/a/b", "/api/users", "/api/x/y", "/RPC2"])
-@pytest.mark.parametrize("method", ["BREW", "PROPFIND", "X", "M-SEARCH"])
+@pytest.mark.parametrize("method", ["BREW", "PROPFIND", "get", "M-SEARCH"])
 async def test_an_unknown_method_is_not_implemented_anywhere(path: str, method: str) -> None:
-    async with serving() as site, httpx2.AsyncClient(base_url=site.url) as client:
-        response = await client.request(method, path)
-        assert response.status_code == 501
-        assert "Allow" not in response.headers
-        assert (response.headers["Content-Type"] == "application/problem+json") == path.startswith("/api/")
+    request = f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"  # httpx would write GET for get
+    async with serving() as site:
+        answer = (await site.ask(request.encode())).decode().lower()
+        assert answer.startswith("http/1.1 501 ")
+        assert "\nallow:" not in answer
+        assert ("application/problem+json" in answer) == path.startswith("/api/")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP", "nonsense"])

@@ -20,15 +20,15 @@ from tests.frontends.web.kit import USERS, serving
 
 # As after the privileges were dropped: no file of Python, its packages or ours can be opened any more.
 PROGRAM = """
-import encodings.idna  # the server imports every codec before it drops privileges
-import encodings.latin_1
 import sys
 
 import trio
 
 from fingertrio.config.plugins import find_frontends
+from fingertrio.server.preload import preload
 
 find_frontends(["http"])
+preload()
 
 from tests.frontends.web.kit import USERS, serving
 
