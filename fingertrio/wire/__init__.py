@@ -4,6 +4,10 @@ A parser takes bytes and returns frozen dataclasses. "More is needed" is a value
 ProtocolError and no other exception.
 """
 
+# How the binary header of the PROXY protocol (version 2) begins. Its first line looks like an empty query.
+PROXY_HEADER = b"\r\n\r\n\0"
+PROXY_REFUSAL = "The PROXY protocol is not supported here: turn it off in the proxy"
+
 
 class ProtocolError(Exception):
     """The peer broke the protocol. The message is for the peer: short, printable, without any of the peer's bytes."""

@@ -43,7 +43,7 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 
-from fingertrio.wire import ProtocolError, TooLongError
+from fingertrio.wire import PROXY_HEADER, PROXY_REFUSAL, ProtocolError, TooLongError
 
 # Bytes of the line without its end. A login name, a dozen hosts and /W fit. BSD's first server had a buffer of this
 # size (and did not check it), so no client relies on more.
@@ -89,8 +89,10 @@ def query_line(received: bytes, *, ended: bool = False) -> bytes | None:
             caller decides whether to answer.
 
     Raises:
-        ProtocolError: the line is longer than `QUERY_LIMIT`, finished or not.
+        ProtocolError: the line is longer than `QUERY_LIMIT`, finished or not; or this is a PROXY header.
     """
+    if received.startswith(PROXY_HEADER):
+        raise ProtocolError(PROXY_REFUSAL)
     end = received.find(b"\n", 0, QUERY_LIMIT + 2)
     line = received[: end if end >= 0 else QUERY_LIMIT + 2].removesuffix(b"\r")
     if len(line) > QUERY_LIMIT:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fingertrio.wire import ProtocolError, TooLongError
+from fingertrio.wire import PROXY_HEADER, PROXY_REFUSAL, ProtocolError, TooLongError
 
 # A login name has at most 64 characters of at most four bytes. The rest is room, so that the service can report the
 # exact limit of a name that is too long. Tokens and times are shorter.
@@ -61,6 +61,8 @@ def parse_request(data: bytes) -> SetRequest:
     Raises:
         ProtocolError: the data is not in the grammar, or not UTF-8; the message is the reason.
     """
+    if data.startswith(PROXY_HEADER):
+        raise ProtocolError(PROXY_REFUSAL)
     lines = data.split(b"\n")
     if lines.pop():
         raise ProtocolError("the last line is incomplete: it has no line end")

@@ -260,3 +260,18 @@ def test_usual_query_is_cheap() -> None:
 
     best = min(timeit.repeat(parse, timer=time.process_time, number=2000, repeat=20)) / 2000
     assert best < 3e-6
+
+
+# What HAProxy sends before a query: signature, version and command, family, length, addresses.
+PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + b"\xc0\x00\x02\x01\xc0\x00\x02\x02\x04\xd2\x00\x4f"
+
+
+@pytest.mark.parametrize("received", [PROXY_V2, PROXY_V2 + b"moshez\r\n", PROXY_V2[:5], PROXY_V2[:12]])
+def test_a_proxy_header_is_never_the_empty_query(received: bytes) -> None:
+    with pytest.raises(ProtocolError, match="PROXY"):
+        query_line(received)
+
+
+@pytest.mark.parametrize("received", [b"\r\n", b"\r\n\r\n", b"\r\nmoshez\r\n"])
+def test_an_empty_line_is_the_empty_query_whatever_follows(received: bytes) -> None:
+    assert query_line(received) == b""

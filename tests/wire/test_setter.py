@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.names import USER_NAME_LIMIT
-from fingertrio.wire import ProtocolError, TooLongError
+from fingertrio.wire import PROXY_REFUSAL, ProtocolError, TooLongError
 from fingertrio.wire.setter import (
     NAME_LINE_LIMIT,
     REQUEST_LIMIT,
@@ -72,6 +72,7 @@ TOO_MANY = "more than two lines; further ones start with more: or until:"
         (b"moshez\nIn the\rgarden\n", "line end inside a line"),
         (b"moshez\nIn the\xc2\x85garden\n", "line end inside a line"),
         (b"mos\rhez\nIn the garden\r\n", "line end inside a line"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12) + b"moshez\r\nAway\r\n", PROXY_REFUSAL),
     ],
 )
 def test_everything_else_is_refused_with_its_reason(data: bytes, reason: str):

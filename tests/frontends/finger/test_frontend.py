@@ -30,6 +30,7 @@ from fingertrio.net.targets import parse_target
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.testing import FakeBackend
+from fingertrio.wire import PROXY_REFUSAL
 from tests.helpers import Ageing
 
 MOSHEZ = UserInfo(
@@ -150,6 +151,7 @@ QUERIES = {
     b"x" * 512 + b"\r\n": b"No such user\r\n",
     b"x" * 513 + b"\r\n": b"Query too long\r\n",
     b"@" * 4000 + b"\r\n": b"Query too long\r\n",
+    b"\r\n\r\n\x00\r\nQUIT\n!\x11\x00\x0cxxxxxxxxxxxx\r\n": PROXY_REFUSAL.encode() + b"\r\n",
 }
 
 
