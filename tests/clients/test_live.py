@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -409,3 +410,25 @@ class TestTrioWebsocket:
                 await theirs.send_all(b"220 mail.example ESMTP\r\n\r\n")
                 assert await theirs.receive_some() == b""
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_large_message_is_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch):
+    """Cleaning a mebibyte of control characters takes 0.2 s, and must not delay other tasks by that."""
+    threads: dict[int, int] = {}
+
+    def noting(message: str) -> live.Message | None:
+        threads[len(message)] = threading.get_ident()
+        return parse(message)
+
+    parse = live.parse
+    monkeypatch.setattr(live, "parse", noting)
+    large = live.change("e:2", live.render_user({"user": "moshez", "status": "\N{RIGHT-TO-LEFT OVERRIDE}" * 100_000}))
+    small = live.change("e:3", live.render_user({"user": "moshez", "status": "Happy and well"}))
+    async with scripted(text(HELLO), text(large), text(small)) as url, open_live(url, timeout=5) as feed:
+        assert [event.id for event in [await anext(feed), await anext(feed)] if isinstance(event, live.Changed)] == [
+            "e:2",
+            "e:3",
+        ]
+    ours = {thread for length, thread in threads.items() if length < 1000}
+    assert ours == {threading.get_ident()}
+    assert set(threads.values()) - ours
