@@ -161,7 +161,7 @@ async def _read(socket: trio_websocket.WebSocketConnection, host: str, silence: 
 
 
 async def _parse_aside(message: str) -> live.Message | None:
-    """Parse a large message in a thread, and then rest twice as long, so that a server that sends many cannot block others.
+    """Parse a large message in a thread, then rest twice as long: a server that sends many must not block other tasks.
 
     Measured with a server that sends nothing else: each message blocked other tasks for 155 ms, and does for at most 20
     ms like this, with a median of 0.2 ms.
