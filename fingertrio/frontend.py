@@ -94,7 +94,7 @@ class Door:
         caps: how many connections may be open at once.
         queries: how often one address may send a query.
         writes: how often one address may set a status.
-        checks: the checks of all open front ends (`ChecksItself`) by name; for the one that reports readiness.
+        checks: the checks of all open front ends (`ChecksItself`) by name, for the admin front end.
     """
 
     name: str

@@ -47,7 +47,7 @@ class ShoutSection(ListeningSection):
 
 
 class Shout:
-    """Answers who connects with everybody's names."""
+    """Sends all user names to each client."""
 
     reloadable = frozenset({"mark"})
 
@@ -302,22 +302,22 @@ class TestReloading:
             configure(SHOUT + 'mark = "."\nmax_connections = 0')
             assert "reload_refused" in await program.reload()  # nothing of a configuration that is broken
             configure(SHOUT + 'mark = "."\nmax_connections = 1')
-            said = await program.reload()
-            assert sorted(said["reloaded"]["changed"]) == ["shout.mark", "shout.max_connections"]
+            logged = await program.reload()
+            assert sorted(logged["reloaded"]["changed"]) == ["shout.mark", "shout.max_connections"]
             assert await program.connect() == b"MOSHEZ."
 
     async def test_refused_by_it_changes_nothing(self, configure: Callable[[str], Path], running: Running) -> None:
         async with running(configure(SHOUT)) as program:
             configure(SHOUT + 'mark = "?"')
-            said = await program.reload()
-            assert "asks nothing" in said["reload_refused"]["reason"]
+            logged = await program.reload()
+            assert "asks nothing" in logged["reload_refused"]["reason"]
             assert await program.connect() == b"MOSHEZ!"
 
     async def test_names_what_needs_a_restart(self, configure: Callable[[str], Path], running: Running) -> None:
         async with running(configure(SHOUT + "[tick]\n")) as program:
             configure('[shout]\nlisten = "127.0.0.2:0"\n[tick]\nseconds = 2\n')
-            said = await program.reload()
-            assert sorted(said["needs_a_restart"]["keys"]) == ["shout.listen", "tick.seconds"]
+            logged = await program.reload()
+            assert sorted(logged["needs_a_restart"]["keys"]) == ["shout.listen", "tick.seconds"]
             configure(SHOUT)
             assert (await program.reload())["needs_a_restart"]["keys"] == ["tick"]
 

@@ -19,7 +19,7 @@ from fingertrio.http.server import HttpFrontend
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from tests.frontends.web.kit import Client, Watched
+from tests.frontends.web.kit import Client, CountingObserver
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -105,7 +105,7 @@ async def test_an_application_that_never_reads_stands_behind_a_whole_door(patien
         await trio.sleep(1)
         await answer(send)
 
-    observer = Watched()
+    observer = CountingObserver()
     listeners = bind(parse_address("127.0.0.1:0"))
     caps = ConnectionCaps(total=9, per_address=9)
     door = HttpFrontend(lambda: app, door="http", observer=observer, listeners=listeners, caps=caps)

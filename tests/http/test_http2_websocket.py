@@ -12,14 +12,14 @@ from trio.testing import MockClock
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.http.http2 import STREAMS, TUNNELS
 from tests.frontends.web.kit import USERS, Http2Client, assert_unharmed, serving
-from tests.frontends.web.watching import Other, frame
+from tests.frontends.web.watching import WebSocketClient, frame
 
 CONNECT = {"method": b"CONNECT", "protocol": b"websocket", "path": b"/api/watch?snapshot=1"}
 VERSION = [(b"sec-websocket-version", b"13")]
 
 
 class TunnelClient(trio.abc.Stream):
-    """The client's side of one stream, for `Other`: DATA frames as a stream of bytes."""
+    """The client's side of one stream, for `WebSocketClient`: DATA frames as a stream of bytes."""
 
     def __init__(self, browser: Http2Client, stream: int) -> None:
         self.browser = browser
@@ -45,10 +45,10 @@ class TunnelClient(trio.abc.Stream):
         return data
 
 
-async def open_tunnel(browser: Http2Client, stream: int, **pseudo: bytes) -> Other:
+async def open_tunnel(browser: Http2Client, stream: int, **pseudo: bytes) -> WebSocketClient:
     await browser.client.send(browser.request(stream, end=False, pseudo={**CONNECT, **pseudo}, headers=VERSION))
     await browser.wait_for(HeadersFrame, stream)
-    return Other(TunnelClient(browser, stream))
+    return WebSocketClient(TunnelClient(browser, stream))
 
 
 async def test_the_feed_is_followed_while_requests_go_on():

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from wsproto.events import CloseConnection, Pong, TextMessage
 
 from fingertrio.http.websocket import Code, WebSocket, accept_token, text_frame
-from tests.frontends.web.watching import Other, frame
+from tests.frontends.web.watching import WebSocketClient, frame
 
 HELLO = text_frame(b"hello")
 
@@ -22,7 +22,7 @@ HELLO = text_frame(b"hello")
 class Pair:
     """A WebSocket that runs and its other end."""
 
-    def __init__(self, socket: WebSocket, other: Other) -> None:
+    def __init__(self, socket: WebSocket, other: WebSocketClient) -> None:
         self.socket = socket
         self.other = other
         self.said: bool | None = None
@@ -47,7 +47,7 @@ async def running(
     if buffer is not None:
         ours.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, buffer)
     async with ours, theirs, trio.open_nursery() as nursery:
-        pair = Pair(WebSocket(ours, early), Other(theirs))
+        pair = Pair(WebSocket(ours, early), WebSocketClient(theirs))
         nursery.start_soon(pair.run, talk)
         yield pair
         if isinstance(pair.other.stream, trio.SocketStream):
@@ -239,7 +239,7 @@ async def test_it_can_be_ended_before_it_begins():
         socket = WebSocket(ours)
         socket.end(Code.GOING_AWAY)
         assert await socket.run(trio.sleep_forever)
-        assert await Other(theirs).closed() == Code.GOING_AWAY
+        assert await WebSocketClient(theirs).closed() == Code.GOING_AWAY
 
 
 @pytest.mark.parametrize("way", ["ended", "cancelled"])

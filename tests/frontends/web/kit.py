@@ -31,7 +31,7 @@ EMPTY: Mapping[str, None] = {}
 USERS = {"moshez": "Happy and well", "shawn": "Doing the laundry"}
 
 
-class Watched(Observer):
+class CountingObserver(Observer):
     """Tells when the last connection has ended."""
 
     def __init__(self, log: io.StringIO | None = None) -> None:
@@ -52,7 +52,7 @@ class Site:
 
     url: str
     address: tuple[str, int]
-    observer: Watched
+    observer: CountingObserver
     log: io.StringIO
     stopping: trio.Event
     scope: trio.CancelScope
@@ -211,7 +211,7 @@ async def serving(
 ) -> AsyncIterator[Site]:
     """A web front end that serves `backend`, stopped at the end. `policy` replaces certfile, keep_alive and live."""
     log = io.StringIO()
-    observer = Watched(log)
+    observer = CountingObserver(log)
     listeners = bind(parse_address(at)) if isinstance(at, str) else [at]
     try:
         opened = FakeBackend(backend) if isinstance(backend, Mapping) else backend

@@ -29,7 +29,7 @@ ADA = UserInfo(
 )
 
 
-class Everybody(FakeReader):
+class ListingReader(FakeReader):
     """Lists too."""
 
     async def get_users(self) -> Sequence[str]:
@@ -38,7 +38,7 @@ class Everybody(FakeReader):
 
 @asynccontextmanager
 async def client(*infos: UserInfo, lists: bool = True) -> AsyncIterator[Any]:
-    backend = (Everybody if lists else FakeReader)({})
+    backend = (ListingReader if lists else FakeReader)({})
     backend.users = {info.user: info for info in infos}
     observer = Observer()
     async with FingerService.open(backend, observer=observer) as service:

@@ -19,7 +19,7 @@ from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Client, serving
 from tests.frontends.web.nginx import nginx
-from tests.frontends.web.watching import Other, opened
+from tests.frontends.web.watching import WebSocketClient, opened
 
 PROXY = (ip_network("127.0.0.1/32"),)
 PER_ADDRESS = 16  # far fewer than the connections of nginx
@@ -122,7 +122,7 @@ async def test_rates_count_the_client(tmp_path: Path):
             assert await status(address, "127.0.0.3") == 200
 
 
-async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) -> Other:
+async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) -> WebSocketClient:
     return await opened(await stack.enter_async_context(connection(address, source)))
 
 

@@ -38,7 +38,7 @@ class Server:
         return line
 
     async def _receive(self) -> Any:
-        raise AssertionError("nobody asks for the body")
+        raise AssertionError("the application does not read the body")
 
     async def _send(self, message: Any) -> None:
         await trio.lowlevel.checkpoint()

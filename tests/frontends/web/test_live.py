@@ -1,4 +1,4 @@
-"""The live feed over real sockets: what is told, to whom, and how it goes on after a break."""
+"""The live feed over real sockets: which client receives what, and how a client resumes after a break."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, staleness
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
-from tests.frontends.web.watching import Other, frame, handshake, opened, watching
+from tests.frontends.web.watching import WebSocketClient, frame, handshake, opened, watching
 from tests.helpers import Ageing, loopback_listener, open_descriptors
 
 
-async def snapshot(other: Other) -> dict[str, Any]:
+async def snapshot(other: WebSocketClient) -> dict[str, Any]:
     """What a snapshot that comes now says, by user; the id of its end under ""."""
     assert await other.message() == {"type": "snapshot"}
-    said: dict[str, Any] = {}
+    statuses: dict[str, Any] = {}
     while (message := await other.message())["type"] == "user":
-        said[message["user"]] = message.get("status", "unavailable" if message.get("unavailable") else None)
+        statuses[message["user"]] = message.get("status", "unavailable" if message.get("unavailable") else None)
     assert message["type"] == "end"
-    return {**said, "": message["id"]}
+    return {**statuses, "": message["id"]}
 
 
-async def last_told(other: Other) -> tuple[str, str, str | None]:
+async def next_change(other: WebSocketClient) -> tuple[str, str, str | None]:
     """The next change: its id, user and status."""
     message = await other.message()
     assert message["type"] == "change", message
@@ -79,7 +79,7 @@ async def test_changes_are_told_from_now_on():
             "details": {},
         }
         await backend.set_user("張三", "眠い")
-        assert await last_told(other) == (f"{epoch}:2", "張三", "眠い")
+        assert await next_change(other) == (f"{epoch}:2", "張三", "眠い")
 
 
 async def test_a_snapshot_comes_first_if_it_is_asked_for():
@@ -89,7 +89,7 @@ async def test_a_snapshot_comes_first_if_it_is_asked_for():
         assert (hello["id"], hello["resumed"]) == (None, False)
         assert await snapshot(other) == {**USERS, "": f"{hello['epoch']}:0"}
         await backend.set_user("ada", "Weaving")
-        assert await last_told(other) == (f"{hello['epoch']}:1", "ada", "Weaving")
+        assert await next_change(other) == (f"{hello['epoch']}:1", "ada", "Weaving")
 
 
 async def test_those_who_are_named_are_told_of_and_nobody_else():
@@ -99,7 +99,7 @@ async def test_those_who_are_named_are_told_of_and_nobody_else():
         assert await snapshot(other) == {"shawn": USERS["shawn"], "": f"{epoch}:0"}
         await backend.set_user("moshez", "In the garden")
         await backend.set_user("ada", "Weaving")
-        assert await last_told(other) == (f"{epoch}:2", "ada", "Weaving")
+        assert await next_change(other) == (f"{epoch}:2", "ada", "Weaving")
 
 
 async def test_a_user_may_be_named_in_nfd():
@@ -108,7 +108,7 @@ async def test_a_user_may_be_named_in_nfd():
         epoch = (await other.message())["epoch"]
         assert await snapshot(other) == {"zo\u00eb": "Here", "": f"{epoch}:0"}
         await backend.set_user("zo\u00eb", "Away")
-        assert await last_told(other) == (f"{epoch}:1", "zo\u00eb", "Away")
+        assert await next_change(other) == (f"{epoch}:1", "zo\u00eb", "Away")
 
 
 async def test_an_expired_status_is_told_as_what_comes_after_it():
@@ -120,9 +120,9 @@ async def test_an_expired_status_is_told_as_what_comes_after_it():
             until = datetime.now(UTC) + timedelta(milliseconds=50)
             await backend.set_user("moshez", "Back soon", until=until)
             await backend.set_user("ada", "Just looking", until=until)
-            told = [(await last_told(other))[1:] for _ in range(4)]
-            assert sorted(told[:2]) == [("ada", "Just looking"), ("moshez", "Back soon")]
-            assert set(told[2:]) == {("ada", None), ("moshez", USERS["moshez"])}
+            changes = [(await next_change(other))[1:] for _ in range(4)]
+            assert sorted(changes[:2]) == [("ada", "Just looking"), ("moshez", "Back soon")]
+            assert set(changes[2:]) == {("ada", None), ("moshez", USERS["moshez"])}
         nursery.cancel_scope.cancel()
 
 
@@ -132,22 +132,22 @@ async def test_who_comes_back_is_told_what_was_missed_each_user_once():
         async with watching(site) as other:
             await other.message()
             await backend.set_user("moshez", "one")
-            at, *_ = await last_told(other)
+            at, *_ = await next_change(other)
         for status in ("two", "three"):
             await backend.set_user("moshez", status)
             await backend.set_user("ada", status)
         async with watching(site, f"?since={at}") as other:
             hello = await other.message()
             assert (hello["id"], hello["resumed"]) == (at, True)
-            told = [await last_told(other) for _ in range(2)]
-            assert [(user, status) for _, user, status in told] == [("moshez", "three"), ("ada", "three")]
+            changes = [await next_change(other) for _ in range(2)]
+            assert [(user, status) for _, user, status in changes] == [("moshez", "three"), ("ada", "three")]
             await backend.set_user("shawn", "four")
-            at, *rest = await last_told(other)
+            at, *rest = await next_change(other)
             assert rest == ["shawn", "four"]
         async with watching(site, f"?since={at}&snapshot=1") as other:
             assert (await other.message())["resumed"] is True
             await backend.set_user("shawn", "five")
-            assert (await last_told(other))[1:] == ("shawn", "five")
+            assert (await next_change(other))[1:] == ("shawn", "five")
 
 
 async def test_who_was_away_for_too_long_gets_a_snapshot():
@@ -174,7 +174,7 @@ async def test_an_id_that_means_nothing_here_leads_to_a_snapshot(since: str):
 
 
 async def test_each_run_of_a_door_has_ids_of_its_own():
-    """Between two runs nobody listened: what was missed then cannot be told by ids of before."""
+    """Between two runs no hub listened, so an id of the first run cannot show what was missed."""
     epochs = set()
     with loopback_listener() as listener:
         async with FingerService.open(MemoryBackend(USERS)) as service:
@@ -197,10 +197,10 @@ async def test_when_anything_may_have_changed_a_snapshot_follows(query: str):
         await other.message()
         del backend._lasting["shawn"]
         backend._hub.emit(Change(None))
-        said = await snapshot(other)
-        assert {user for user in said if user} == {"moshez"}
+        statuses = await snapshot(other)
+        assert {user for user in statuses if user} == {"moshez"}
         await backend.set_user("shawn", "Here again")
-        assert (await last_told(other))[1:] == ("shawn", "Here again")
+        assert (await next_change(other))[1:] == ("shawn", "Here again")
 
 
 async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it_is(patient_clock: MockClock):
@@ -240,8 +240,8 @@ async def test_one_call_to_the_backend_serves_all_watchers():
             await snapshot(other)
         assert backend.calls == {"get_users": 1, "get_user": 2}
         await backend.set_user("moshez", "In the garden")
-        told = {await last_told(other) for other in others}
-        assert len(told) == 1
+        changes = {await next_change(other) for other in others}
+        assert len(changes) == 1
         assert backend.calls["get_user"] == 3
 
 
@@ -267,15 +267,15 @@ async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patien
     backend = Broken(USERS)
     async with serving(backend) as site, watching(site, "?snapshot=1") as other:
         await other.message()
-        said = await snapshot(other)
-        assert (said["moshez"], said["shawn"]) == (USERS["moshez"], "unavailable")
+        statuses = await snapshot(other)
+        assert (statuses["moshez"], statuses["shawn"]) == (USERS["moshez"], "unavailable")
         backend.works = True
-        assert (await last_told(other))[1:] == ("shawn", USERS["shawn"])
+        assert (await next_change(other))[1:] == ("shawn", USERS["shawn"])
 
 
 @asynccontextmanager
-async def with_many_changes() -> AsyncIterator[tuple[Site, MemoryBackend, Other]]:
-    """A client that does not read while everybody's status, all of them long, changes again and again."""
+async def slow_reader() -> AsyncIterator[tuple[Site, MemoryBackend, WebSocketClient]]:
+    """A client that does not read while all statuses, which are long, change again and again."""
     backend = MemoryBackend({f"user{number}": "" for number in range(50)})
     async with serving(backend) as site, watching(site, buffer=200_000) as other:
         await other.message()
@@ -286,17 +286,17 @@ async def with_many_changes() -> AsyncIterator[tuple[Site, MemoryBackend, Other]
 
 
 async def test_a_slow_reader_is_told_the_latest_of_each_user_and_not_all_there_was():
-    async with with_many_changes() as (_site, backend, other):
+    async with slow_reader() as (_site, backend, other):
         await backend.set_user("last", "x")
-        told: list[tuple[str, str | None]] = []
+        changes: list[tuple[str, str | None]] = []
         with trio.fail_after(10):
-            while dict(told) != {user: info.status for user, info in backend._lasting.items()}:
-                told.append((await last_told(other))[1:])
-        assert len(told) < 450
+            while dict(changes) != {user: info.status for user, info in backend._lasting.items()}:
+                changes.append((await next_change(other))[1:])
+        assert len(changes) < 450
 
 
 async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(patient_clock: MockClock):
-    async with with_many_changes() as (site, _backend, other):
+    async with slow_reader() as (site, _backend, other):
         await trio.sleep(30.5)
         assert await other.closed() == 1013
         await other.stream.aclose()
@@ -306,7 +306,7 @@ async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(patient_clo
 
 
 async def test_who_never_reads_again_is_dropped_without(patient_clock: MockClock):
-    async with with_many_changes() as (site, _backend, _other):
+    async with slow_reader() as (site, _backend, _other):
         await site.empty(60)
         assert trio.current_time() < 40
         assert site.observer.metrics.refusals["watch", "slow_reader"] == 1
@@ -326,7 +326,7 @@ async def test_a_stop_is_told_at_once_and_waits_for_nobody():
 
 
 async def test_who_does_not_read_does_not_hold_up_a_stop(patient_clock: MockClock):
-    async with with_many_changes() as (site, _backend, _other):
+    async with slow_reader() as (site, _backend, _other):
         begun = trio.current_time()
         site.stopping.set()
         await site.returned.wait()
@@ -334,7 +334,7 @@ async def test_who_does_not_read_does_not_hold_up_a_stop(patient_clock: MockCloc
 
 
 async def test_a_door_that_is_cancelled_says_that_it_failed_and_ends_promptly(patient_clock: MockClock):
-    async with with_many_changes() as (site, _backend, _stuck), watching(site) as other:
+    async with slow_reader() as (site, _backend, _stuck), watching(site) as other:
         assert (await other.message())["type"] == "hello"
         begun = trio.current_time()
         site.scope.cancel()
@@ -371,7 +371,7 @@ async def test_a_client_that_talks_is_shown_out(data: bytes, code: int):
 
 
 async def test_the_last_word_reaches_even_who_goes_on_talking():
-    """What it sent and nobody read must not turn our close into a reset, which would destroy the close frame."""
+    """Input that the server did not read must not turn its close into a reset, which would destroy the close frame."""
     async with serving() as site, watching(site) as other:
         for _ in range(20):
             await other.stream.send_all(frame(b"x" * 2000) * 10)
@@ -382,7 +382,7 @@ async def test_what_is_sent_with_the_handshake_counts():
     async with serving() as site, await site.connect() as client:
         await client.send(handshake("/api/watch") + frame(b"bye", opcode=9) + frame(b"x" * 2000))
         await client.until(b"\r\n\r\n")
-        assert await Other(client.stream, client.received).closed() == 1009
+        assert await WebSocketClient(client.stream, client.received).closed() == 1009
 
 
 async def test_watchers_are_counted_per_address_and_together():
@@ -507,7 +507,7 @@ async def test_over_tls(tmp_path: Path):
         await other.message()
         await snapshot(other)
         await backend.set_user("moshez", "x" * 16_000)
-        assert (await last_told(other))[1:] == ("moshez", "x" * 16_000)
+        assert (await next_change(other))[1:] == ("moshez", "x" * 16_000)
         site.stopping.set()
         assert await other.closed() == 1001
 
@@ -545,7 +545,7 @@ _steps = st.lists(
 
 
 class Memory:
-    """What a client knows that believes everything it is told, and where it would go on."""
+    """What a client knows from its messages, and the id from which it would resume."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -555,7 +555,7 @@ class Memory:
     def query(self) -> str:
         return "?snapshot=1" if self.at is None else f"?since={self.at}"
 
-    async def read(self, other: Other) -> None:
+    async def read(self, other: WebSocketClient) -> None:
         message = await other.message()
         self.at = message.get("id") or self.at
         if message["type"] == "snapshot":
@@ -567,10 +567,10 @@ class Memory:
 @settings(max_examples=40, deadline=None)
 @given(steps=_steps)
 def test_whenever_the_connection_breaks_nothing_is_missed(steps: list[tuple[str, str]]):
-    """A client that keeps what it was told, and comes back with its last id, ends up knowing what holds."""
+    """A client that keeps what it received, and resumes with its last id, ends up with the current statuses."""
     backend, memory = MemoryBackend(USERS), Memory()
 
-    async def play(other: Other) -> None:
+    async def play(other: WebSocketClient) -> None:
         while steps:
             step, user = steps.pop(0)
             if step == "break":

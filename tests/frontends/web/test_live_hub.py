@@ -1,4 +1,4 @@
-"""What all watchers have in common: the numbering of changes, and that one call to the backend serves everybody."""
+"""What all watchers share: the numbering of changes, and one call to the backend for all."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_whoever_the_log_names_are_all_who_changed(limit: int, changes: list[str
         assert all(changes[at - 1] == user for at, user in found)
 
 
-class MemoryWrite:
-    """Sets although the fake was told to fail or to hang: as somebody else does."""
+class ExternalWrite:
+    """Sets a status although the fake fails or hangs, as another program would."""
 
     @staticmethod
     async def set(backend: FakeBackend, user: str, status: str, *, until: datetime | None = None) -> None:
@@ -90,7 +90,7 @@ async def following(backend: FakeBackend, observer: Observer | None = None) -> A
         nursery.cancel_scope.cancel()
 
 
-async def told(feed: Subscription) -> list[str]:
+async def pending_users(feed: Subscription) -> list[str]:
     """Who is pending, once somebody is."""
     while not (pending := feed.pending()):
         assert pending is not None, "it lost track"
@@ -102,13 +102,13 @@ async def told(feed: Subscription) -> list[str]:
 async def test_a_change_is_told_to_whom_it_concerns():
     backend = FakeBackend(USERS)
     async with following(backend) as hub:
-        with hub.subscribe(None) as everybody, hub.subscribe(["grace"]) as one:
+        with hub.subscribe(None) as all_users, hub.subscribe(["grace"]) as one:
             await backend.set_user("ada", "Dreaming")
-            assert await told(everybody) == ["ada"]
+            assert await pending_users(all_users) == ["ada"]
             assert one.pending() == []
             await backend.set_user("grace", "Found a moth")
-            assert await told(one) == ["grace"]
-            assert await told(everybody) == ["grace"]
+            assert await pending_users(one) == ["grace"]
+            assert await pending_users(all_users) == ["grace"]
         assert not hub._watching_all
         assert not hub._watching_user
 
@@ -118,7 +118,7 @@ async def test_one_call_to_the_backend_and_one_rendering_serve_everybody():
     async with following(backend) as hub:
         with hub.subscribe(None) as feed:
             await backend.set_user("ada", "Dreaming")
-            await told(feed)
+            await pending_users(feed)
             assert backend.calls["get_user"] == 1
             first, second = [(await hub.render(["ada"]))["ada"] for _ in range(2)]
             assert backend.calls["get_user"] == 1
@@ -165,9 +165,9 @@ async def test_one_slow_user_does_not_delay_the_others(autojump_clock: MockClock
         with hub.subscribe(None) as feed:
             await backend.set_user("ada", "Dreaming")
             await backend.set_user("grace", "Found a moth")
-            assert await told(feed) == ["grace"]
+            assert await pending_users(feed) == ["grace"]
             assert trio.current_time() < 1
-            assert await told(feed) == ["ada"]
+            assert await pending_users(feed) == ["ada"]
 
 
 async def test_a_user_who_cannot_be_read_is_told_as_soon_as_that_is_possible(autojump_clock: MockClock):
@@ -175,12 +175,12 @@ async def test_a_user_who_cannot_be_read_is_told_as_soon_as_that_is_possible(aut
     async with following(backend) as hub:
         with hub.subscribe(None) as feed:
             backend.failure = BackendError()
-            await MemoryWrite.set(backend, "ada", "Dreaming")
+            await ExternalWrite.set(backend, "ada", "Dreaming")
             with trio.move_on_after(10):
-                await told(feed)
+                await pending_users(feed)
             assert 3 <= backend.calls["get_user"] <= 10
             backend.failure = None
-            assert await told(feed) == ["ada"]
+            assert await pending_users(feed) == ["ada"]
             assert trio.current_time() < 45
 
 
@@ -191,7 +191,7 @@ async def test_a_user_whom_a_watcher_could_not_be_told_of_is_told_later(autojump
             backend.failure = BackendError()
             assert await hub.render(["ada"]) == {}
             backend.failure = None
-            assert await told(feed) == ["ada"]
+            assert await pending_users(feed) == ["ada"]
 
 
 async def test_what_nobody_foresaw_about_one_user_ends_nobodys_feed(autojump_clock: MockClock):
@@ -204,7 +204,7 @@ async def test_what_nobody_foresaw_about_one_user_ends_nobodys_feed(autojump_clo
             backend._hub.emit(Change("ada"))
             await trio.sleep(1)
             await backend.set_user("grace", "Found a moth")
-            assert await told(feed) == ["grace"]
+            assert await pending_users(feed) == ["grace"]
             assert observer.metrics.events["error"]
 
 
@@ -219,25 +219,25 @@ async def test_a_change_during_the_asking_is_told_with_what_it_led_to(autojump_c
     async with following(backend) as hub:
         with hub.subscribe(None) as feed:
             backend.hold()
-            await MemoryWrite.set(backend, "ada", "one")
+            await ExternalWrite.set(backend, "ada", "one")
             await trio.testing.wait_all_tasks_blocked()
-            await MemoryWrite.set(backend, "ada", "two")
+            await ExternalWrite.set(backend, "ada", "two")
             await trio.testing.wait_all_tasks_blocked()
             backend.release()
-            said = b""
-            while b'"two"' not in said:
+            part = b""
+            while b'"two"' not in part:
                 with trio.fail_after(1):
-                    await told(feed)
-                said = hub._rendered["ada"].part
+                    await pending_users(feed)
+                part = hub._rendered["ada"].part
             assert not hub._preparing
 
 
 async def test_when_anything_may_have_changed_everybody_is_woken_and_knows_nothing():
     backend = FakeBackend(USERS)
     async with following(backend) as hub:
-        with hub.subscribe(None) as everybody, hub.subscribe(["ada"]) as one:
+        with hub.subscribe(None) as all_users, hub.subscribe(["ada"]) as one:
             backend._hub.emit(Change(None))
-            for feed in (everybody, one):
+            for feed in (all_users, one):
                 await feed.wait()
                 assert feed.pending() is None
 
@@ -249,7 +249,7 @@ async def test_more_changes_than_can_be_prepared_are_no_tasks_without_end(monkey
         with hub.subscribe(None) as feed:
             backend.hold()
             for number in range(11):
-                await MemoryWrite.set(backend, f"user{number}", "x")
+                await ExternalWrite.set(backend, f"user{number}", "x")
             await feed.wait()
             assert feed.pending() is None
             assert len(hub._preparing) == 10
@@ -283,4 +283,4 @@ async def test_what_could_not_be_a_user_is_told_to_nobody():
             for name in ("-l", "a\nb", "\ud800", ""):
                 backend._hub.emit(Change(name))
             await backend.set_user("ada", "Dreaming")
-            assert await told(feed) == ["ada"]
+            assert await pending_users(feed) == ["ada"]

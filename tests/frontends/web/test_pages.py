@@ -29,7 +29,7 @@ from tests.helpers import Ageing
 VOID = {"meta", "link", "br"}
 
 
-class Everybody(FakeReader):
+class ListingReader(FakeReader):
     """Lists too."""
 
     async def get_users(self) -> Sequence[str]:
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 @asynccontextmanager
 async def client(*infos: UserInfo, lists: bool = True) -> AsyncIterator[Any]:
-    backend = (Everybody if lists else FakeReader)({})
+    backend = (ListingReader if lists else FakeReader)({})
     backend.users = {info.user: info for info in infos}
     observer = Observer()
     async with FingerService.open(backend, observer=observer) as service:

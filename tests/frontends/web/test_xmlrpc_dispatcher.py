@@ -58,7 +58,7 @@ METHODS = [row(echo, "string"), row(nap, "string"), row(people), row(gone), row(
 
 
 class Dispatching:
-    """A dispatcher, what it logged, and what it said last of a call for others to log."""
+    """A dispatcher, its log, and what it reported about the last call."""
 
     asked: str
     outcome: str

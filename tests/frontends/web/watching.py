@@ -44,7 +44,7 @@ def frame(payload: bytes, *, opcode: int = 1, fin: bool = True, masked: bool = T
     return head + mask + bytes(byte ^ mask[number % 4] for number, byte in enumerate(payload))
 
 
-class Other:
+class WebSocketClient:
     """Reads frames. Pings are answered unless `answers_pings` is False."""
 
     def __init__(self, stream: trio.abc.Stream, early: bytes = b"") -> None:
@@ -101,7 +101,9 @@ class Other:
 
 
 @asynccontextmanager
-async def watching(site: Site, query: str = "", *, buffer: int | None = None, **headers: str) -> AsyncIterator[Other]:
+async def watching(
+    site: Site, query: str = "", *, buffer: int | None = None, **headers: str
+) -> AsyncIterator[WebSocketClient]:
     """A client of the feed, whose handshake is done; `buffer` is how many bytes its kernel takes without being read."""
     async with await site.connect() as client:
         if buffer is not None:
@@ -110,10 +112,10 @@ async def watching(site: Site, query: str = "", *, buffer: int | None = None, **
         yield await opened(client, query, **headers)
 
 
-async def opened(client: Client, query: str = "", **headers: str) -> Other:
+async def opened(client: Client, query: str = "", **headers: str) -> WebSocketClient:
     await client.send(handshake(f"/api/watch{query}", **headers))
     head = await client.until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 "), head
     assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in head.lower()
     assert b"extensions" not in head.lower()
-    return Other(client.stream, client.received)
+    return WebSocketClient(client.stream, client.received)
