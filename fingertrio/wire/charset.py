@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from encodings.aliases import aliases
+from functools import lru_cache
 
 # Python's character encodings. A table instead of codecs.lookup, which would import a module by a peer's word, and
 # remembers every name that it does not find. Left out: codecs that are no character encodings, and UTF-7, in which
@@ -22,9 +23,13 @@ _BYTE_ORDER_MARKS = (  # UTF-32 first: its little-endian mark starts with that o
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 
-_DECLARATION = re.compile(rb"""<\?xml\s[^<>]{0,200}?\bencoding\s*=\s*(["'])([A-Za-z][A-Za-z0-9._-]{0,40})\1""")
+# XML 1.0, productions 23 and 80: the version comes first.
+_DECLARATION = re.compile(
+    rb"""<\?xml\s+version\s*=\s*["'][0-9.]{1,9}["']\s+encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']"""
+)
 
 
+@lru_cache(64)
 def codec_of(name: str) -> str | None:
     """Python's codec for the encoding `name`, such as "UTF8", "latin1" or "windows-1252"; None: not supported."""
     normal = re.sub(r"[-.: ]", "_", name.strip().lower()).removesuffix("_sig")
@@ -60,7 +65,7 @@ def _xml_codec(body: bytes, charset: str | None) -> str:
         declaration = _DECLARATION.match(body)
         if declaration is None:
             return wide or "utf_8"
-        charset = declaration[2].decode()
+        charset = declaration[1].decode()
     found = codec_of(charset)
     if found is None:
         raise ValueError("the encoding is not supported: use UTF-8")

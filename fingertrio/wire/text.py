@@ -44,9 +44,7 @@ _SEQUENCE = re.compile(
 )
 
 _REMOVED = re.compile(
-    # Kept: the flag of a part of a country, as three to six letters or digits in tag characters (UTS 51)
-    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
-    "|["
+    "["
     "\x00-\x07\x0e-\x1f"  # C0 without BS, TAB and line ends
     "\x7f-\x9f"  # DEL and C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, embeddings, overrides, isolates
@@ -54,6 +52,11 @@ _REMOVED = re.compile(
     "\ud800-\udfff"  # lone surrogates: not text
     "\U000e0000-\U000e007f"  # tags: invisible text
     "]"
+)
+# Tags stay in the flag of a part of a country: three to six letters or digits in tag characters (UTS 51).
+_FLAG = "\U0001f3f4"
+_FLAG_OR_REMOVED = re.compile(
+    f"({_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f)|{_REMOVED.pattern}"
 )
 _NOT_LOGGABLE = re.compile(r'[^ -~]|["\\]')
 
@@ -79,15 +82,23 @@ def decode(data: bytes, *, cut: bool = False) -> str:
 
 def clean(text: str) -> str:
     """`text` with LF for every line end and without characters and sequences that control a terminal."""
-    if text.isprintable():  # the usual case, decided in C; nothing that is changed below is printable
+    # The usual cases, decided in C: nothing that is changed below is printable.
+    if text.isprintable() or _is_plain(text):
         return text
     text = _LINE_END.sub("\n", text)
+    if _is_plain(text):
+        return text
     if _INTRODUCER.search(text):
         text = _SEQUENCE.sub("", _TRANSPARENT.sub("", text))
-    text = _REMOVED.sub(r"\1", text)
+    text = _FLAG_OR_REMOVED.sub(r"\1", text) if _FLAG in text else _REMOVED.sub("", text)
     if "\b" in text:
         text = "\n".join(_strike_over(line) if "\b" in line else line for line in text.split("\n"))
     return text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether `text` has only printable characters, line ends and TABs."""
+    return text.replace("\n", "").replace("\t", "").isprintable()
 
 
 def _strike_over(line: str) -> str:
