@@ -142,34 +142,6 @@ def encode(command: str, *params: str, encoding: str = "utf-8", limit: int = MES
     return line
 
 
-def split_text(text: str, limit: int) -> list[str]:
-    """Split `text` into pieces of at most `limit` bytes of UTF-8; joined, they give `text`. Empty text has no pieces.
-
-    A piece ends after the last space in its second half. Without such a space it ends between two characters: breaking
-    at an earlier space would need too many messages.
-
-    Raises:
-        ValueError: `limit` is under 4 bytes, the longest character, or `text` has lone surrogates.
-    """
-    if limit < 4:
-        raise ValueError("the limit is too small for one character")
-    data = text.encode()
-    pieces = []
-    start = 0
-    while len(data) - start > limit:
-        end = start + limit
-        if (space := data.rfind(b" ", start + limit // 2, end)) >= 0:
-            end = space + 1
-        else:
-            while data[end] & 0xC0 == 0x80:  # a continuation byte: its character began before
-                end -= 1
-        pieces.append(data[start:end].decode())
-        start = end
-    if start < len(data):
-        pieces.append(data[start:].decode())
-    return pieces
-
-
 def is_nick(text: str) -> bool:
     """Whether `text` can be the nick of one person, and not a channel, a mask or a list of targets.
 

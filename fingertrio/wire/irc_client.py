@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from fingertrio.wire import ProtocolError
-from fingertrio.wire.irc import LINE_LIMIT, Message, Source, encode, is_nick, parse_message, split_text
+from fingertrio.wire.irc import LINE_LIMIT, Message, Source, encode, is_nick, parse_message
 from fingertrio.wire.irc_events import (
     CTCPRequest,
     Ended,
@@ -35,6 +35,7 @@ from fingertrio.wire.irc_events import (
 )
 from fingertrio.wire.irc_isupport import ISupport
 from fingertrio.wire.irc_nicks import nick_candidates
+from fingertrio.wire.irc_split import split_text
 from fingertrio.wire.irc_tags import Batches, is_automated, sent_at
 from fingertrio.wire.lines import LineBuffer
 

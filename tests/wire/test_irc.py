@@ -1,4 +1,4 @@
-"""IRC messages: parsing, encoding, and splitting text."""
+"""IRC messages: parsing and encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from fingertrio.wire.irc import (
     encode,
     is_nick,
     parse_message,
-    split_text,
 )
 from fingertrio.wire.lines import LineBuffer
 
@@ -200,27 +199,6 @@ def test_a_server_may_announce_longer_lines() -> None:
 def test_writes_up_to_the_limit() -> None:
     assert len(encode("PRIVMSG", "alice", "x" * 496)) == 512
     assert encode("PONG", "é", encoding="latin-1") == b"PONG \xe9\r\n"
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab é\U0001f600"), st.integers(4, 40))
-def test_pieces_are_short_enough_and_join_to_the_text(text: str, limit: int) -> None:
-    pieces = split_text(text, limit)
-    assert "".join(pieces) == text
-    assert all(0 < len(piece.encode()) <= limit for piece in pieces)
-    # No piece is shorter than half of the limit, so their number is bounded too.
-    assert all(len(piece.encode()) > min(limit // 2, limit - 4) for piece in pieces[:-1])
-
-
-def test_cuts_after_a_space_or_between_characters() -> None:
-    assert split_text("happy and well", 10) == ["happy and ", "well"]
-    assert split_text("a bcdefghijklmnop", 10) == ["a bcdefghi", "jklmnop"]  # the space is too far ahead
-    assert split_text("ééééé", 5) == ["éé", "éé", "é"]
-    assert split_text("\U0001f600" * 2, 7) == ["\U0001f600", "\U0001f600"]
-    assert split_text("", 10) == []
-    with pytest.raises(ValueError):
-        split_text("x", 3)
-    with pytest.raises(ValueError):
-        split_text("\ud800", 10)
 
 
 def test_a_nick_is_one_person() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from fingertrio.wire.irc import split_text
 from fingertrio.wire.irc_format import strip_formatting
+from fingertrio.wire.irc_split import split_text
 from fingertrio.wire.text import clean
 
 _START = "Status of "

@@ -85,6 +85,7 @@ class IRCFrontend:
         program. The value is the server and the nick: `["irc.example.net:6667 as fingerbot"]`.
         """
         self._session = None
+        self._observer.degraded("irc_connection", "not connected yet", essential=False, quiet=True)
         task_status.started([f"{self.server} as {self._nick}"])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stay_connected, stopping)

@@ -111,13 +111,13 @@ class IRCSession:
 
     async def run(self) -> None:
         """Run until the session ends; never raises because of the server or the network."""
-        self._observer.connected("irc", 1)
         try:
             async with self._stream, trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._until_lost, self._write)
                 await self._until_lost(self._read)
         finally:
-            self._observer.connected("irc", -1)
+            if self.registered_at is not None:
+                self._observer.connected("irc", -1)
             self._closed.set()
             for reply in self._outbox.open:
                 self._questions.close(reply)
@@ -215,6 +215,7 @@ class IRCSession:
                 self._handle_user(event)
             case Registered(nick):
                 self.registered_at = trio.current_time()
+                self._observer.connected("irc", 1)
                 self._registration.deadline = inf
                 self._on_registered(nick)
             case NickChanged(nick):

@@ -142,6 +142,10 @@ class RecordingObserver(Observer):
     def warning(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None:
         self._send.send_nowait((event, fields))
 
+    def refused(self, door: str, reason: str) -> None:
+        super().refused(door, reason)
+        self._send.send_nowait(("refused", {"reason": reason}))
+
     async def wait(self, event: str) -> dict[str, object]:
         with trio.fail_after(PATIENCE):
             async for name, fields in self._receive:
@@ -294,9 +298,22 @@ async def test_waits_for_a_server_that_is_not_there_yet(
 ) -> None:
     await ngircd.stop()
     await start()
-    await observer.wait("irc_still_unreachable")
+    assert (await observer.wait("irc_still_unreachable"))["reason"] == "127.0.0.1: Connection refused"
     await ngircd.start()
     await observer.wait("irc_registered")
+
+
+async def test_nothing_more_is_sent_to_a_nick_that_left(start: Start, join: Join, observer: RecordingObserver) -> None:
+    """The server answers 401 to the first line that it cannot deliver."""
+    await start()
+    await observer.wait("irc_registered")
+    async with join("alice") as alice:
+        for name in ("plan", "long", "moshez"):
+            await alice.send(f"PRIVMSG fingerbot :{name}")
+        await alice.expect("PRIVMSG")
+        await alice.send("QUIT")
+    assert await observer.wait("refused") == {"reason": "gone"}
+    await observer.wait("refused")
 
 
 async def test_quits_when_stopped(start: Start, join: Join, observer: RecordingObserver) -> None:

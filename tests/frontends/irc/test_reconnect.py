@@ -145,12 +145,14 @@ async def test_a_half_open_connection_times_out(
     await network.accept()
     assert network.attempts == [0, 60 + 30 + 2]
     assert log.records("irc_lost")[0]["reason"] == "ping timed out"
-    assert observer.metrics.connections["irc"] == 1
+    assert observer.metrics.connections["irc"] == 0, "the second connection is not registered yet"
 
 
 async def test_without_the_server_the_program_is_degraded_but_ready(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, observer: Observer
 ) -> None:
+    assert observer.metrics.conditions["irc_connection"].reason == "not connected yet"
+    assert observer.metrics.ready
     server = await registered(network)
     assert not observer.metrics.conditions
     await server.stream.aclose()
