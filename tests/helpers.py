@@ -69,8 +69,8 @@ class Report:
     fields: dict[str, object] = field(default_factory=dict)
 
 
-class Told:
-    """Stands where the observer stands and remembers what it was told."""
+class RecordingReports:
+    """Replaces the observer and records what is reported."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []

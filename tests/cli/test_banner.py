@@ -1,4 +1,4 @@
-"""What is said when every door is open."""
+"""The message when every door is open."""
 
 from __future__ import annotations
 

@@ -61,9 +61,9 @@ def test_without_arguments_it_opens_the_doors_says_where_and_stops_at_a_signal(n
 def test_by_default_statuses_last_in_the_users_state_directory(tmp_path):
     environ = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", "SETTER", "HTTP")}
     environ |= {"XDG_STATE_HOME": str(tmp_path)}
-    for said in (b"No such user\r\n", b"In the garden\r\n"):
+    for answer in (b"No such user\r\n", b"In the garden\r\n"):
         with serving(environ=environ) as program:
-            assert ask(program.addresses["finger"], b"moshez\r\n") == said
+            assert ask(program.addresses["finger"], b"moshez\r\n") == answer
             assert fingertrio("set", "--at", program.addresses["setter"], "moshez", "In the garden").returncode == 0
             assert ask(program.addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
             program.kill()
@@ -91,8 +91,8 @@ def test_what_is_set_through_the_setter_is_shown_by_finger_at_once():
         done = fingertrio("set", "--at", program.addresses["setter"], "moshez", "In the garden")
         assert (done.returncode, done.stdout) == (0, "OK\n")
         assert ask(program.addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
-        nobody = fingertrio("set", "--at", "127.0.0.1:1", "moshez", "In the garden")
-        assert (nobody.returncode, nobody.stderr) == (1, "Error: 127.0.0.1:1: 127.0.0.1: Connection refused\n")
+        refused = fingertrio("set", "--at", "127.0.0.1:1", "moshez", "In the garden")
+        assert (refused.returncode, refused.stderr) == (1, "Error: 127.0.0.1:1: 127.0.0.1: Connection refused\n")
         refused = fingertrio("set", "--at", program.addresses["setter"], "-x", "In the garden")
         assert refused.returncode == 2
         refused = fingertrio("set", "--at", program.addresses["setter"], "--", "-x", "In the garden")
@@ -241,7 +241,7 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 
-# A backend that is a while in opening. Until then nobody supervises.
+# A backend that is a while in opening. Until then there is no supervisor.
 OPENS_SLOWLY = """
 import sys, trio
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Which database a command is for, and what is said where there is none."""
+"""Which database a command is for, and the messages where there is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "x.db"
 
 
-def test_a_file_that_is_missing_or_no_database_is_told(path: Path) -> None:
+def test_a_file_that_is_missing_or_no_database_is_reported(path: Path) -> None:
     for arguments in (
         ("user", "show", "ada"),
         ("export",),

@@ -83,7 +83,7 @@ def test_on_a_terminal_there_is_a_progress_bar_and_a_question_before_what_cannot
             try:
                 while part := os.read(leader, 4096):
                     seen += part
-            except OSError:  # Linux says so when nobody has the other end open any more
+            except OSError:  # Linux raises it when the other end is closed
                 pass
             return process.wait(20), seen.decode()
         finally:

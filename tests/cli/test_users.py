@@ -77,7 +77,7 @@ def test_what_is_shown_steers_no_terminal(path: Path) -> None:
         (("user", "show"), "USER"),
     ],
 )
-def test_wrong_usage_is_told(path: Path, arguments: tuple[str, ...], reason: str) -> None:
+def test_wrong_usage_is_reported(path: Path, arguments: tuple[str, ...], reason: str) -> None:
     done("user", "add", "ada", path=path)
     assert reason in failed(*arguments, path=path, status=2)
 

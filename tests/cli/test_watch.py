@@ -253,8 +253,8 @@ async def test_it_reconnects_after_breaks_and_shows_nothing_twice():
         await backend.set_user("moshez", "In the garden")
         async with serving(backend, at=site.url.removeprefix("http://")):
             assert await program.notice() == f"fingertrio: {site.url}: connected again"
-            told = await program.json()
-            assert (told["type"], told["status"]) == ("user", "In the garden")
+            record = await program.json()
+            assert (record["type"], record["status"]) == ("user", "In the garden")
             backend._hub.emit(Change(None))
             await backend.set_user("ada", "Weaving")
             await backend.set_user("shawn", "Away")

@@ -1,4 +1,4 @@
-"""Configuration: what is read, and what an operator is told when it cannot be."""
+"""Configuration: what is read, and the messages when it cannot be read."""
 
 import math
 import tomllib
@@ -66,7 +66,7 @@ def test_a_section_that_is_absent_starts_nothing(write):
     assert not config.doors
 
 
-def test_the_admin_door_listens_on_loopback_unless_it_is_told_otherwise(write):
+def test_the_admin_door_listens_on_loopback_by_default(write):
     admin = load_config(write('[backend]\nuse = "memory"\n[admin]\n'), {}).doors["admin"]
     assert [str(address) for address in admin.listen] == ["127.0.0.1:9079"]
 
@@ -204,7 +204,7 @@ def test_a_value_of_another_type_is_a_mistake_however_it_might_be_read(write, se
 
 
 @pytest.mark.parametrize("key", ["queries", "writes"])
-def test_whoever_is_limited_can_be_told_for_how_many_seconds(write, key):
+def test_the_lowest_rate_still_gives_a_number_of_seconds_to_wait(write, key):
     path = write(f'[backend]\nuse = "memory"\n[limits]\n{key} = 1e-5\n')
     limits = load_config(path, {}).limits
     limiter = RateLimiter(rate=getattr(limits, key), burst=1)
@@ -217,7 +217,7 @@ def test_an_integer_is_a_number(write):
     assert load_config(write('[backend]\nuse = "memory"\n[service]\ndeadline = 3\n'), {}).service.deadline == 3.0
 
 
-def test_all_mistakes_are_told_at_once(write):
+def test_all_mistakes_are_reported_at_once(write):
     message = mistake(write('[backend]\nuse = "memory"\nx = 1\n[finger]\nlisten = ["x"]\nansver = "full"\n[lgo]\n'))
     assert "3 mistakes" in message
     assert [part in message for part in ("[finger] listen.0", '"answer"', '"log"')] == [True, True, True]
@@ -233,7 +233,7 @@ def test_a_server_without_a_door_is_a_mistake(write, text):
     assert load_config(path, {"FINGERTRIO_FINGER__LISTEN": "127.0.0.1:0"}, to_serve=True).doors
 
 
-def test_a_mistyped_door_is_told_once(write):
+def test_a_mistyped_door_is_reported_once(write):
     assert "no section opens a door" not in mistake(write('[backend]\nuse = "memory"\n[fingr]\n'), to_serve=True)
 
 
@@ -245,14 +245,14 @@ def test_a_mistyped_door_is_told_once(write):
         ('use = "memroy"', ['[backend] use: no backend "memroy"; installed are:']),
     ],
 )
-def test_the_backends_own_mistakes_are_told_with_all_others(write, backend, parts):
+def test_the_backends_own_mistakes_are_reported_with_all_others(write, backend, parts):
     message = mistake(write(f'[backend]\n{backend}\n[finger]\nlisten = ["x"]\n[lgo]\n'), to_serve=True)
     for part in [*parts, "[finger] listen.0", '[lgo]: unknown section; did you mean "log"?']:
         assert part in message
 
 
 @pytest.mark.parametrize("text", ["", 'backend = "memory"\n', "[backend]\nuse = 1\n"])
-def test_a_backend_that_is_not_named_is_told_once(write, text):
+def test_a_backend_that_is_not_named_is_reported_once(write, text):
     assert mistake(write(f"{text}[finger]\nlisten = []\n"), to_serve=True).count("[backend]") == 1
 
 
@@ -270,7 +270,7 @@ def test_a_mistyped_variable_is_a_mistake(variable):
     assert "FINGERTRIO_SECTION__KEY" in message
 
 
-def test_a_mistyped_key_in_a_variable_is_told_with_the_variables_name():
+def test_a_mistyped_key_in_a_variable_is_reported_with_the_variables_name():
     message = mistake(None, {"FINGERTRIO_FINGER__LISTN": "127.0.0.1:0"})
     assert "FINGERTRIO_FINGER__LISTN" in message
     assert 'did you mean "listen"?' in message

@@ -1,5 +1,6 @@
 """Backends by name."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from fingertrio.config.plugins import (
 from tests.installed import pretend_installed
 
 
-class Somebody:
+class EmptyBackend:
     async def get_user(self, user: str) -> UserInfo | None:
         return None
 
@@ -46,13 +47,13 @@ class ModelOptions(BaseModel, extra="forbid"):
 
 @asynccontextmanager
 async def open_dataclass(options: DataclassOptions) -> AsyncIterator[Backend]:
-    """Knows nobody. At length."""
-    yield Somebody()
+    """Has no users. More text."""
+    yield EmptyBackend()
 
 
 @asynccontextmanager
 async def open_model(options: ModelOptions) -> AsyncIterator[Backend]:
-    yield Somebody()
+    yield EmptyBackend()
 
 
 def no_backend() -> None: ...
@@ -60,12 +61,12 @@ def no_backend() -> None: ...
 
 @asynccontextmanager
 async def open_untyped(options):
-    yield Somebody()
+    yield EmptyBackend()
 
 
 @asynccontextmanager
 async def open_dict(options: dict[str, str]) -> AsyncIterator[Backend]:
-    yield Somebody()
+    yield EmptyBackend()
 
 
 def load(name: str):
@@ -74,12 +75,10 @@ def load(name: str):
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    import sys  # noqa: PLC0415
-
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__(__name__))
 
 
-def test_our_own_backends_are_found_like_anybodys():
+def test_our_own_backends_are_found_like_those_of_other_packages():
     assert {"memory", "file", "command", "plan", "xmlrpc", "finger"} <= set(backend_names())
     for plugin in installed_backends():
         assert not isinstance(plugin, ConfigError), plugin
@@ -88,7 +87,7 @@ def test_our_own_backends_are_found_like_anybodys():
             assert option.description, f"{plugin.name}.{option.name} has no description"
 
 
-def test_an_unknown_backend_is_told_with_those_that_are_installed():
+def test_an_unknown_backend_is_reported_with_those_that_are_installed():
     with pytest.raises(ConfigError, match=r'f\.toml: \[backend\] use: no backend "memroy"; installed are: .*memory'):
         find_backend("memroy", "f.toml")
 
@@ -115,7 +114,7 @@ def test_options_are_checked_by_the_backends_own_type(name):
 
 @pytest.mark.parametrize("name", ["open_dataclass", "open_model"])
 @pytest.mark.parametrize("depth", ["3", True, 3.0])
-def test_an_option_of_another_type_is_a_mistake_and_told_once_with_all_others(name, depth):
+def test_an_option_of_another_type_is_a_mistake_and_reported_once_with_all_others(name, depth):
     with pytest.raises(OptionsError) as caught:
         load(name).validate({"depth": depth}, "backend")
     assert sorted(caught.value.mistakes) == ["[backend] depth: expected an integer", "[backend] path: is missing"]
@@ -141,7 +140,7 @@ def test_a_backend_whose_package_is_missing_says_how_to_get_it():
         _load(EntryPoint("redis", "no_such_package:open_redis", "fingertrio.backends"), "f.toml")
 
 
-# What a module may do instead of being imported, and what is told of it.
+# What a module may do instead of being imported, and the message.
 BAD_MODULES = {
     "raising": ('raise RuntimeError("boom \\x1b[31m\\nmore")', r"RuntimeError: boom \x1b[31m more"),
     "leaving": ("import sys; sys.exit(0)", "SystemExit: 0"),
@@ -163,7 +162,7 @@ def bad_plugins(tmp_path, monkeypatch):
     """Gives a function that installs them all in a group."""
 
     def install(group: str) -> None:
-        for name, (text, _told) in BAD_MODULES.items():
+        for name, (text, _message) in BAD_MODULES.items():
             if text is not None:
                 (tmp_path / f"bad_{name}.py").write_text(text)
         pretend_installed(monkeypatch, tmp_path, group, **{name: f"bad_{name}:open_it" for name in BAD_MODULES})
@@ -171,7 +170,7 @@ def bad_plugins(tmp_path, monkeypatch):
     return install
 
 
-def assert_told(error: object, noun: str, name: str) -> None:
+def assert_message(error: object, noun: str, name: str) -> None:
     assert f"the {name} {noun} cannot be imported from bad_{name}:open_it (pretended): " in str(error)
     assert BAD_MODULES[name][1] in str(error)
     assert str(error).isprintable(), "a line end or what steers a terminal is in it"
@@ -182,7 +181,7 @@ def test_whatever_a_module_raises_is_a_mistake_that_names_who_brought_it(bad_plu
     for name in BAD_MODULES:
         with pytest.raises(ConfigError, match=r"^f\.toml: ") as caught:
             find_backend(name, "f.toml")
-        assert_told(caught.value, "backend", name)
+        assert_message(caught.value, "backend", name)
 
 
 def test_those_that_can_be_imported_are_listed_beside_those_that_cannot(bad_plugins):
@@ -192,7 +191,7 @@ def test_those_that_can_be_imported_are_listed_beside_those_that_cannot(bad_plug
     bad = {str(one).partition(":")[0]: one for one in listed if isinstance(one, ConfigError)}
     assert bad.keys() == BAD_MODULES.keys()
     for name, error in bad.items():
-        assert_told(error, "front end", name)
+        assert_message(error, "front end", name)
 
 
 @pytest.mark.parametrize("command", ["serve", "check-config", "backends"])
@@ -236,7 +235,7 @@ def raise_in_annotation() -> type:
 def open_raising(options): ...
 
 
-open_raising.__annotations__["options"] = "raise_in_annotation()"  # text, evaluated by whoever reads it
+open_raising.__annotations__["options"] = "raise_in_annotation()"  # text, evaluated when it is read
 
 
 def test_an_annotation_that_raises_is_no_contract_kept():

@@ -24,7 +24,7 @@ from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import address_of, bind, close_all
 from fingertrio.net.server import BURST, Connection, Server, raw_accept
-from tests.helpers import Told, loopback_listener, open_descriptors, reset
+from tests.helpers import RecordingReports, loopback_listener, open_descriptors, reset
 
 REFUSAL = b"Too many connections\r\n"
 Place = tuple[str, int] | str
@@ -83,7 +83,7 @@ class Echo:
 class Door:
     """A server that serves, and what a test wants of it."""
 
-    def __init__(self, server: Server, listener: socket.socket, echo: Echo, told: Told) -> None:
+    def __init__(self, server: Server, listener: socket.socket, echo: Echo, told: RecordingReports) -> None:
         self.server = server
         self.echo = echo
         self.told = told
@@ -130,7 +130,7 @@ async def serving(
     rate: RateLimiter | None = None,
 ) -> AsyncIterator[Door]:
     """A door that is open, and at the end stopped, having to end in time and to leave nothing open."""
-    echo, told = echo or Echo(), Told()
+    echo, told = echo or Echo(), RecordingReports()
     with ExitStack() as stack:
         listener = listener or stack.enter_context(loopback_listener())
         server = Server(
@@ -245,7 +245,7 @@ class TestLanes:
             close_all([listener])
 
     async def test_it_serves_all_its_listeners_and_says_where(self):
-        told, stopping = Told(), trio.Event()
+        told, stopping = RecordingReports(), trio.Event()
         with loopback_listener() as one, loopback_listener("::1") as other:
             server = Server(
                 "x", [one, other], Echo().handler, reports=told, caps=ConnectionCaps(total=9, per_address=9)
@@ -439,12 +439,12 @@ class TestLimits:
     async def test_without_words_a_refusal_is_an_end(self):
         with loopback_listener() as listener:
             server = Server(
-                "x", [listener], Echo().handler, reports=Told(), caps=ConnectionCaps(total=0, per_address=1)
+                "x", [listener], Echo().handler, reports=RecordingReports(), caps=ConnectionCaps(total=0, per_address=1)
             )
             stopping = trio.Event()
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.serve, stopping)
-                assert await Door(server, listener, Echo(), Told()).ask(b"x\n") == b""
+                assert await Door(server, listener, Echo(), RecordingReports()).ask(b"x\n") == b""
                 stopping.set()
 
 
@@ -487,7 +487,7 @@ class TestRunningOut:
 
     async def test_doors_that_share_a_log_share_that_line(self, patient_clock: MockClock):
         """It is the process that has run out."""
-        told, stopping, echo = Told(), trio.Event(), Echo()
+        told, stopping, echo = RecordingReports(), trio.Event(), Echo()
         caps = ConnectionCaps(total=9, per_address=9)
         with faulty_listener([errno.EMFILE] * 5) as one, faulty_listener([errno.EMFILE] * 5) as other:
             async with trio.open_nursery() as nursery:
@@ -627,7 +627,7 @@ class TestEnding:
         await stream.aclose()
 
     async def test_a_cancellation_ends_everything_at_once(self):
-        told, echo = Told(), Echo(padding=8_000_000)
+        told, echo = RecordingReports(), Echo(padding=8_000_000)
         with loopback_listener() as listener:
             server = Server(
                 "x", [listener], echo.handler, lane=echo.lane, reports=told, caps=ConnectionCaps(total=9, per_address=9)
@@ -648,7 +648,7 @@ class TestEnding:
 
     async def test_it_serves_again_after_it_was_cancelled(self):
         """As the supervisor restarts it: on the same sockets, so that who came meanwhile is answered."""
-        told, echo = Told(), Echo()
+        told, echo = RecordingReports(), Echo()
         with loopback_listener() as listener:
             server = Server(
                 "x", [listener], echo.handler, lane=echo.lane, reports=told, caps=ConnectionCaps(total=9, per_address=9)

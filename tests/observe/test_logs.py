@@ -69,7 +69,7 @@ def test_a_traceback_in_json_is_a_field():
 
 
 @pytest.mark.parametrize("human", [False, True])
-def test_a_log_that_cannot_be_written_is_counted_and_stops_nobody(human):
+def test_a_log_that_cannot_be_written_is_counted_and_stops_nothing(human):
     lost: list[int] = []
     full = logger(Full(), human=human, lost=lost.append)
     full.info("x")
@@ -114,7 +114,7 @@ def test_neighbours_cannot_be_told_apart(address, offset):
         assert cut_address(str(address)) == cut_address(str(neighbour))
 
 
-def test_peers_are_cut_in_every_event_if_wished_and_else_shown_whole():
+def test_peers_are_cut_in_every_event_on_request_and_otherwise_shown_whole():
     for anonymize, shown in ((False, "192.0.2.77"), (True, "192.0.2.0/24")):
         stream = io.StringIO()
         logger(stream, anonymize=anonymize).info("connection_failed", peer="192.0.2.77", door="finger")
@@ -129,20 +129,20 @@ def test_a_peer_is_shown_in_printable_ascii_whatever_it_is(text):
         assert shown == "" or shown.isprintable()
 
 
-def test_what_comes_through_logging_is_handed_on_with_its_exception():
-    told = []
-    handler = StdlibHandler(lambda *record: told.append(record))
+def test_a_record_of_logging_is_passed_on_with_its_exception():
+    records = []
+    handler = StdlibHandler(lambda *record: records.append(record))
     error = raised(ValueError("x"))
     record = logging.LogRecord("some.library", logging.ERROR, "", 1, "%s failed", ("it",), (type(error), error, None))
     handler.handle(record)
-    assert told == [(logging.ERROR, "it failed", "some.library", error)]
+    assert records == [(logging.ERROR, "it failed", "some.library", error)]
 
 
-def test_a_message_whose_placeholders_do_not_fit_is_handed_on_as_it_stands():
-    told = []
-    handler = StdlibHandler(lambda *record: told.append(record))
+def test_a_message_whose_placeholders_do_not_fit_is_passed_on_unchanged():
+    records = []
+    handler = StdlibHandler(lambda *record: records.append(record))
     handler.handle(logging.LogRecord("x", logging.WARNING, "", 1, "%d users", ("no number",), None))
-    assert told == [(logging.WARNING, "%d users", "x", None)]
+    assert records == [(logging.WARNING, "%d users", "x", None)]
 
 
 def test_to_the_journal_what_is_worse_than_usual_says_how_bad_it_is():

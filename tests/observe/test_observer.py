@@ -1,4 +1,4 @@
-"""The observer: what is counted, what waits to be written, and conditions, which the log hears of when they change."""
+"""The observer: what is counted, what waits to be written, and conditions, which are logged when they change."""
 
 import errno
 import io
@@ -134,7 +134,7 @@ class TestQueries:
         watched.observer.warning("cannot_accept")
         assert watched.events() == ["cannot_accept"]
 
-    def test_a_log_that_cannot_be_written_stops_nobody_and_is_counted(self):
+    def test_a_log_that_cannot_be_written_stops_nothing_and_is_counted(self):
         class Full(io.StringIO):
             def write(self, _text):
                 raise OSError(errno.ENOSPC, "No space left on device")
@@ -151,7 +151,7 @@ class TestQueries:
         """A real one: Python's buffers keep what could not be written, and must neither grow nor fail at the end."""
         reader, writer = os.pipe()
         os.close(reader)
-        with suppress(BrokenPipeError), open(writer, "w", encoding="ascii") as stream:  # noqa: PTH123 -- a descriptor
+        with suppress(BrokenPipeError), os.fdopen(writer, "w", encoding="ascii") as stream:
             observer = Observer(stream, human=human)
             for number in range(3):
                 observer.query("finger", "192.0.2.1", "moshez", "ok", 0.1, 16)
@@ -230,7 +230,7 @@ class TestConditions:
         assert not observer.metrics.ready
         assert watched.events() == ["degraded", "degraded", "recovered"]
 
-    def test_a_bug_is_told_with_its_traceback(self, watched, observer):
+    def test_a_bug_is_logged_with_its_traceback(self, watched, observer):
         observer.degraded("backend", "crashed", exc=raised(KeyError("user")), unforeseen=True)
         [line] = watched.lines()
         assert line["level"] == "error"

@@ -105,7 +105,7 @@ async def test_the_tutorials_closing_challenge_one_fingertrio_asks_another():
 async def test_when_the_backends_source_is_gone_every_door_says_so_and_stays_open():
     async with running() as origin:
         port = int(origin["finger"].rpartition(":")[2])
-    backend = {"use": "finger", "host": "127.0.0.1", "port": port}  # nobody listens there any more
+    backend = {"use": "finger", "host": "127.0.0.1", "port": port}  # nothing listens there any more
     async with running(backend, finger={"listen": [ANY]}, http={"listen": [ANY]}, service={"cache_ttl": 0}) as doors:
         for _ in range(3):
             assert await talk(doors["finger"], b"moshez\r\n") == b"Internal error in server\r\n"
@@ -122,8 +122,8 @@ async def test_when_the_backends_source_is_gone_every_door_says_so_and_stays_ope
 
 async def test_an_irc_server_that_is_down_is_normal_life():
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
-    async with running(None, finger={"listen": [ANY]}, irc={"server": nobody}) as doors:
+        unused = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with running(None, finger={"listen": [ANY]}, irc={"server": unused}) as doors:
         assert await talk(doors["finger"], b"moshez\r\n") == b"Happy and well\r\n"
 
 
@@ -188,7 +188,7 @@ async def test_a_port_that_is_taken_opens_nothing_and_leaves_nothing_bound(secti
 
 
 def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_the_program(tmp_path):
-    """systemd's protocol: descriptor 3, LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES; nobody is refused meanwhile."""
+    """systemd's protocol: descriptor 3, LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES; no client is refused meanwhile."""
     code = (
         "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid());"
         "os.execv(sys.executable, [sys.executable, '-m', 'fingertrio', 'serve', '--config', sys.argv[2]])"
@@ -215,7 +215,7 @@ def test_a_socket_passed_by_the_service_manager_is_served_across_a_restart_of_th
 
 
 @pytest.mark.parametrize(("host", "fits"), [("127.0.0.1", True), ("0.0.0.0", False)])
-def test_a_setter_that_asks_nobody_who_he_is_takes_no_public_socket_that_was_passed(monkeypatch, host, fits):
+def test_a_setter_without_authentication_rejects_a_public_socket_that_was_passed(monkeypatch, host, fits):
     with socket.create_server((host, 0)) as public:
         monkeypatch.setattr("fingertrio.server.sockets.take_passed_sockets", lambda: {"setter": [public.dup()]})
         config = parse_config({"backend": MEMORY, "process": {"run_as_root": True}, "setter": {"listen": []}})

@@ -8,10 +8,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.observe.metrics import STALL
 from fingertrio.server.heartbeat import INTERVAL, beat
-from tests.helpers import Told
+from tests.helpers import RecordingReports
 
 
-class Heard(Told):
+class Recorder(RecordingReports):
     def __init__(self):
         super().__init__()
         self.late = []
@@ -25,7 +25,7 @@ class Heard(Told):
 
 @pytest.fixture
 def heard():
-    return Heard()
+    return Recorder()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_lateness_is_what_went_by_beyond_the_beat(mock_clock: MockClock, b
     assert heard.late == pytest.approx([0.3, 0.0])
 
 
-async def test_a_long_stall_is_told_at_most_once_a_second(mock_clock: MockClock, beating, heard):
+async def test_a_long_stall_is_logged_at_most_once_a_second(mock_clock: MockClock, beating, heard):
     for seconds in (0.7, 0.7, 0.7, 0.49):
         await pass_time(mock_clock, INTERVAL + seconds)
     assert [(report.level, report.event) for report in heard.reports] == [("warning", "loop_stalled")] * 2

@@ -1,6 +1,8 @@
-"""Giving up root. Each test that does it does it in a process of its own: there is no way back."""
+"""Dropping privileges. Each test that does so runs in its own process, because it cannot be undone."""
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 
@@ -31,9 +33,6 @@ def in_child(user, group=None):
 
 @root_only
 def test_root_becomes_the_user_with_its_groups_for_good():
-    import grp  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
-
     account = pwd.getpwnam("daemon")
     groups = sorted({account.pw_gid, *(g.gr_gid for g in grp.getgrall() if "daemon" in g.gr_mem)})
     became, identity, end = in_child("daemon")
@@ -44,8 +43,6 @@ def test_root_becomes_the_user_with_its_groups_for_good():
 
 @root_only
 def test_another_group_can_be_named():
-    import grp  # noqa: PLC0415
-
     gid = grp.getgrnam("mail").gr_gid
     _, identity, _ = in_child("daemon", "mail")
     assert f"{(gid,) * 3}" in identity

@@ -69,7 +69,7 @@ class Program:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
     async def reload(self, **changes):
-        """SIGHUP after the changes; what was said of it."""
+        """SIGHUP after the changes; the log events that followed, by name."""
         self.write(**changes)
         before = len(self.events())
         os.kill(os.getpid(), signal.SIGHUP)
@@ -125,9 +125,9 @@ async def program(tmp_path):
 
 async def test_what_can_change_changes_without_dropping_anything(program):
     assert await program.ask() == b"Happy and well\r\n"
-    said = await program.reload(answer="full", deadline=3.0)
-    assert sorted(said["reloaded"]["changed"]) == ["finger.answer", "service.deadline"]
-    assert "needs_a_restart" not in said
+    events = await program.reload(answer="full", deadline=3.0)
+    assert sorted(events["reloaded"]["changed"]) == ["finger.answer", "service.deadline"]
+    assert "needs_a_restart" not in events
     assert (await program.ask()).startswith(b"Login: moshez")
     assert (await program.reload())["reloaded"]["changed"] == ["service.deadline", "finger.answer"]
     assert await program.ask() == b"Happy and well\r\n"
@@ -145,7 +145,7 @@ async def test_limits_change(program):
 async def test_the_level_of_the_log_changes(program):
     await program.ask()
     program.write(level="error")
-    os.kill(os.getpid(), signal.SIGHUP)  # of which an error log says nothing
+    os.kill(os.getpid(), signal.SIGHUP)  # a log of errors has no line about it
     await trio.testing.wait_all_tasks_blocked(0.02)
     await program.ask()
     assert (await program.reload())["reloaded"]["changed"] == ["log.level"]
@@ -155,16 +155,16 @@ async def test_the_level_of_the_log_changes(program):
 
 async def test_what_cannot_change_is_named_and_stays(program):
     more = '[setter]\nlisten = ["127.0.0.1:0"]'
-    said = await program.reload(listen="127.0.0.2:0", more=more, answer="full")
-    assert sorted(said["needs_a_restart"]["keys"]) == ["finger.listen", "setter"]
-    assert said["reloaded"]["changed"] == ["finger.answer"]
+    events = await program.reload(listen="127.0.0.2:0", more=more, answer="full")
+    assert sorted(events["needs_a_restart"]["keys"]) == ["finger.listen", "setter"]
+    assert events["reloaded"]["changed"] == ["finger.answer"]
     assert (await program.ask()).startswith(b"Login: moshez")
 
 
 @pytest.mark.parametrize("changes", [{"answer": "loud"}, {"more": "nonsense"}, {"more": "[fingr]"}])
 async def test_a_broken_file_changes_nothing_and_says_why(program, changes):
-    said = await program.reload(deadline=1.0, **changes)
-    assert str(program.path) in said["reload_refused"]["reason"]
+    events = await program.reload(deadline=1.0, **changes)
+    assert str(program.path) in events["reload_refused"]["reason"]
     assert await program.ask() == b"Happy and well\r\n"
     assert (await program.reload(answer="full"))["reloaded"]["changed"] == ["finger.answer"]
 
@@ -205,9 +205,9 @@ async def get(client):
 async def test_proxies_are_trusted_from_the_next_request_on(tmp_path):
     async with serving(tmp_path / "f.toml", **http()) as program, await program.connect() as client:
         await get(client)
-        said = await program.reload(**http(trusted_proxies=["127.0.0.1"]))
-        assert said["reloaded"]["changed"] == ["http.trusted_proxies"]
-        assert "needs_a_restart" not in said
+        events = await program.reload(**http(trusted_proxies=["127.0.0.1"]))
+        assert events["reloaded"]["changed"] == ["http.trusted_proxies"]
+        assert "needs_a_restart" not in events
         await get(client)
         await program.reload(**http(trusted_proxies=["127.0.0.2"]))
         await get(client)
@@ -219,8 +219,8 @@ async def test_connections_are_kept_for_as_long_as_the_new_number_says_once_they
     async with serving(tmp_path / "f.toml", **http(keep_alive=60)) as program:
         async with await program.connect() as old, await program.connect() as silent:
             await get(old)
-            said = await program.reload(**http(keep_alive=0.05))
-            assert said["reloaded"]["changed"] == ["http.keep_alive"]
+            events = await program.reload(**http(keep_alive=0.05))
+            assert events["reloaded"]["changed"] == ["http.keep_alive"]
             await get(old)
             async with await program.connect() as new:
                 with trio.fail_after(5):
@@ -236,8 +236,8 @@ async def test_pages_of_other_sites_may_watch_from_the_next_handshake_on(tmp_pat
         async with await program.connect() as client:
             await client.send(handshake("/api/watch", **origin))
             assert (await client.response()).startswith(b"HTTP/1.1 403")
-        said = await program.reload(**http(allowed_origins=["https://friend.example"]))
-        assert said["reloaded"]["changed"] == ["http.allowed_origins"]
+        events = await program.reload(**http(allowed_origins=["https://friend.example"]))
+        assert events["reloaded"]["changed"] == ["http.allowed_origins"]
         async with await program.connect() as client:
             await opened(client, **origin)
 
@@ -252,8 +252,8 @@ async def test_another_number_may_watch_and_who_watches_stays(tmp_path, key):
         first = await watch()
         assert (await first.message())["type"] == "hello"
         assert await (await watch()).closed() == 1013
-        said = await program.reload(**http(**{key: 2}))
-        assert said["reloaded"]["changed"] == [f"http.{key}"]
+        events = await program.reload(**http(**{key: 2}))
+        assert events["reloaded"]["changed"] == [f"http.{key}"]
         second = await watch()
         assert (await second.message())["type"] == "hello"
         assert await (await watch()).closed() == 1013
@@ -301,8 +301,8 @@ async def test_a_new_certificate_is_used_and_no_connection_is_dropped(tmp_path, 
         await get(old)
 
         (tmp_path / "cert.pem").write_text("no certificate")
-        said = await program.reload(**web, answer="full")
-        assert said["reload_refused"]["reason"] == (
+        events = await program.reload(**web, answer="full")
+        assert events["reload_refused"]["reason"] == (
             f'{tmp_path}/f.toml: [http] certfile: "{tmp_path}/cert.pem" does not contain a certificate in PEM format'
         )
         assert await program.ask() == b"Happy and well\r\n"
@@ -320,8 +320,8 @@ async def test_a_new_certificate_is_used_and_no_connection_is_dropped(tmp_path, 
 async def test_a_door_becomes_https_and_http_again_for_connections_from_then_on(tmp_path, issue, trust):
     async with serving(tmp_path / "f.toml", **http()) as program, await program.connect() as plain:
         await get(plain)
-        said = await program.reload(**issue())
-        assert said["reloaded"]["changed"] == ["http.certfile", "http.keyfile"]
+        events = await program.reload(**issue())
+        assert events["reloaded"]["changed"] == ["http.certfile", "http.keyfile"]
         async with await program.connect_tls(trust) as secret:
             await program.reload(**http())
             for client in (plain, secret, await program.connect()):
@@ -329,7 +329,7 @@ async def test_a_door_becomes_https_and_http_again_for_connections_from_then_on(
                     await get(client)
 
 
-async def test_a_certificate_that_is_none_is_told_at_the_start_as_other_mistakes_are(tmp_path, issue):
+async def test_an_invalid_certificate_is_reported_at_start_like_other_mistakes(tmp_path, issue):
     web = issue()
     (tmp_path / "key.pem").write_text("no key")
     reason = (

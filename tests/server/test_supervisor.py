@@ -1,4 +1,4 @@
-"""The nursery of everything: order, readiness, restarts that disturb nobody, and an end that loses nothing."""
+"""The nursery of everything: order, readiness, restarts that affect no other task, graceful stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from fingertrio.server.supervisor import KeepsFailingError, RestartPolicy, Serve, Supervised, only_failure, supervise
-from tests.helpers import Told
+from tests.helpers import RecordingReports
 
 Status = trio.TaskStatus[list[str]]
 
@@ -71,7 +71,7 @@ class Running:
     """`supervise` in a task of its own, and what it came to."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.reports = RecordingReports()
         self.stopping = trio.Event()
         self.ready: list[dict[str, list[str]]] = []
         self.ended_at: float | None = None
@@ -81,7 +81,7 @@ class Running:
         try:
             await supervise(
                 [door.supervised for door in doors],
-                reports=self.told,
+                reports=self.reports,
                 grace=grace,
                 policy=policy,
                 ready=self.ready.append,
@@ -119,7 +119,7 @@ class TestStarting:
         async with trio.open_nursery() as nursery:
             tasks = [Supervised(name, slowly(name)) for name in ("finger", "setter", "irc")]
             nursery.start_soon(
-                lambda: supervise(tasks, reports=run.told, ready=run.ready.append, stopping=run.stopping)
+                lambda: supervise(tasks, reports=run.reports, ready=run.ready.append, stopping=run.stopping)
             )
             await trio.sleep(5)
             run.stopping.set()
@@ -141,10 +141,10 @@ class TestStarting:
         assert good.ended == "Cancelled"
         assert not never.begun
         assert not run.ready
-        assert not run.told.restarts
+        assert not run.reports.restarts
 
     async def test_a_return_before_the_first_start_ends_the_program(self, run: Running, autojump_clock: MockClock):
-        """The program was never whole; nobody is left waiting for it."""
+        """The program was never complete; no caller keeps waiting for it."""
 
         async def returns(_stopping: trio.Event, _status: Status) -> None:
             pass
@@ -162,7 +162,7 @@ class TestStarting:
             raise RuntimeError("closed pipe")
 
         with pytest.raises(RuntimeError, match="closed pipe"):
-            await supervise([Door("finger").supervised], reports=Told(), ready=announce)
+            await supervise([Door("finger").supervised], reports=RecordingReports(), ready=announce)
 
 
 class TestRestarting:
@@ -179,9 +179,9 @@ class TestRestarting:
         assert len(door.begun) == 6
         for pause, longest in zip(pauses(door), (1, 2, 4, 8, 8), strict=True):
             assert longest / 2 <= pause <= longest
-        assert run.told.restarts == {"door": 5}
-        assert run.told.events("error") == ["restarting"] * 5
-        assert all(isinstance(report.exc, RuntimeError) for report in run.told.reports if report.level == "error")
+        assert run.reports.restarts == {"door": 5}
+        assert run.reports.events("error") == ["restarting"] * 5
+        assert all(isinstance(report.exc, RuntimeError) for report in run.reports.reports if report.level == "error")
 
     async def test_it_has_recovered_when_it_can_serve_again(self, run: Running, autojump_clock: MockClock):
         async def late(stopping: trio.Event, status: Status) -> None:
@@ -192,9 +192,9 @@ class TestRestarting:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: run(door, Door("other"), policy=self.POLICY))
             await trio.sleep(30)
-            assert (run.told.restarts, run.told.recoveries) == ({"door": 1}, {})
+            assert (run.reports.restarts, run.reports.recoveries) == ({"door": 1}, {})
             await trio.sleep(60)
-            assert run.told.recoveries == {"door": 1}
+            assert run.reports.recoveries == {"door": 1}
             run.stopping.set()
 
     async def test_programs_that_failed_together_do_not_come_back_together(
@@ -227,7 +227,7 @@ class TestRestarting:
             await trio.sleep(10)
             run.stopping.set()
         assert len(door.begun) == 2
-        (report,) = run.told.reports
+        (report,) = run.reports.reports
         assert (report.event, str(report.exc)) == ("restarting", "the door front end returned")
 
     async def test_a_group_of_failures_is_a_failure(self, run: Running, autojump_clock: MockClock):
@@ -250,7 +250,7 @@ class TestRestarting:
         assert isinstance(failure.value.__cause__, ValueError)
         assert str(failure.value.__cause__) == "the last straw"
         assert good.ended == "Cancelled"
-        assert run.told.restarts == {"bad": 5}
+        assert run.reports.restarts == {"bad": 5}
 
     async def test_running_well_for_long_forgets_earlier_failures(self, run: Running, autojump_clock: MockClock):
         """Eleven failures, five in a row at most: no reason to end."""
@@ -280,8 +280,8 @@ class TestStopping:
             os.kill(os.getpid(), number)
         assert [door.ended for door in doors] == ["finished", "finished"]
         assert run.ended_at == pytest.approx(run.begun_at + 12)
-        assert run.told.events() == ["stopping"]
-        assert run.told.reports[0].fields == {"signal": number.name}
+        assert run.reports.events() == ["stopping"]
+        assert run.reports.reports[0].fields == {"signal": number.name}
 
     async def test_what_does_not_finish_is_cancelled_after_the_grace(self, run: Running, autojump_clock: MockClock):
         stuck, good = Door("stuck", does_not_finish), Door("good")
@@ -291,7 +291,7 @@ class TestStopping:
             os.kill(os.getpid(), signal.SIGTERM)
         assert run.ended_at == pytest.approx(run.begun_at + 13)
         assert (stuck.ended, good.ended) == ("Cancelled", "finished")
-        assert run.told.events() == ["stopping", "grace_is_over"]
+        assert run.reports.events() == ["stopping", "grace_is_over"]
 
     async def test_a_second_signal_does_not_wait_for_the_grace(self, run: Running, autojump_clock: MockClock):
         stuck = Door("stuck", does_not_finish)
@@ -303,7 +303,7 @@ class TestStopping:
             os.kill(os.getpid(), signal.SIGTERM)
         assert run.ended_at == pytest.approx(run.begun_at + 11)
         assert stuck.ended == "Cancelled"
-        assert run.told.events() == ["stopping", "stopping_now"]
+        assert run.reports.events() == ["stopping", "stopping_now"]
 
     async def test_from_within(self, run: Running, autojump_clock: MockClock):
         door = Door("door")
@@ -327,9 +327,9 @@ class TestStopping:
             nursery.start_soon(lambda: run(bad, good))
             await trio.sleep(10)
             run.stopping.set()
-        assert run.told.events() == ["failed_while_stopping"]
-        assert str(run.told.reports[0].exc) == "at the end"
-        assert not run.told.restarts
+        assert run.reports.events() == ["failed_while_stopping"]
+        assert str(run.reports.reports[0].exc) == "at the end"
+        assert not run.reports.restarts
         assert good.ended == "finished"
 
     async def test_a_task_that_waits_to_be_restarted_is_not_started_any_more(
@@ -388,7 +388,7 @@ class TestStopping:
             os.kill(os.getpid(), signal.SIGTERM)
         assert not never.begun
         assert not run.ready
-        assert run.told.events() == ["stopping", *["failed_while_stopping"] * raises]
+        assert run.reports.events() == ["stopping", *["failed_while_stopping"] * raises]
 
     async def test_cancelled_from_outside_it_takes_everything_along(self, run: Running, autojump_clock: MockClock):
         doors = Door("one"), Door("stuck", does_not_finish), Door("starting", never_starts)
@@ -406,7 +406,7 @@ class TestStopping:
 
 class TestHangups:
     async def test_they_are_obeyed_once_all_have_started_and_until_the_stop_begins(self, autojump_clock: MockClock):
-        stopping, told = trio.Event(), Told()
+        stopping, reports = trio.Event(), RecordingReports()
         hangups: list[float] = []
 
         async def slowly(stopping: trio.Event, status: Status) -> None:
@@ -422,13 +422,13 @@ class TestHangups:
             nursery.start_soon(
                 lambda: supervise(
                     [door.supervised for door in doors],
-                    reports=told,
+                    reports=reports,
                     stopping=stopping,
                     on_hangup=lambda: hangups.append(trio.current_time()),
                 )
             )
             await trio.sleep(0.5)
-            os.kill(os.getpid(), signal.SIGHUP)  # amid the start, twice: one look at the file is enough
+            os.kill(os.getpid(), signal.SIGHUP)  # during the start, twice: reading the file once is enough
             os.kill(os.getpid(), signal.SIGHUP)
             await trio.sleep(1)
             assert hangups == [1]
@@ -468,7 +468,7 @@ class TestAttendants:
             nursery.start_soon(
                 lambda: supervise(
                     [Supervised("door", serve)],
-                    reports=run.told,
+                    reports=run.reports,
                     stopping=run.stopping,
                     attendants=[attendant],
                     on_stopping=lambda: seen.append("stopping"),

@@ -1,4 +1,4 @@
-"""What a service manager passes and is told; the part that needs a real process is in test_app.py."""
+"""Sockets passed by a service manager, and notifications to it; test_app.py has the part that needs a real process."""
 
 import os
 import socket
@@ -17,20 +17,20 @@ def manager_socket(tmp_path):
         yield sock
 
 
-def told(sock):
+def notified(sock):
     return sock.recv(4096).decode().split("\n")
 
 
 def test_it_tells_that_it_is_ready_reloading_and_stopping(manager_socket):
     manager = ServiceManager({"NOTIFY_SOCKET": manager_socket.getsockname()})
     manager.ready("serving")
-    assert told(manager_socket) == ["READY=1", "STATUS=serving"]
+    assert notified(manager_socket) == ["READY=1", "STATUS=serving"]
     manager.reloading()
-    first, second = told(manager_socket)
+    first, second = notified(manager_socket)
     assert first == "RELOADING=1"
     assert second.startswith("MONOTONIC_USEC=")
     manager.stopping()
-    assert told(manager_socket) == ["STOPPING=1", "STATUS=stopping"]
+    assert notified(manager_socket) == ["STOPPING=1", "STATUS=stopping"]
 
 
 def test_an_abstract_address_is_understood():
@@ -39,7 +39,7 @@ def test_an_abstract_address_is_understood():
         sock.bind(f"\0{name}")
         sock.settimeout(2)
         ServiceManager({"NOTIFY_SOCKET": f"@{name}"}).stopping()
-        assert told(sock)[0] == "STOPPING=1"
+        assert notified(sock)[0] == "STOPPING=1"
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
@@ -58,7 +58,7 @@ async def test_the_watchdog_is_fed_twice_as_often_as_asked_for(manager_socket, a
     fed = 0
     manager_socket.setblocking(False)
     with pytest.raises(BlockingIOError):
-        while told(manager_socket) == ["WATCHDOG=1"]:
+        while notified(manager_socket) == ["WATCHDOG=1"]:
             fed += 1
     assert fed == 3  # at 0, 5 and 10 seconds
 
