@@ -37,6 +37,7 @@ from faults import (
     restart,
     slow_readers,
     soak,
+    unread_lists,
     xml,
 )
 from faults.scenario import SHORT, Findings, NotInstalledError, Scale, Scenario, progress
@@ -47,6 +48,7 @@ SCENARIOS: Sequence[Scenario] = tuple(
     for module in (
         killers,
         slow_readers,
+        unread_lists,
         http2_flood,
         endings,
         crowd,

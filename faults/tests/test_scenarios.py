@@ -25,6 +25,7 @@ from faults import (
     restart,
     slow_readers,
     soak,
+    unread_lists,
     xml,
 )
 from faults.endings import KEEP_ALIVE
@@ -57,7 +58,18 @@ async def test_the_program_survives(scenario: ModuleType, program: AttackedProgr
 
 @pytest.mark.parametrize(
     "scenario",
-    [slow_readers, http2_flood, caps, accept_fails, blackhole, blocked, failing_tasks, restart, redis_away],
+    [
+        slow_readers,
+        unread_lists,
+        http2_flood,
+        caps,
+        accept_fails,
+        blackhole,
+        blocked,
+        failing_tasks,
+        restart,
+        redis_away,
+    ],
     ids=name,
 )
 async def test_a_program_of_its_own_survives(scenario: ModuleType) -> None:
