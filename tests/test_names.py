@@ -1,4 +1,4 @@
-"""What may be a name: people's names in, everything that was ever an attack out."""
+"""Valid user names: people's names are accepted, known attacks are rejected."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ ATTACKS = [
     *("a b", " a", "a ", "\ta", "a\n", "a\r", "a\r\nQUIT", "\n"),  # lines and words
     *("a\x00", "a\x1b[2J", "a\x7f", "a\x9b", "a\u202eb", "a\u200bb", "a\u2028", "\ud800", "a\udcff"),  # terminals
     *("a:b", "a%s", "a%00", "a,b", "a=b", 'a"b', "a'b", "a\\b", "<b>", "a#b", "a!b", "[a]", "{a}"),
-    *("+a", ".a", "$a"),  # ours, but not first
-    *("\u0301a", "\ufe0fa"),  # a mark needs something to stand on
+    *("+a", ".a", "$a"),  # allowed, but not first
+    *("\u0301a", "\ufe0fa"),  # a combining mark cannot come first
     *("\u2603", "\U0001f600", "a\u20ac", "a\u00a0b"),
     *("x" * (USER_NAME_LIMIT + 1), "\u00e9" * (USER_NAME_LIMIT + 1), "x" * 100_000),
 ]

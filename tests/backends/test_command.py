@@ -1,4 +1,4 @@
-"""The command backend against real programs: scripts that behave, misbehave and resist, and Debian's finger."""
+"""The command backend with real programs: correct and misbehaving scripts, and Debian's finger."""
 
 import errno
 import logging
@@ -27,7 +27,7 @@ Script = Callable[[str], tuple[str, ...]]
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """Makes an argv of a shell script, whose $2 is the user (its $1 is "--") and whose $DIR is `tmp_path`."""
+    """Creates a shell script and returns its argv. In it, $1 is "--", $2 the user and $DIR `tmp_path`."""
 
     def write(body: str) -> tuple[str, ...]:
         path = tmp_path / f"script{len(list(tmp_path.glob('script*')))}"
@@ -46,14 +46,14 @@ async def ask(options: CommandOptions, user: str = "moshez") -> str | None:
 
 
 async def cause_of(options: CommandOptions) -> BaseException | None:
-    """Ask, and be failed for this reason."""
+    """The cause of the failure."""
     with pytest.raises(BackendError) as failure:
         await ask(options)
     return failure.value.__cause__
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Poll the real world, whose events no trio clock rules."""
+    """Poll in real time: processes do not follow Trio's clock."""
     deadline = time.monotonic() + 10
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
@@ -69,7 +69,7 @@ def descriptors() -> set[Path]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process runs no more. What is not our child may stay a zombie until its new parent looks."""
+    """Whether a process has ended. A process that is not our child may stay a zombie until its new parent reaps it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -103,7 +103,7 @@ class TestWhatTheProgramGets:
         assert sorted(environment.splitlines()) == ["LC_ALL=C.UTF-8", f"PATH={os.environ['PATH']}"]
 
     async def test_an_empty_standard_input(self, script: Script) -> None:
-        """Not ours, which may be a terminal or a socket that a service manager passed."""
+        """Not the server's, which may be a terminal or a socket from a service manager."""
         ours = os.dup(0)
         theirs, other = os.pipe()
         os.write(other, b"secret")
@@ -120,14 +120,14 @@ class TestWhatTheProgramGets:
         kept = os.open("/dev/null", os.O_RDONLY)
         try:
             os.set_inheritable(kept, True)
-            # The fourth is that of ls, which reads the directory through it.
+            # 3 is opened by ls itself, to read the directory.
             assert await ask(CommandOptions(argv=script("ls /proc/self/fd | tr '\\n' ' '"))) == "0 1 2 3 "
         finally:
             os.close(kept)
 
     @pytest.mark.parametrize(("output", "kind"), [("socket", "-S"), ("pipe", "-p")])
     async def test_a_socket_or_a_pipe_to_write_to(self, script: Script, output: str, kind: str) -> None:
-        """Debian's finger honours ~/.nofinger only where its standard output is a socket."""
+        """Debian's finger honours ~/.nofinger only if its standard output is a socket."""
         argv = script(f"[ {kind} /proc/self/fd/1 ] && echo yes")
         assert await ask(CommandOptions.model_validate({"argv": argv, "output": output})) == "yes"
 
@@ -161,7 +161,7 @@ class TestWhatTheProgramSays:
         options = CommandOptions(argv=argv, unknown_pattern=r"finger: no such user: .* \(gelöscht\)")
         assert await ask(options) is None
 
-    async def test_standard_error_is_nobodys_business(self, script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_standard_error_is_not_shown(self, script: Script, caplog: pytest.LogCaptureFixture) -> None:
         assert await ask(CommandOptions(argv=script("echo oh >&2; echo fine"))) == "fine"
         assert not caplog.records
 
@@ -178,7 +178,7 @@ class TestWhatTheProgramSays:
         status = await ask(CommandOptions(argv=script("printf ééé"), output_limit=5))
         assert status == "éé\n[cut here: the answer is longer than 5 bytes]"
 
-    async def test_a_flood_of_complaints_holds_nobody_up(self, script: Script) -> None:
+    async def test_a_flood_on_standard_error_does_not_block(self, script: Script) -> None:
         assert await ask(CommandOptions(argv=script("head -c 300000 /dev/zero >&2; echo fine"))) == "fine"
 
 
@@ -186,7 +186,7 @@ class TestNoSuchUser:
     async def test_the_way_finger_says_it(self, script: Script) -> None:
         assert await ask(CommandOptions(argv=script('echo "finger: $2: no such user." >&2'))) is None
 
-    async def test_among_other_complaints(self, script: Script) -> None:
+    async def test_among_other_messages(self, script: Script) -> None:
         assert await ask(CommandOptions(argv=script(r'printf "hm\r\nfinger: %s: no such user.\r\n" "$2" >&2'))) is None
 
     async def test_on_standard_output_if_that_is_all_there_is(self, script: Script) -> None:
@@ -208,7 +208,7 @@ class TestNoSuchUser:
 
 
 class TestFailure:
-    async def test_the_complaint_goes_to_the_log_and_not_to_the_asker(
+    async def test_standard_error_goes_to_the_log_and_not_to_the_client(
         self, script: Script, caplog: pytest.LogCaptureFixture
     ) -> None:
         argv = script(r"echo half; printf 'database /srv/x\033 is gone\n' >&2; exit 3")
@@ -250,13 +250,13 @@ class TestFailure:
         argv = script('rm "$0"')
         async with open_command(CommandOptions(argv=argv)) as backend:
             assert await backend.get_user("moshez") is None
-            for _ in range(5):  # more than `limit`: each gives its place back
+            for _ in range(5):  # more than `limit`: a failed start does not count
                 with pytest.raises(BackendError) as failure:
                     await backend.get_user("moshez")
                 assert isinstance(failure.value.__cause__, FileNotFoundError)
 
     async def test_no_descriptors_left(self, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The answer's channel is there and the second cannot be had."""
+        """The first channel is open and the second cannot be opened."""
 
         def refuse() -> tuple[int, int]:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -274,11 +274,11 @@ class TestFailure:
 
 
 class TestEnding:
-    """Whatever becomes of a question, nothing that it started is left."""
+    """However a query ends, no process is left."""
 
     @pytest.fixture
     def stay(self, script: Script) -> str:
-        """A command that ignores every polite signal, writes its number to pids and stays; half a minute if we fail."""
+        """A command that ignores all signals but KILL and writes its pid to `pids`. After 30 s it ends by itself."""
         [path] = script(
             "trap '' TERM INT HUP QUIT PIPE; echo $$ >> \"$DIR/pids\"; for i in 1 2 3 4 5 6; do sleep 5; done"
         )
@@ -286,7 +286,7 @@ class TestEnding:
 
     @pytest.fixture
     def family(self, script: Script, stay: str, tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
-        """Makes an argv of a script with a child and two grandchildren that stay and hold the output open."""
+        """Creates a script with a child and two grandchildren that keep the output open, and returns its argv."""
 
         def make(ending: str) -> tuple[str, ...]:
             wait = 'while [ "$(wc -l < "$DIR/pids")" -lt 4 ]; do sleep 0.01; done'
@@ -352,10 +352,10 @@ class TestEnding:
             (tmp_path / "go").touch()
         assert isinstance(answers[0], subprocess.CalledProcessError)
 
-    async def test_a_process_that_cannot_be_ended_keeps_its_place_and_nobody_waiting(
+    async def test_a_process_that_cannot_be_ended_counts_against_the_limit_and_the_query_returns(
         self, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """As a set-user-id program is, or one in the hands of a dead file system."""
+        """Such as a set-user-id program, or a process that is blocked in a dead file system."""
 
         def refuse(_group: int, _signal: int) -> None:
             raise PermissionError
@@ -378,7 +378,7 @@ class TestEnding:
             assert info.status == "hi"
 
     async def test_nothing_leaks(self, script: Script) -> None:
-        """Neither descriptors nor zombies, after every way to end."""
+        """No descriptors and no zombies, however the program ends."""
         kinds = ["echo hi", "exit 1", "exec yes", "exec sleep 60", "sleep 60 & echo hi", "kill -9 $$", 'rm "$0"']
         before = descriptors()
         for argv in map(script, kinds):
@@ -397,7 +397,7 @@ async def answer_or_none(backend: Backend) -> UserInfo | None:
 
 
 async def test_only_so_many_run_at_once(script: Script, tmp_path: Path) -> None:
-    """As many as `limit` (each waits for a second one to have started), and never more."""
+    """`limit` programs (each waits until a second has started), and never more."""
     (tmp_path / "started").mkdir()
     (tmp_path / "running").mkdir()
     together = (
@@ -458,11 +458,11 @@ class TestDebiansFinger:
         assert "\r" not in status
 
     @pytest.mark.parametrize("name", ["no-such-user", "0", "žofie", "a" * 64])
-    async def test_it_knows_nobody_else(self, name: str) -> None:
+    async def test_it_knows_no_other_user(self, name: str) -> None:
         assert await ask(CommandOptions(), name) is None
 
     async def test_it_does_not_look_for_parts_of_names(self) -> None:
-        """Without -m, "o" would find everybody with such a word in the full name."""
+        """Without -m, "o" would match every user with this word in the full name."""
         for part in {word for entry in pwd.getpwall() for word in entry.pw_gecos.replace(",", " ").split()}:
             if part not in {entry.pw_name for entry in pwd.getpwall()}:
                 assert await ask(CommandOptions(), part) is None

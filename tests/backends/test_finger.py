@@ -1,4 +1,4 @@
-"""The backend against a finger server on the loopback, which a dict of answers makes."""
+"""The backend with a finger server on the loopback that answers from a dict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fingertrio.testing import check_backend
 
 
 class Remote:
-    """A finger server that answers by line and remembers what it was sent."""
+    """A finger server that answers by line and records the queries."""
 
     def __init__(self, answers: Mapping[bytes, bytes]) -> None:
         self.answers = answers
@@ -48,7 +48,7 @@ class Remote:
 
 
 async def ask(answer: bytes, **options: object) -> UserInfo | BackendError | None:
-    """What the backend makes of `answer`."""
+    """The backend's result for `answer`."""
     async with Remote({b"moshez\r\n": answer}).running() as port:
         fields = {"host": "127.0.0.1", "port": port, **options}
         async with open_finger(FingerOptions.model_validate(fields)) as backend:
@@ -167,7 +167,7 @@ async def test_connections_are_bounded() -> None:
         assert remote.open == 3
         remote.gate.set()
     assert len(remote.asked) == 10
-    assert remote.most_open <= 4  # the remote may accept the next before it has seen the last one off
+    assert remote.most_open <= 4  # the server may accept a connection before it notices that another has ended
 
 
 async def test_can_neither_list_nor_set() -> None:

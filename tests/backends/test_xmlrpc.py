@@ -1,4 +1,4 @@
-"""The xmlrpc backend before a real server: the standard library's, in a thread."""
+"""The xmlrpc backend with a real server: the standard library's, in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USERS = {"moshez": "Happy and well", "shawn": "Grüße\nfrom the garden", "张�
 
 @contextmanager
 def serving(methods: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
-    """A real server of Python's in a thread of its own; gives its URL."""
+    """The URL of a server of the standard library, in a thread."""
     with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False, allow_none=True) as server:
         for name, function in methods.items():
             server.register_function(function, name)
@@ -39,7 +39,7 @@ def serving(methods: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A service as the tutorial has it: a string for each user, also for those who are not there."""
+    """A service as in the tutorial: it returns a string for every user, also for unknown users."""
     with serving({"getUser": lambda user: USERS.get(user, "No such user"), "getUsers": lambda: list(USERS)}) as url:
         yield url
 
@@ -161,7 +161,10 @@ def fail(_user: str) -> str:
 async def test_a_fault_is_a_failure_whose_words_stay_private() -> None:
     with serving({"getUser": fail}) as url:
         async with open_xmlrpc(options(url)) as backend:
-            for call in (lambda: backend.get_user("moshez"), backend.get_users):  # raises; is not there
+            for call in (
+                lambda: backend.get_user("moshez"),
+                backend.get_users,
+            ):  # the method raises; the method does not exist
                 with pytest.raises(BackendError, match=r"^Internal error in server$") as caught:
                     await call()
                 assert isinstance(caught.value.__cause__, FaultError)

@@ -1,4 +1,4 @@
-"""Connections over the real loopback; names and their addresses come from a resolver of the test's own."""
+"""Connections over the real loopback, with a fake resolver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fingertrio.clients.dial import (
 
 
 class Names:
-    """A resolver that knows one list of addresses, whatever it is asked, and remembers what that was."""
+    """A resolver that returns the same addresses for every name, and records the names."""
 
     def __init__(self, *addresses: SocketAddress) -> None:
         self.addresses = addresses
@@ -40,7 +40,7 @@ class Names:
 
 @asynccontextmanager
 async def listening(host: str = "127.0.0.1") -> AsyncIterator[SocketAddress]:
-    """A listener to whose connections nobody ever answers; the kernel completes them."""
+    """A listener that the kernel accepts connections for, and that never answers."""
     (listener,) = await trio.open_tcp_listeners(0, host=host)
     async with listener:
         yield listener.socket.getsockname()
@@ -124,7 +124,7 @@ async def test_name_without_addresses_is_not_found() -> None:
 async def test_stuck_lookups_starve_only_each_other(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """No name server answers: the threads that wait for it are not those that the rest of the program shares."""
+    """If no name server answers, the waiting threads are not those that the rest of the program shares."""
     gate = threading.Event()
 
     def stuck(host: str, port: int, *, flags: int, **_hints: int) -> list[object]:
@@ -175,7 +175,7 @@ async def test_next_address_is_tried_beside_one_that_is_silent(autojump_clock: t
 
 
 async def test_families_take_turns(autojump_clock: trio.testing.MockClock) -> None:
-    """Where all of one family is silent, the other's first address has to wait for one head start only."""
+    """If one family does not answer, the first address of the other waits for one head start only."""
     async with silent() as hole, silent() as hole2, listening("::1") as address:
         async with await connect("v4down.example", 79, resolve=Names(hole, hole2, address)) as stream:
             assert stream.socket.getpeername() == address
@@ -212,7 +212,7 @@ async def test_cancelled_at_the_moment_of_success_leaves_no_socket() -> None:
             finally:
                 trio.lowlevel.remove_instrument(instrument)
         assert scope.cancelled_caught
-    gc.collect()  # a forgotten socket warns now
+    gc.collect()  # an open socket causes a warning now
 
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "192.0.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "223.255.255.255"]

@@ -1,4 +1,4 @@
-"""The client against real servers on the loopback, the careless and the hostile among them."""
+"""The client with real servers on the loopback, including careless and hostile ones."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
 @asynccontextmanager
 async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """A server on `host`; gives its port. A connection ends with its handler."""
+    """The port of a server on `host`. A connection ends with its handler."""
 
     async def guarded(stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):  # the client left, as some of these tests make it
+        with suppress(trio.BrokenResourceError):  # the client disconnected, as some tests require
             await handler(stream)
 
     async with trio.open_nursery() as nursery:
@@ -65,7 +65,7 @@ async def test_asks_and_reads_to_the_end(host: str) -> None:
 
 
 async def test_query_comes_in_one_piece_and_the_input_stays_open(autojump_clock: trio.testing.MockClock) -> None:
-    """Some servers read once, and some take the end of input for a client that left."""
+    """Some servers read once, and some treat the end of input as a client that disconnected."""
     seen: list[bytes] = []
 
     async def handler(stream: trio.SocketStream) -> None:
@@ -191,7 +191,7 @@ async def test_cancelled_asking_closes_the_connection() -> None:
             await closed.wait()
 
 
-async def test_kinds_of_not_reaching_anybody() -> None:
+async def test_kinds_of_servers_that_cannot_be_reached() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -227,7 +227,7 @@ def test_text_is_fit_for_a_terminal(answer: bytes, text: str) -> None:
 
 
 async def test_server_that_stopped_reading_is_still_heard() -> None:
-    """It said that it is busy and closed; the query cannot be sent any more, and what it said can be read."""
+    """It answered that it is busy and closed: the query cannot be sent, but the answer can be read."""
     client, server = trio.testing.memory_stream_pair()
     await server.send_all(b"Too busy\r\n")
     await server.receive_stream.aclose()

@@ -1,4 +1,4 @@
-"""The live feed's client, before the real web door and before servers that behave badly."""
+"""The live feed's client, with the real web door and with misbehaving servers."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_the_context_leaves_nothing_and_the_server_sees_a_proper_close():
                 await anext(feed)
         await site.empty()
         with trio.fail_after(3):
-            while open_descriptors() > before:  # sockets that linger; only the kernel knows until when
+            while open_descriptors() > before:  # lingering sockets; the kernel decides when they close
                 await trio.testing.wait_all_tasks_blocked(0.01)
         assert not site.observer.metrics.events["warning"]
 
@@ -199,7 +199,7 @@ Behave = Callable[[trio.SocketStream], Awaitable[None]]
 
 @asynccontextmanager
 async def badly(behave: Behave) -> AsyncIterator[str]:
-    """The URL of a server that behaves so in every connection, once it has the request."""
+    """The URL of a server that calls `behave` for every connection, after it has read the request."""
 
     async def handle(stream: trio.SocketStream) -> None:
         request = b""
@@ -263,7 +263,7 @@ async def test_a_server_that_does_not_open_the_feed(behave: Behave, message: str
 
 @asynccontextmanager
 async def scripted(*frames: Frame | bytes, then: Behave | None = None) -> AsyncIterator[str]:
-    """The URL of a server that opens the feed, sends these, and goes on as told: by default, it hangs up."""
+    """The URL of a server that opens the feed, sends `frames` and calls `then`. By default it then disconnects."""
 
     async def handle(stream: trio.SocketStream) -> None:
         socket = WSConnection(ConnectionType.SERVER)

@@ -1,4 +1,4 @@
-"""The setter's client before servers of every kind: set, refused with the reason, or told that nobody can know."""
+"""The setter's client with servers of every kind: the status is set, refused with a reason, or in an unknown state."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_a_server_that_talks_without_end_is_not_listened_to_for_ever():
 
 
 async def test_one_that_refuses_without_reading_is_heard():
-    """As a door does that has too many connections."""
+    """Like a door with too many connections."""
 
     async def script(stream: trio.SocketStream) -> None:
         await stream.send_all(b"ERROR too many\r\n")
@@ -152,6 +152,6 @@ async def test_where_nobody_listens_it_says_so(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("user", "status"), [("mos\nhez", "x"), ("moshez", "x\r\nalice\r\ny"), ("moshez", "\ud800")])
-async def test_what_cannot_be_said_is_refused_before_anybody_is_called(user: str, status: str):
+async def test_an_invalid_request_is_refused_before_connecting(user: str, status: str):
     with pytest.raises(ValueError, match=r"one line|surrogates"):
         await set_status(user, status, host="127.0.0.1", port=1)

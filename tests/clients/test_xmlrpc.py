@@ -1,4 +1,4 @@
-"""The client against servers that behave and servers that do not."""
+"""The client with correct and misbehaving servers."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def answering(response: bytes) -> Handler:
 
 @asynccontextmanager
 async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on a free port of this machine, which it gives."""
+    """The port of a server on this machine."""
 
     async def guarded(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         try:
             await handler(stream)
             await stream.aclose()
         except trio.BrokenResourceError:
-            pass  # the client left; its business
+            pass  # the client disconnected
 
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -220,7 +220,7 @@ async def test_an_endless_answer_is_read_as_far_as_the_limit() -> None:
     async with asking(handler, limit=100_000) as client:
         with pytest.raises(AnswerError, match="100000 bytes"):
             await client.call("a")
-    assert sent < 20_000_000  # what the kernel's buffers hold, not what we read
+    assert sent < 20_000_000  # the rest is in the kernel's buffers
 
 
 async def test_an_answer_as_long_as_the_limit_is_read() -> None:
@@ -278,7 +278,7 @@ async def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPat
 
 
 async def test_nobody_there() -> None:
-    with trio.socket.socket() as sock:  # bound and not listening: whoever connects is refused
+    with trio.socket.socket() as sock:  # bound, but not listening: connections are refused
         await sock.bind(("127.0.0.1", 0))
         async with open_xmlrpc_client(f"http://127.0.0.1:{sock.getsockname()[1]}/") as client:
             with pytest.raises(TransportError, match=r"127\.0\.0\.1: \w"):
@@ -305,7 +305,7 @@ async def test_a_cancelled_call_leaves_its_connection_to_nobody() -> None:
         _, body = await read_request(stream)
         if parse_call(body).method == "hang":
             reached.set()
-            await stream.receive_some()  # until the client leaves
+            await stream.receive_some()  # until the client disconnects
         else:
             await stream.send_all(http(dump_response("a")))
 

@@ -1,4 +1,4 @@
-"""The query: every table entry is fed whole, byte by byte, and with trailing data, and must read the same each time."""
+"""The query: each entry is parsed whole, byte by byte, and with trailing data, with the same result each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fingertrio.names import is_user_name
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import QUERY_LIMIT, Query, encode_query, parse_query, query_line
 
-Read = Query | str  # what came out: a query, or the words of the refusal
+Read = Query | str  # a query, or the error message
 
 
 def whole(data: bytes, *, ended: bool = False) -> Read:
@@ -38,7 +38,7 @@ def bytewise(data: bytes, *, ended: bool = False) -> Read:
 
 
 def every_way(data: bytes) -> Read:
-    """What `data`, a line with its end, reads as."""
+    """The result for `data`, a line with its end."""
     result = whole(data)
     assert bytewise(data) == result
     for trailing in (b"\r\n", b"root\r\n", b"\x00\xff", b"x" * 10_000):
@@ -78,7 +78,7 @@ LIBERAL = [
     ("józef".encode(), Query("józef")),
     ("山田@ホスト".encode(), Query("山田", hosts=("ホスト",))),
 ]
-NAMES_THAT_NOBODY_HAS = [b"../x", b"|id", b"-l", b"--", b";id", b"$(id)", b"`id`", b"a/W", b"0x00;", b"a" * 500]
+IMPOSSIBLE_NAMES = [b"../x", b"|id", b"-l", b"--", b";id", b"$(id)", b"`id`", b"a/W", b"0x00;", b"a" * 500]
 REFUSED = [
     (b"/Wmoshez", "switch"),
     (b"/wmoshez", "switch"),
@@ -129,8 +129,8 @@ def test_end_of_input_ends_a_line(line: bytes, query: Query) -> None:
         assert whole(cut, ended=True) == bytewise(cut, ended=True) == query
 
 
-@pytest.mark.parametrize("line", NAMES_THAT_NOBODY_HAS)
-def test_attack_is_a_name_that_nobody_has(line: bytes) -> None:
+@pytest.mark.parametrize("line", IMPOSSIBLE_NAMES)
+def test_an_attack_is_an_impossible_name(line: bytes) -> None:
     query = every_way(line + b"\r\n")
     assert query == Query(line.decode())
     assert not is_user_name(line.decode())
@@ -195,7 +195,7 @@ def test_whatever_was_read_can_be_sent_and_reads_the_same(text: str) -> None:
 
 @given(st.from_regex(rb"\A[A-Za-z0-9_][A-Za-z0-9_.+$-]{0,63}\Z"))
 def test_short_way_and_long_way_agree(name: bytes) -> None:
-    assert parse_query(name) == parse_query(b" " + name)  # a leading blank takes the long way
+    assert parse_query(name) == parse_query(b" " + name)  # a leading blank needs the general parser
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_refuses_to_write_what_would_be_read_as_something_else(query: Query) -> 
 
 
 def test_forwarding_takes_the_rightmost_host() -> None:
-    """RFC 1288 section 2.4: FOO@HOST1@HOST2 is asked of HOST2 as FOO@HOST1, and /W goes along."""
+    """RFC 1288 section 2.4: FOO@HOST1@HOST2 is sent to HOST2 as FOO@HOST1, with /W."""
     host, query = Query("FOO", verbose=True, hosts=("HOST1", "HOST2")).forward()
     assert (host, query) == ("HOST2", Query("FOO", verbose=True, hosts=("HOST1",)))
     host, query = query.forward()

@@ -1,4 +1,4 @@
-"""Lines out of bytes: whole, byte by byte, and cut anywhere, the same lines come out, and never one past the limit."""
+"""Lines from bytes: the same lines however the bytes are split, and no line over the limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 5
 
 
 def read(chunks: Iterable[bytes], limit: int = LIMIT) -> tuple[list[bytes] | str, bytes]:
-    """All lines of `chunks`, or the refusal, and what is left."""
+    """All lines of `chunks`, or the error message, and the rest."""
     buffer = LineBuffer(limit)
     lines = []
     try:
@@ -56,7 +56,7 @@ def test_lines_and_what_is_left(data: bytes, lines: list[bytes], rest: bytes):
 
 @pytest.mark.parametrize("data", [b"123456", b"123456\r\n", b"123456\n", b"a\n123456", b"x" * 100_000, b"1234\r6\n"])
 def test_a_line_past_the_limit_is_stopped_there_and_then(data: bytes):
-    """Also one that is not finished: a peer that goes silent after too much has said too much."""
+    """Also without a line end: a peer must not be able to send a long line and then wait."""
     assert read([data]) == ("line too long", b"")
     assert read(bytewise(data)) == ("line too long", b"")
 
@@ -84,7 +84,7 @@ def test_lines_or_a_refusal_and_never_anything_else(data: bytes, limit: int):
 
 
 def test_nothing_is_searched_twice():
-    """A long line byte by byte costs a number of steps that grows with its length, not with its square."""
+    """The cost of a long line that arrives byte by byte is linear in its length, not quadratic."""
 
     class Counting(bytearray):
         searched = 0

@@ -1,4 +1,4 @@
-"""The live feed's messages: what one side writes, the other reads; and nothing else gets in."""
+"""The live feed's messages: the client's parser reads what the server writes, and rejects all else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XML-RPC messages. Python's own xmlrpc.client is the independent peer; bombs have their faults and their time."""
+"""XML-RPC messages, with Python's xmlrpc.client as the independent peer. Bombs get a fault in a limited time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refusal(body: bytes, parse: Callable[[bytes], object] = parse_call) -> Fault
     return caught.value.code
 
 
-# What every XML-RPC can say: no CR (XML reads it as LF), no control characters, no microseconds, 32 bits.
+# Values that every XML-RPC can express: no CR (XML reads it as LF), no control characters, no microseconds, 32 bits.
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufffe\uffff", min_codepoint=0x20)
     | st.sampled_from("\t\n")
@@ -262,7 +262,7 @@ def test_the_elements_of_a_long_response_are_limited() -> None:
 
 
 def filled(unit: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
-    """As many `unit` as a body may hold."""
+    """As many `unit` as a body can hold."""
     return call_of(before + unit * ((BODY_LIMIT - len(call_of(before + after))) // len(unit)) + after)
 
 
@@ -271,7 +271,7 @@ STRUCT, STRUCT_END = b"<param><value><struct>", b"</struct></value></param>"
 LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (level, b"&l%d;" % (level - 1) * 10) for level in range(1, 10))
 BIG = b"A" * 100_000
 PARSE, INVALID = FaultCode.NOT_WELL_FORMED, FaultCode.NOT_XMLRPC
-BOMBS: dict[str, tuple[bytes, FaultCode | None]] = {  # None: it is a call, of a great many nothings
+BOMBS: dict[str, tuple[bytes, FaultCode | None]] = {  # None: a valid call with very many empty elements
     "billion laughs": (b'<!DOCTYPE l [<!ENTITY l0 "lol">%s]>' % LAUGHS + call_of("<param><value>&l9;"), PARSE),
     "quadratic entity": (b'<!DOCTYPE l [<!ENTITY l "%s">]>' % BIG + call_of(b"<param><value>" + b"&l;" * 9999), PARSE),
     "20,000 unknown elements in each other": (b"<a>" * 20_000 + b"</a>" * 20_000, INVALID),
@@ -300,7 +300,7 @@ BOMBS: dict[str, tuple[bytes, FaultCode | None]] = {  # None: it is a call, of a
 def test_a_bomb_has_its_fault_and_costs_a_tenth_of_a_second_at_most(name: str) -> None:
     body, code = BOMBS[name]
     seconds = []
-    for _ in range(3):  # the best of three: what else the machine does is not our cost
+    for _ in range(3):  # the best of three, because of other load
         started = time.process_time()
         if code is None:
             assert parse_call(body).method == "getUser"

@@ -1,4 +1,4 @@
-"""The plan backend over real files in homes that a test furnishes, and over this machine's password database."""
+"""The plan backend with real files in temporary homes, and with this machine's password database."""
 
 import os
 import pwd
@@ -27,7 +27,7 @@ OTHER_UID = 65534  # effective user id instead of root, which may read everythin
 
 
 class Household:
-    """A password database, and homes under one directory. Finding some users can be made to hang."""
+    """A password database, and homes under one directory. `find` can be slow or blocked for some users."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -38,7 +38,7 @@ class Household:
         self.doors: dict[str, threading.Event] = {}  # by user: find waits for it
 
     def add(self, user: str, *, gecos: str = "", uid: int | None = None, home: Path | str | None = None) -> Path:
-        """A new account; its home is made unless it is given."""
+        """A new account. Its home is created unless `home` is given."""
         if home is None:
             home = self.root / user
             home.mkdir()
@@ -65,7 +65,7 @@ class Household:
 
 @pytest.fixture
 def household() -> Iterator[Household]:
-    """In a directory that everybody may search, which pytest's own is not."""
+    """In a directory that every user may search, unlike those of pytest."""
     with tempfile.TemporaryDirectory(prefix="fingertrio-") as root:
         Path(root).chmod(0o755)
         yield Household(Path(root))
@@ -91,7 +91,7 @@ def guarded(path: Path, mode: int) -> Iterator[None]:
 
 
 class Calls:
-    """What the backend asks of the file system, in order."""
+    """The calls to the file system, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -112,7 +112,7 @@ _THREADS_ARE_IDLE = 0.2
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Poll what threads do, whose events no trio clock rules."""
+    """Poll in real time: threads do not follow Trio's clock."""
     deadline = time.monotonic() + 10
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
@@ -216,7 +216,7 @@ class TestWhatIsShown:
 
 
 class TestFilesThatDoNotCount:
-    """Each gives what no file gives, and leaves everything as it was."""
+    """Each has the same result as a missing file."""
 
     async def check(self, household: Household) -> None:
         with trio.fail_after(5):
@@ -264,7 +264,7 @@ class TestFilesThatDoNotCount:
         await self.check(household)
 
     async def test_other_peoples_files(self, household: Household) -> None:
-        """Hard links to them, for one."""
+        """For example, hard links to them."""
         home = household.add("moshez", gecos="Moshe Zadka", uid=os.getuid() + 1)
         (home / ".plan").write_text("not of moshez")
         await self.check(household)
@@ -323,7 +323,7 @@ def after_the_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -
 
 
 async def test_a_fifo_is_not_even_opened(household: Household, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would wake whoever waits at its other end."""
+    """Opening it would wake the process at the other end."""
     os.mkfifo(home / ".plan")
     calls = Calls(monkeypatch)
     await household.ask("moshez")
@@ -479,7 +479,7 @@ class TestWhoThereIs:
         assert await household.ask("MosheZ") is None
         assert await household.backend().get_users() == ("moshez",)
 
-    async def test_everybody_is_listed_once_and_in_order(self, household: Household) -> None:
+    async def test_every_user_is_listed_once_and_in_order(self, household: Household) -> None:
         for user in ("zoe", "adam", "moshez", "not a name"):
             household.add(user)
         names = ["zoe", "zoe", "no-account", "not a name", "-l", "adam", "moshez"]

@@ -1,4 +1,4 @@
-"""Threads that may never end: none of them takes what other users need, and there are only so many."""
+"""Blocked threads: they take nothing from other users, and their number is limited."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def mounts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Poll threads, whose events no trio clock rules."""
+    """Poll in real time: threads do not follow Trio's clock."""
     deadline = time.monotonic() + 10
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
@@ -89,7 +89,7 @@ async def test_dead_homes_that_are_still_waited_for_take_nothing_either(homes: H
         nursery.start_soon(ask_ada)
         await wait_all_tasks_blocked()
         assert "/home/ada" not in homes.started
-        mock_clock.jump(0.3)  # the first moments of the two are over
+        mock_clock.jump(0.3)  # the two no longer count as starting
         await until(lambda: bool(answers))
         mock_clock.jump(4)
 
