@@ -14,11 +14,11 @@ from math import inf
 FAILURE_LIMIT = 5
 # Questions of one asker in ten minutes; one more mutes the asker.
 QUESTION_LIMIT = 20
-PERIOD = 600.0  # seconds; also how long an asker is muted, and how often it is told how to ask
+PERIOD = 600.0  # seconds; also the time for which an asker is muted, and between two usage notices to it
 REPEAT_SECONDS = 30.0  # seconds in which the same question is not answered again
 BUSY_SECONDS = 60.0  # between two notices to one asker that the bot is busy
 
-# Askers remembered; the one not heard for the longest time is forgotten. A few hundred bytes each.
+# Askers remembered, a few hundred bytes each. The least recently heard asker is forgotten first.
 ASKER_LIMIT = 1000
 
 
@@ -85,7 +85,7 @@ class Askers:
             self.mute(asker, now)
 
     def may_tell_usage(self, asker: str, now: float) -> bool:
-        """Whether to tell `asker` how to ask; not again within ten minutes."""
+        """Whether to send `asker` the usage; not again within ten minutes."""
         state = self._state(asker)
         if now - state.usage_at < PERIOD:
             return False

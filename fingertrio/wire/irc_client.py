@@ -56,7 +56,7 @@ class Numeric(StrEnum):
 # Commands with fewer params are malformed.
 _LEAST_PARAMS = {"PING": 1, "PRIVMSG": 2, "NOTICE": 2, "NICK": 1, "KILL": 1, "BATCH": 1, Numeric.RPL_WELCOME: 1}
 
-# No such nick, channel, or target (any more): whoever had the nick is gone.
+# No such nick, channel or target: the person who had the nick has left.
 _GONE = frozenset({"401", "403", "406"})
 # The target does not accept our messages: too many targets, no toplevel, unavailable, too many messages, must be
 # registered, private messages blocked, +g, +R and the like.

@@ -157,7 +157,7 @@ def test_a_reply_expires_unless_its_first_line_was_sent() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 5), st.floats(0, 5)), max_size=40))
 def test_the_lines_of_a_reply_are_sent_in_order_and_none_is_lost(questions: list[tuple[str, int, float]]) -> None:
-    """Nobody waits for more than one line of each other asker, and the flood rule holds."""
+    """And the flood rule holds."""
     outbox: Outbox[Reply] = Outbox()
     expected = []
     for number, (asker, lines, _) in enumerate(questions):

@@ -6,7 +6,6 @@ itself has failed, the answer fails, after a bounded number of calls and a bound
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 import trio
@@ -34,26 +33,26 @@ async def read_users(service: FingerService, users: Sequence[str]) -> list[UserA
     Raises:
         BackendError: no user can be read.
     """
-    answers = [service.peek(user) for user in users]
-    missing = deque(number for number, answer in enumerate(answers) if answer is None)
-    can_read = len(missing) < len(users)
+    answers: list[UserAnswer | None] = [None] * len(users)
     failures: list[BackendError] = []
+    can_read = False
+    queue = iter(enumerate(users))  # shared by the readers
 
     async def read() -> None:
         nonlocal can_read
-        while missing and (can_read or len(failures) < _FAILURE_LIMIT):
-            number = missing.popleft()
+        for number, user in queue:
             try:
-                answers[number] = await service.ask_user(users[number])
+                answers[number] = await service.ask_user(user)
+                can_read = True
             except BackendError as error:
                 failures.append(error)
-            else:
-                can_read = True
+                if not can_read and len(failures) >= _FAILURE_LIMIT:
+                    return
 
-    if missing:
+    if users:
         with trio.move_on_after(READ_ALL_DEADLINE):
             async with trio.open_nursery() as nursery:
-                for _ in range(min(_READERS, len(missing))):
+                for _ in range(min(_READERS, len(users))):
                     nursery.start_soon(read)
     if users and not can_read:
         raise BackendError(failures[0].public_message) from failures[0] if failures else BackendError()

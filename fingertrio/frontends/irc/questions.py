@@ -8,7 +8,7 @@ answers by PRIVMSG; so that two of them never talk without end, a message is not
 - comes from a bot or a service of the network, or is old: a bouncer or the server replays it.
 
 A reply belongs to the nick and address that asked. It is dropped as soon as the nick is known to be gone, or to belong
-to somebody else.
+to another person.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Questions:
     """The questions of one connection.
 
     Args:
-        client: knows what is said to us, and how long our lines may be.
+        client: the state of the session: our nick, case mapping and line length.
         service: provides the statuses.
         observer: logs the questions and counts those that are not answered.
         wall_clock: the time of day, to compare with the times in messages.
@@ -181,7 +181,7 @@ class Questions:
         return self._client.fold(source.nick) if source.host is None else f"{source.user}@{source.host.lower()}"
 
     def _drop_impostors(self, source: Source, asker: str) -> None:
-        """Whoever had this nick before, at another address, does not have it any more."""
+        """Drop the replies to another address with the same nick: that person does not have the nick any more."""
         folded = self._client.fold(source.nick)
         for reply in self.outbox.open:
             if reply.asker != asker and self._client.fold(reply.target) == folded:
