@@ -208,11 +208,12 @@ class HttpConnection:
         if not idle:
             return
         if self._traffic.context.terminated.is_set():
-            self.end()
+            self._ended = True  # the client may still be reading the answer
+            self._idle_until = -inf
         else:
             self._traffic.idle[self] = None
             self._idle_until = trio.current_time() + self._traffic.config.keep_alive_timeout
-            self._resting.deadline = self._idle_until
+        self._resting.deadline = self._idle_until
 
     def end(self) -> None:
         self._ended = True

@@ -259,7 +259,7 @@ class Http1:
         both_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if self._h11.our_state is h11.SEND_BODY:  # the application failed in the middle of its answer
             self._carrier.abort()
-        elif self._exchanges.closing or not both_done:
+        elif not both_done:
             self._carrier.end()
         else:
             rest, at_end = self._h11.trailing_data

@@ -43,7 +43,7 @@ from hypercorn.utils import filter_pseudo_headers
 from fingertrio.http.exchange import Carrier, Exchanges
 from fingertrio.http.http2_stream import Stream, Tunnel
 from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED, FrameAllowance
-from fingertrio.http.request import Headers, header_size, is_proper
+from fingertrio.http.request import Headers, has_valid_host, header_size, is_proper
 from fingertrio.http.upgrade import Upgrade, UpgradedSession
 
 # How a client opens a connection, with or without TLS (RFC 9113 section 3.4).
@@ -202,22 +202,26 @@ class Http2:
             await stream.end_input()
 
     async def _take_request(self, stream_id: int, headers: Headers) -> None:
-        self._frames.earn(_EARNED_BY_REQUEST)
         fields = dict(headers)
         is_tunnel = fields.get(b":method") == b"CONNECT"
+        at_limit = self._tunnels >= TUNNELS if is_tunnel else self._at_work >= STREAMS
         if self._exchanges.closing:
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may repeat it elsewhere
-        elif not is_proper(headers):
-            self._spare -= 1
+            return
+        self._spare -= 1  # unless the request is begun
+        if not is_proper(headers):
             self._reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        elif self._tunnels >= TUNNELS if is_tunnel else self._at_work >= STREAMS:
-            self._spare -= 1
+        elif at_limit:
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may repeat it
         elif header_size(headers) > HEADER_LIMIT:
             self._answer(stream_id, 431)
+        elif not has_valid_host(headers):
+            self._answer(stream_id, 400)
         elif is_tunnel and fields[b":protocol"] != b"websocket":
             self._answer(stream_id, 501)
         else:
+            self._spare += 1
+            self._frames.earn(_EARNED_BY_REQUEST)
             await self._begin(stream_id, headers, b"GET" if is_tunnel else fields[b":method"], fields[b":path"])
 
     async def _begin(self, stream_id: int, headers: Headers, method: bytes, path: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import h11
 
@@ -92,16 +92,17 @@ def wants_websocket(request: h11.Request) -> bool:
 
 
 def is_proper(headers: Headers) -> bool:
-    """Whether an HTTP/2 request has a method, a path and a valid authority, in ASCII.
-
-    CONNECT must be extended (RFC 8441): this is not a proxy.
-    """
-    pseudo = {name: value for name, value in headers if name.startswith(b":") or name == b"host"}
+    """Whether an HTTP/2 request has a method and a path in ASCII. CONNECT must be extended (RFC 8441)."""
+    pseudo = {name: value for name, value in headers if name.startswith(b":")}
     method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     if not method or (method == b"CONNECT" and b":protocol" not in pseudo):
         return False
-    hosts: Collection[bytes] = {value for name, value in pseudo.items() if name in {b":authority", b"host"}}
-    return path.startswith(b"/") and (method + path).isascii() and all(map(is_host, hosts))
+    return path.startswith(b"/") and (method + path).isascii()
+
+
+def has_valid_host(headers: Headers) -> bool:
+    """Whether the :authority and the Host of an HTTP/2 request are valid."""
+    return all(is_host(value) for name, value in headers if name in {b":authority", b"host"})
 
 
 def header_size(headers: Headers) -> int:

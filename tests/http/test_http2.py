@@ -10,6 +10,7 @@ import trio.testing
 from h2.errors import ErrorCodes
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from hyperframe.frame import (
+    ContinuationFrame,
     DataFrame,
     Frame,
     GoAwayFrame,
@@ -22,6 +23,7 @@ from hyperframe.frame import (
 )
 from trio.testing import MockClock
 
+from fingertrio.http.limits import HEADER_LIMIT
 from fingertrio.http.request import is_proper
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.address import parse_address
@@ -79,6 +81,32 @@ async def test_a_bad_http2_request_ends_its_stream_and_nothing_else(pseudo: dict
             await client.send(browser.request(3))
             assert (await browser.answer(3))[0] == 200
         await assert_unharmed(site)
+
+
+@pytest.mark.parametrize(
+    ("pseudo", "headers", "status"),
+    [
+        ({"authority": b"a/b c"}, [], 400),
+        ({"authority": None}, [(b"host", b"a/b c")], 400),
+        ({"authority": None}, [(b"host", b"test")], 200),
+        ({}, [(b"x", b"x" * HEADER_LIMIT)], 431),
+        ({}, [(b"x%d" % number, b"x" * 1000) for number in range(17)], 431),
+        ({}, [(b"x", b"x" * (HEADER_LIMIT - 200))], 200),
+    ],
+)
+async def test_hosts_and_headers_are_limited_as_in_http_1(
+    pseudo: dict[str, bytes | None], headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async with serving() as site, await site.connect() as client:
+        browser = Http2Client(client)
+        await browser.start(MAX_FRAME_SIZE=2**15)
+        block = browser.request(1, pseudo=pseudo, headers=headers)[9:]
+        first, rest = HeadersFrame(1, block[:16000], flags=["END_STREAM"]), ContinuationFrame(1, block[16000:])
+        (rest if len(block) > 16000 else first).flags.add("END_HEADERS")
+        await client.send(first.serialize() + (rest.serialize() if len(block) > 16000 else b""))
+        assert (await browser.answer(1))[0] == status
+        await client.send(browser.request(3))
+        assert (await browser.answer(3))[0] == 200
 
 
 async def test_priorities_are_ignored() -> None:

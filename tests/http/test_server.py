@@ -18,6 +18,7 @@ from trio.testing import MockClock
 
 from fingertrio.frontends.web.frontend import WebFrontend
 from fingertrio.http.http2 import PREFACE
+from fingertrio.http.limits import HANDSHAKE_COST
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
@@ -193,6 +194,40 @@ async def test_tls_with_http_2(certfile: Path, trusting: ssl.SSLContext) -> None
             assert isinstance(client.stream, trio.SSLStream)
             assert client.stream.selected_alpn_protocol() == "h2"
         await site.empty()
+
+
+async def test_a_failed_handshake_sends_its_alert(certfile: Path, trusting: ssl.SSLContext) -> None:
+    trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+    trusting.set_ciphers("AES128-SHA")  # the server does not have it
+    async with serving(certfile=certfile) as site:
+        async with await site.connect(trusting) as client:
+            with pytest.raises(trio.BrokenResourceError) as raised:
+                await client.send(GET)
+            cause = raised.value.__cause__
+            assert isinstance(cause, ssl.SSLError)
+            assert cause.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+        await site.empty()
+
+
+async def test_a_handshake_for_which_there_is_no_memory_is_refused_with_an_alert(
+    certfile: Path, trusting: ssl.SSLContext
+) -> None:
+    async with serving(certfile=certfile) as site:
+        handshakes = site.door._budgets.handshakes
+        assert handshakes.take(handshakes.limit - HANDSHAKE_COST + 1)
+        async with await site.connect(trusting) as client:
+            with pytest.raises(trio.BrokenResourceError) as raised:
+                await client.send(GET)
+            cause = raised.value.__cause__
+            assert isinstance(cause, ssl.SSLError)
+            assert cause.reason == "TLSV1_ALERT_INTERNAL_ERROR"
+        await site.empty()
+        assert site.observer.metrics.refusals == {("http", "memory"): 1}
+        handshakes.give_back(handshakes.limit - HANDSHAKE_COST + 1)
+        async with await site.connect(trusting) as client:
+            await client.send(GET)
+            assert b"Happy and well" in await client.response()
+        assert handshakes.used == 0
 
 
 async def test_tls_says_that_it_closes(certfile: Path, trusting: ssl.SSLContext) -> None:
