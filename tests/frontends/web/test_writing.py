@@ -75,6 +75,14 @@ async def application(backend: Backend | None = None, rate: RateLimiter | None =
         )
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "TRACE"])
+async def test_allow_names_the_methods_that_work_on_a_status(method: str):
+    async with application() as site:
+        response = await site.client._request(PATH, method)
+        assert response.status_code == 405
+        assert {name.strip() for name in response.headers["Allow"].split(",")} == {"DELETE", "OPTIONS", "POST", "PUT"}
+
+
 async def status(site: Any, user: str = "ada") -> str:
     return str((await site.service.get_user(user)).status)
 
