@@ -15,7 +15,7 @@ from fingertrio.http.tls import BUSY_ALERT
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
-from tests.frontends.web.kit import Client, Http2Client, Watched
+from tests.frontends.web.kit import Client, CountingObserver, Http2Client
 
 MEMORY = 8_000_000  # 4 MB for answers, 2 MB for request bodies
 BIG = b"#" * 3_000_000  # more than the kernel buffers for a client that does not read
@@ -23,7 +23,7 @@ GET = b"GET /%b HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
 class Door:
-    def __init__(self, frontend: HttpFrontend, observer: Watched, place: tuple[str, int]) -> None:
+    def __init__(self, frontend: HttpFrontend, observer: CountingObserver, place: tuple[str, int]) -> None:
         self.frontend = frontend
         self.budgets = frontend._budgets
         self.observer = observer
@@ -54,7 +54,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Door]:
-    observer = Watched()
+    observer = CountingObserver()
     listeners = bind(parse_address("127.0.0.1:0"))
     caps = ConnectionCaps(total=99, per_address=99)
     frontend = HttpFrontend(lambda: app, door="http", observer=observer, listeners=listeners, caps=caps, memory=MEMORY)
