@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import trio
 from quart_trio import QuartTrio
+from trio.testing import MockClock
 
 from fingertrio.accounts.tokens import TokensError, dump
 from fingertrio.backend import Backend
@@ -181,7 +182,7 @@ async def test_a_revoked_and_an_expired_token_end_at_once():
         assert await status(site) == "Weaving"
 
 
-async def test_a_thousand_guesses_change_nothing_and_are_told_to_wait():
+async def test_a_thousand_guesses_change_nothing_and_are_told_to_wait(autojump_clock: MockClock):
     async with application() as site:
         writes = site.document.writes
         codes = []
@@ -194,7 +195,7 @@ async def test_a_thousand_guesses_change_nothing_and_are_told_to_wait():
         assert site.document.writes == writes
 
 
-async def test_an_address_writes_no_more_often_than_it_may():
+async def test_an_address_writes_no_more_often_than_it_may(autojump_clock: MockClock):
     async with application(rate=RateLimiter(rate=0.1, burst=2)) as site:
         codes = [(await site.client.put(PATH, headers=site.ada, data=b"x")).status_code for _ in range(3)]
         assert codes == [200, 200, 429]
