@@ -20,7 +20,6 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from fingertrio.config.errors import explain
@@ -118,11 +117,11 @@ def list_options(options_type: type[Any]) -> list[Option]:
 
 
 def _adapter(options_type: type[Any]) -> TypeAdapter[Any]:
-    if issubclass(options_type, BaseModel):
-        return TypeAdapter(options_type)
-    # A validating subclass; the author's dataclass stays unchanged.
-    is_frozen = options_type.__dataclass_params__.frozen
-    return TypeAdapter(pydantic_dataclass(options_type, config=ConfigDict(extra="forbid"), frozen=is_frozen))
+    if not issubclass(options_type, BaseModel):
+        # A subclass that rejects unknown keys; the author's dataclass stays unchanged.
+        attributes = {"__pydantic_config__": ConfigDict(extra="forbid"), "__module__": options_type.__module__}
+        options_type = type(options_type.__name__, (options_type,), attributes)
+    return TypeAdapter(options_type)
 
 
 _WORDS: Mapping[object, str] = {

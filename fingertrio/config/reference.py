@@ -6,6 +6,7 @@ package brings is on the page, whatever else is installed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 
 from fingertrio.config.config import DEFAULT
@@ -96,4 +97,4 @@ def _toml(value: object) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")  # noqa: T201 -- this is the output
+    sys.stdout.write(reference())

@@ -17,14 +17,13 @@ from fingertrio.backend import Backend, BackendError
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
-from fingertrio.frontend import Check
 from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
 from fingertrio.server.preload import preload
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
-from fingertrio.server.reload import Reloader
+from fingertrio.server.reload import Prepare, Reloader
 from fingertrio.server.sockets import bound, warn_of_open_setters
 from fingertrio.server.supervisor import Supervised, only_failure, supervise
 from fingertrio.server.systemd import ServiceManager
@@ -57,60 +56,70 @@ async def run(
         Exception: what ended the program; see `supervisor.supervise`.
     """
     manager = ServiceManager()
-    serving = f"serving from the {config.backend.use} backend"
+    status = f"serving from the {config.backend.use} backend"
 
     def all_ready(addresses: Mapping[str, Sequence[str]]) -> None:
         ready(addresses)
-        manager.ready(serving)
+        manager.ready(status)
 
     try:
-        with bound(config, source) as listeners:
-            plugin = find_backend(config.backend.use, source)
-            options = plugin.check_options(config.backend.options, source)
-            frontends = find_frontends(config.doors, source)
-            warn_of_open_setters(config, listeners, observer)
-            _drop_privileges(config, observer, source)
-            async with _open_backend(plugin, options, source) as backend:
-                async with _open_service(backend, config, observer, source) as service:
-                    accounts = make_accounts(config, backend)
-                    checks: dict[str, Check] = {}  # of all doors, for the one that reports readiness
-                    open_door = partial(
-                        OpenDoor, config=config, service=service, accounts=accounts, checks=checks, source=source
-                    )
-                    doors = {
-                        name: open_door(frontend, observer=observer, listeners=listeners.get(name, ()))
-                        for name, frontend in frontends.items()
-                    }
-                    reloader = Reloader(
-                        config,
-                        load or (lambda: config),
-                        observer,
-                        [
-                            partial(_prepare_service, service, observer),
-                            *(door.prepare for door in doors.values()),
-                        ],
-                        {name: door.reloadable for name, door in doors.items()},
-                    )
-
-                    def reload() -> None:
-                        manager.reloading()
-                        accepted = reloader()
-                        manager.ready(serving if accepted else f"{serving}; the last reload was refused, see the log")
-
-                    await supervise(
-                        [Supervised(name, door.serve) for name, door in doors.items()],
-                        reports=observer,
-                        grace=config.service.grace,
-                        ready=all_ready,
-                        stopping=stopping,
-                        attendants=[manager.feed_watchdog, partial(beat, observer)],
-                        on_stopping=manager.stopping,
-                        on_hangup=reload,
-                    )
+        async with _opened(config, observer, source) as (service, doors):
+            participants: list[Prepare] = [
+                partial(_prepare_service, service, observer),
+                *(door.prepare for door in doors.values()),
+            ]
+            reloadable = {name: door.reloadable for name, door in doors.items()}
+            reloader = Reloader(config, load or (lambda: config), observer, participants, reloadable)
+            await supervise(
+                [Supervised(name, door.serve) for name, door in doors.items()],
+                reports=observer,
+                grace=config.service.grace,
+                ready=all_ready,
+                stopping=stopping,
+                attendants=[manager.feed_watchdog, partial(beat, observer)],
+                on_stopping=manager.stopping,
+                on_hangup=partial(_reload, reloader, manager, status),
+            )
     except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
         failure = only_failure(group)
         raise failure from failure.__cause__
     observer.info("stopped")
+
+
+@asynccontextmanager
+async def _opened(
+    config: Config, observer: Observer, source: str
+) -> AsyncIterator[tuple[FingerService, Mapping[str, OpenDoor]]]:
+    """The service and the doors by name, without privileges."""
+    with bound(config, source) as listeners:
+        plugin = find_backend(config.backend.use, source)
+        options = plugin.check_options(config.backend.options, source)
+        frontends = find_frontends(config.doors, source)
+        warn_of_open_setters(config, listeners, observer)
+        _drop_privileges(config, observer, source)
+        async with (
+            _open_backend(plugin, options, source) as backend,
+            _open_service(backend, config, observer, source) as service,
+        ):
+            open_door = partial(
+                OpenDoor,
+                config=config,
+                service=service,
+                accounts=make_accounts(config, backend),
+                observer=observer,
+                checks={},  # of all doors, for the one that reports readiness
+                source=source,
+            )
+            yield (
+                service,
+                {name: open_door(frontend, listeners=listeners.get(name, ())) for name, frontend in frontends.items()},
+            )
+
+
+def _reload(reloader: Reloader, manager: ServiceManager, status: str) -> None:
+    manager.reloading()
+    accepted = reloader()
+    manager.ready(status if accepted else f"{status}; the last reload was refused, see the log")
 
 
 def _drop_privileges(config: Config, observer: Observer, source: str) -> None:

@@ -120,11 +120,10 @@ async def supervise(
                 outer.start_soon(attendant)
             async with trio.open_nursery() as nursery:
                 outer.start_soon(_limit_grace, stopping, nursery.cancel_scope, grace, reports, on_stopping)
-                addresses = {}
-                for task in tasks:
-                    if not stopping.is_set():
-                        keeper = _Keeper(task, policy or RestartPolicy(), reports, stopping)
-                        addresses[task.name] = await nursery.start(keeper.run)
+                keepers = [_Keeper(task, policy or RestartPolicy(), reports, stopping) for task in tasks]
+                addresses = {
+                    keeper.name: await nursery.start(keeper.run) for keeper in keepers if not stopping.is_set()
+                }
                 if not stopping.is_set():
                     ready(addresses)
                     all_started.set()
@@ -138,6 +137,7 @@ class _Keeper:
     """Runs one task and restarts it."""
 
     def __init__(self, task: Supervised, policy: RestartPolicy, reports: Reports, stopping: trio.Event) -> None:
+        self.name = task.name
         self._task = task
         self._policy = policy
         self._reports = reports
