@@ -26,6 +26,7 @@ from fingertrio.clients.finger import (
     FAILED_PATTERNS,
     FINGER_PORT,
     UNKNOWN_PATTERNS,
+    TooLargeError,
     answer_text,
     finger,
     is_verdict,
@@ -46,7 +47,9 @@ class FingerOptions(BaseModel):
         gt=0,
         description="seconds for one answer; keep it below the service's 5, so that the log names the host",
     )
-    limit: int = Field(ANSWER_LIMIT, gt=0, description="bytes of one answer; a longer one is a failure")
+    limit: int = Field(
+        ANSWER_LIMIT, gt=0, description="bytes of one answer; a longer answer is cut, and a last line says so"
+    )
     connections: int = Field(16, ge=1, description="connections at once; further queries wait")
     private: bool = Field(
         True,
@@ -94,6 +97,9 @@ class FingerBackend:
                     limit=options.limit,
                     allow=None if options.private else is_public,
                 )
+        except TooLargeError as error:
+            text = answer_text(error.received).strip("\n")
+            return UserInfo(user, f"{text}\n[cut here: the answer is longer than {options.limit} bytes]")
         except RemoteError as error:
             raise BackendError from error
         status = answer_text(answer).strip("\n")

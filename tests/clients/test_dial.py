@@ -122,7 +122,7 @@ async def test_name_without_addresses_is_not_found() -> None:
 
 
 async def test_stuck_lookups_starve_only_each_other(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+    monkeypatch: pytest.MonkeyPatch, patient_clock: trio.testing.MockClock
 ) -> None:
     """If no name server answers, the waiting threads are not those that the rest of the program shares."""
     gate = threading.Event()
@@ -160,21 +160,21 @@ async def test_nobody_listening_is_unreachable() -> None:
     assert len(caught.value.__cause__.exceptions) == 2
 
 
-async def test_next_address_is_tried_at_once_when_one_refuses(autojump_clock: trio.testing.MockClock) -> None:
+async def test_next_address_is_tried_at_once_when_one_refuses(patient_clock: trio.testing.MockClock) -> None:
     async with listening() as address:
         async with await connect("half.example", 79, resolve=Names(refusing(), address)) as stream:
             assert stream.socket.getpeername() == address
         assert trio.current_time() == 0
 
 
-async def test_next_address_is_tried_beside_one_that_is_silent(autojump_clock: trio.testing.MockClock) -> None:
+async def test_next_address_is_tried_beside_one_that_is_silent(patient_clock: trio.testing.MockClock) -> None:
     async with silent() as hole, listening() as address:
         async with await connect("slow.example", 79, resolve=Names(hole, address)) as stream:
             assert stream.socket.getpeername() == address
         assert trio.current_time() == pytest.approx(HEAD_START)
 
 
-async def test_families_take_turns(autojump_clock: trio.testing.MockClock) -> None:
+async def test_families_take_turns(patient_clock: trio.testing.MockClock) -> None:
     """If one family does not answer, the first address of the other waits for one head start only."""
     async with silent() as hole, silent() as hole2, listening("::1") as address:
         async with await connect("v4down.example", 79, resolve=Names(hole, hole2, address)) as stream:
@@ -190,7 +190,7 @@ async def test_number_of_attempts_is_bounded() -> None:
     assert len(caught.value.__cause__.exceptions) == MOST_ATTEMPTS
 
 
-async def test_cancelled_connecting_leaves_no_socket(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cancelled_connecting_leaves_no_socket(patient_clock: trio.testing.MockClock) -> None:
     """An open socket would be reported as a ResourceWarning, which is an error here."""
     async with silent() as hole:
         with trio.move_on_after(5) as scope:

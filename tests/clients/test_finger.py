@@ -64,7 +64,7 @@ async def test_asks_and_reads_to_the_end(host: str) -> None:
         assert await finger(Query(), host, port) == b"You asked \r\n"
 
 
-async def test_query_comes_in_one_piece_and_the_input_stays_open(autojump_clock: trio.testing.MockClock) -> None:
+async def test_query_comes_in_one_piece_and_the_input_stays_open(patient_clock: trio.testing.MockClock) -> None:
     """Some servers read once, and some treat the end of input as a client that disconnected."""
     seen: list[bytes] = []
 
@@ -130,7 +130,7 @@ async def test_endless_answer_is_cut() -> None:
     assert caught.value.received == b"spam" * 250 + b"s"
 
 
-async def test_answer_that_does_not_come(autojump_clock: trio.testing.MockClock) -> None:
+async def test_answer_that_does_not_come(patient_clock: trio.testing.MockClock) -> None:
     async with serving(mute) as port:
         with pytest.raises(DeadlineError, match="within 5 seconds") as caught:
             await finger(Query("x"), "127.0.0.1", port, timeout=5)
@@ -138,7 +138,7 @@ async def test_answer_that_does_not_come(autojump_clock: trio.testing.MockClock)
     assert caught.value.received == b""
 
 
-async def test_dribbled_answer_does_not_stretch_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_dribbled_answer_does_not_stretch_the_deadline(patient_clock: trio.testing.MockClock) -> None:
     async def handler(stream: trio.SocketStream) -> None:
         await read_line(stream)
         while True:
@@ -152,7 +152,7 @@ async def test_dribbled_answer_does_not_stretch_the_deadline(autojump_clock: tri
     assert caught.value.received == b"....."
 
 
-async def test_name_that_does_not_resolve_in_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_name_that_does_not_resolve_in_time(patient_clock: trio.testing.MockClock) -> None:
     async def never(host: str, port: int) -> list[tuple[str, int]]:
         await trio.sleep_forever()
 

@@ -136,7 +136,7 @@ async def test_exceptions_of_the_body_come_out_as_they_are():
                 raise ZeroDivisionError
 
 
-async def test_cancelled_it_ends_at_once(autojump_clock: MockClock):
+async def test_cancelled_it_ends_at_once(patient_clock: MockClock):
     async with serving() as site:
         with trio.CancelScope() as scope:
             async with open_live(site.url, snapshot=False) as feed:
@@ -253,7 +253,7 @@ BAD_OPENINGS: dict[str, tuple[Behave, str]] = {
 
 
 @pytest.mark.parametrize(("behave", "message"), BAD_OPENINGS.values(), ids=BAD_OPENINGS)
-async def test_a_server_that_does_not_open_the_feed(behave: Behave, message: str, autojump_clock: MockClock):
+async def test_a_server_that_does_not_open_the_feed(behave: Behave, message: str, patient_clock: MockClock):
     async with badly(behave) as url:
         with pytest.raises(HandshakeError, match=message):
             async with open_live(url, timeout=5):
@@ -326,13 +326,13 @@ async def test_a_server_whose_feed_ends_or_makes_no_sense(frames: list[Frame | b
         assert str(raised.value).isprintable()
 
 
-async def test_a_server_that_falls_silent_is_gone(autojump_clock: MockClock):
+async def test_a_server_that_falls_silent_is_gone(patient_clock: MockClock):
     async with scripted(text(HELLO), then=idle) as url:
         with pytest.raises(LiveError, match=r"the server sent nothing for 37\.5 seconds"):
             await read_all(url)
 
 
-async def test_a_sign_of_life_is_enough(autojump_clock: MockClock):
+async def test_a_sign_of_life_is_enough(patient_clock: MockClock):
     async def live_on(stream: trio.SocketStream) -> None:
         for _ in range(10):
             await trio.sleep(30)
@@ -344,7 +344,7 @@ async def test_a_sign_of_life_is_enough(autojump_clock: MockClock):
         assert trio.current_time() >= 300
 
 
-async def test_pings_are_answered_and_what_is_unknown_is_passed_over(autojump_clock: MockClock):
+async def test_pings_are_answered_and_what_is_unknown_is_passed_over(patient_clock: MockClock):
     ponged = trio.Event()
 
     async def wait_for_pong(stream: trio.SocketStream) -> None:
@@ -361,7 +361,7 @@ async def test_pings_are_answered_and_what_is_unknown_is_passed_over(autojump_cl
             await ponged.wait()
 
 
-async def test_the_id_to_go_on_from_is_none_while_a_snapshot_comes(autojump_clock: MockClock):
+async def test_the_id_to_go_on_from_is_none_while_a_snapshot_comes(patient_clock: MockClock):
     frames = [text(HELLO), text(live.SNAPSHOT), text(live.render_alive(None)), text(live.render_end("e:5"))]
     ids = []
     async with scripted(*frames, then=idle) as url, open_live(url) as feed:

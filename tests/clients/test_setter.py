@@ -132,7 +132,7 @@ async def test_one_that_breaks_off_leaves_it_open_whether_the_status_was_set():
             await set_status("moshez", "well", host="127.0.0.1", port=port)
 
 
-async def test_one_that_never_answers_is_not_waited_for_longer_than_wished(autojump_clock: MockClock):
+async def test_one_that_never_answers_is_not_waited_for_longer_than_wished(patient_clock: MockClock):
     async def script(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
 

@@ -232,7 +232,7 @@ async def test_an_answer_as_long_as_the_limit_is_read() -> None:
             await client.call("a")
 
 
-async def test_one_deadline_is_over_everything_however_often_something_comes(autojump_clock: MockClock) -> None:
+async def test_one_deadline_is_over_everything_however_often_something_comes(patient_clock: MockClock) -> None:
     async def handler(stream: trio.abc.Stream) -> None:
         await read_request(stream)
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -246,7 +246,7 @@ async def test_one_deadline_is_over_everything_however_often_something_comes(aut
     assert trio.current_time() == 5.5
 
 
-async def test_waiting_for_a_connection_counts_against_the_deadline(autojump_clock: MockClock) -> None:
+async def test_waiting_for_a_connection_counts_against_the_deadline(patient_clock: MockClock) -> None:
     connections = 0
 
     async def handler(stream: trio.abc.Stream) -> None:

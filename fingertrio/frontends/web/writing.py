@@ -75,7 +75,7 @@ class _Writes:
         if not self._service.can_set:
             raise Forbidden("Statuses cannot be set here")
         with _field("user"):
-            check_user_name(user)
+            user = check_user_name(user)
         with _field("status"):
             check_status(write.status)
         until = _end_of(write)
@@ -87,7 +87,7 @@ class _Writes:
         if not self._service.can_clear:
             raise Forbidden("Statuses cannot be taken back here")
         with _field("user"):
-            check_user_name(user)
+            user = check_user_name(user)
         async with self._locks.setdefault(user, trio.Lock()):
             await self._check_preconditions(user)
             info = await self._service.clear_user(user, writer=writer)
