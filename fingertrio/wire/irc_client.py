@@ -17,7 +17,6 @@ it, and that must not end our session. After an overlong line the start of the n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.irc import LINE_LIMIT, Message, Source, encode, is_nick, parse_message
@@ -35,32 +34,13 @@ from fingertrio.wire.irc_events import (
 )
 from fingertrio.wire.irc_isupport import ISupport
 from fingertrio.wire.irc_nicks import nick_candidates
+from fingertrio.wire.irc_numerics import GONE, REJECTED, UNDELIVERABLE, Numeric
 from fingertrio.wire.irc_split import split_text
 from fingertrio.wire.irc_tags import Batches, is_automated, sent_at
 from fingertrio.wire.lines import LineBuffer
 
-
-class Numeric(StrEnum):
-    """The numeric replies that the session acts on, with their names from RFC 2812 section 5 or from their servers."""
-
-    RPL_WELCOME = "001"
-    RPL_ISUPPORT = "005"
-    RPL_USERHOST = "302"
-    RPL_VISIBLEHOST = "396"
-    ERR_ERRONEUSNICKNAME = "432"
-    ERR_NICKNAMEINUSE = "433"
-    ERR_NICKCOLLISION = "436"
-    ERR_UNAVAILRESOURCE = "437"  # the nick is temporarily unavailable
-
-
 # Commands with fewer params are malformed.
 _LEAST_PARAMS = {"PING": 1, "PRIVMSG": 2, "NOTICE": 2, "NICK": 1, "KILL": 1, "BATCH": 1, Numeric.RPL_WELCOME: 1}
-
-# No such nick, channel or target: the person who had the nick has left.
-_GONE = frozenset({"401", "403", "406"})
-# The target does not accept our messages: too many targets, no toplevel, unavailable, too many messages, must be
-# registered, private messages blocked, +g, +R and the like.
-_UNDELIVERABLE = frozenset({"407", "415", "417", "437", "439", "477", "486", "531", "707", "716", "717"})
 
 # Bytes of a user and of a host; longer ones do not count. They leave 200 bytes of every message for its text.
 _USER_LIMIT = 32
@@ -226,11 +206,13 @@ class IRCClient:
                 self._learn_userhost(replies)
             case Numeric.RPL_VISIBLEHOST, (_, host, *_):
                 self._learn_mask("", host.rpartition("@")[2])
+            case _, (*_, text) if numeric in REJECTED and not self.registered:
+                return Ended(text)
             case _ if not self.registered:
                 return self._handle_refused_nick(numeric)
-            case _, (_, target, *_) if numeric in _GONE:
+            case _, (_, target, *_) if numeric in GONE:
                 return UserGone(target)
-            case _, (_, target, *_) if numeric in _UNDELIVERABLE:
+            case _, (_, target, *_) if numeric in UNDELIVERABLE:
                 return Undeliverable(target)
         return None
 

@@ -191,6 +191,13 @@ def test_ends_with_error() -> None:
     assert every_way(b"ERROR\r\n", fresh=True) == ([Ended("")], b"")
 
 
+@pytest.mark.parametrize("numeric", [463, 464, 465, 466])
+def test_ends_when_the_server_rejects_the_registration(numeric: int) -> None:
+    line = b":s.x %d * :Password incorrect\r\n" % numeric
+    assert every_way(line, fresh=True) == ([Ended("Password incorrect")], b"")
+    assert every_way(line) == ([], b"")
+
+
 def test_skips_invalid_messages() -> None:
     events, sent = every_way(b"\r\n  \r\n:x\r\nPRIVMSG\r\nPING\r\n001\r\nNOTICE x\r\n372 :motd\r\nJOIN\r\nPING a\r\n")
     assert events == [Malformed("message without a command"), *[Malformed("message without its params")] * 4]

@@ -35,6 +35,8 @@ _FIELD_LIMIT = 160
 # The first line is searched in so many characters of a status. The list is rendered without a checkpoint, and two
 # thousand whole plans would block all clients for a third of a second.
 _SCAN_LIMIT = 500
+# If these are empty, because they are all escape sequences or blank lines, so many are searched.
+_SECOND_SCAN_LIMIT = 4000
 
 # Not from strftime: %a and %b depend on the server's locale.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -96,7 +98,7 @@ def render_list(
         else (
             clean_line(user.user),
             _cut(clean_line(user.name or "")),
-            _cut(first_line(user.status[:_SCAN_LIMIT])) if with_status else "",
+            _cut(_summary(user.status)) if with_status else "",
         )
         for user in users
     ]
@@ -111,6 +113,10 @@ def render_list(
         for login, name, status in rows
     ]
     return to_wire("\n".join(lines + below))
+
+
+def _summary(status: str) -> str:
+    return first_line(status[:_SCAN_LIMIT]) or first_line(status[:_SECOND_SCAN_LIMIT])
 
 
 def _may_show(fact: str, facts: AbstractSet[str] | None) -> bool:

@@ -103,6 +103,7 @@ class IRCSession:
         self._times = times
         self._on_registered = on_registered
         self._log = TokenBucket(seconds=_LOG_SECONDS, burst=_LOG_BURST)
+        self._received = False  # anything
         self._suppressed = 0  # events since the last log line that were not logged
         self._sending = trio.Lock()
         self._closed = trio.Event()
@@ -169,10 +170,14 @@ class IRCSession:
         try:
             data = await self._stream.receive_some(_TURN_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise _LostError("connection broken") from error
+            raise _LostError(f"connection broken{self._hint()}") from error
         if not data:
-            raise _LostError("closed by the server")
+            raise _LostError(f"closed by the server{self._hint()}")
+        self._received = True
         return bytes(data)
+
+    def _hint(self) -> str:
+        return "" if self._received else " before it sent anything; is this a TLS port?"
 
     async def _send_urgent(self, lines: Sequence[bytes]) -> None:
         """Send without delay, and charge the outbox. Nothing is read meanwhile, so a server cannot make us buffer."""

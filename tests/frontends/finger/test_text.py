@@ -181,6 +181,11 @@ def test_list_scans_only_the_start_of_each_plan() -> None:
     assert seconds("\tx" * 8000) < 5 * seconds("\tx" * 250)
 
 
+@pytest.mark.parametrize("start", ["\x1b[1m" * 200, f"\x1b]0;{'title' * 200}\x07", "\n" * 1000])
+def test_list_finds_the_first_line_after_escape_sequences(start: str) -> None:
+    assert lines(render_list([UserInfo("ann", f"{start}Reading\nmore")]))[1] == "ann    Reading"
+
+
 def test_empty_list_says_so() -> None:
     assert render_list([]) == NO_USERS.encode() + b"\r\n"
 

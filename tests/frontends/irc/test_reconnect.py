@@ -137,6 +137,17 @@ async def test_a_session_ends_for_a_reason(
     assert log.records("irc_unreachable")[0]["reason"] == reason
 
 
+async def test_a_server_that_closes_before_it_sends_anything_may_expect_tls(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log
+) -> None:
+    server = await network.accept()
+    await server.lines(2)
+    await server.stream.aclose()
+    await network.accept()
+    [record] = log.records("irc_unreachable")
+    assert record["reason"] == "closed by the server before it sent anything; is this a TLS port?"
+
+
 async def test_a_half_open_connection_times_out(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log, observer: Observer
 ) -> None:
