@@ -19,7 +19,7 @@ from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
 from fingertrio.wire.lines import LineBuffer
 from fingertrio.wire.setter import encode_request, parse_request
-from fingertrio.wire.text import clean, clean_line, escape, first_line, to_wire
+from fingertrio.wire.text import clean, clean_line, decode, escape, first_line, to_wire
 from fingertrio.wire.xmlrpc import XMLRPCError, dump_call, dump_response, parse_call, parse_response
 
 
@@ -88,9 +88,10 @@ def _check_line(line: bytes | None) -> None:
 
 
 def xmlrpc_call(data: bytes) -> None:
-    """A call, as the server reads it."""
+    """A call, as the server reads it. The first byte decides the charset of the Content-Type."""
+    charset = (None, "latin1", "utf-16", "shift_jis")[data[0] % 4] if data else None
     with suppress(XMLRPCError):
-        call = parse_call(data)
+        call = parse_call(data[1:], charset)
         with suppress(ValueError):  # XML-RPC reads more than it can write
             dump_call(call.method, call.params)
 
@@ -106,7 +107,8 @@ def xmlrpc_response(data: bytes) -> None:
 def text(data: bytes) -> None:
     """Text for a terminal, a log or a line."""
     even = data[: len(data) // 2 * 2]
-    for found in (data.decode("utf-8", "surrogateescape"), even.decode("utf-16-le", "surrogatepass")):
+    decoded = (decode(data, cut=cut) for cut in (False, True))
+    for found in (data.decode("utf-8", "surrogateescape"), even.decode("utf-16-le", "surrogatepass"), *decoded):
         shown = clean(found)
         assert clean(shown) == shown
         assert "\n" not in clean_line(found)
@@ -148,9 +150,13 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "setter": (b"moshez\r\nHappy and well\r\n",),
     "lines": (b"\x05one\r\ntwo\nthree",),
     "irc": (b"@a=b :x!y@z PRIVMSG fingerbot :\x01PING 1\x01\r\nPING :1\r\n:x!y@z PRIVMSG fingerbot :moshez\r\n",),
-    "xmlrpc_call": (dump_call("getUser", ["moshez", 1, 1.5, True, [b"x", {"a": "b"}]]),),
+    "xmlrpc_call": (b"\0" + dump_call("getUser", ["moshez", 1, 1.5, True, [b"x", {"a": "b"}]]),),
     "xmlrpc_response": (dump_response([{"a": 1}, "b"]),),
-    "text": ("Grüße \x1b[31m\r\n\x85\u202e".encode(),),
+    "text": (
+        "Grüße \x1b[31m\r\n\x85\u202e".encode(),
+        "\x1b]0;title\x07N\bNA\bA \x1bPq\x1b\\ \x9b1m\x0c\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e007f".encode(),
+        "Grüße".encode("utf-16"),
+    ),
     "names": (b"moshez", "Zoë".encode(), "山田".encode()),
     "http": (b"POST http://test/RPC2 HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nUpgrade: h2c\r\n\r\nx",),
 }
