@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from fingertrio.cli.signals import INTERRUPTED, EarlySignals
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import stderr_observer
+from fingertrio.observe.stray import StrayOutput
 from fingertrio.server.app import run
 
 # Allocations after which the collector looks for garbage in cycles. Trio makes hundreds of objects per task and leaves
@@ -51,7 +53,7 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
         signals.deliver()
 
     try:
-        with signals.unwinding():
+        with redirect_stderr(StrayOutput(observer.stray_output)), signals.unwinding():
             trio.run(
                 lambda: run(
                     config,

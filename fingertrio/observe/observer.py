@@ -229,6 +229,10 @@ class Observer:
             self._sink.write(f"{text}\n")
             self._sink.flush()
 
+    def stray_output(self, line: str) -> None:
+        """A line was written to `sys.stderr` by Python or a library, not by the observer."""
+        self.error("stray_output", line=line)
+
     def _make_writer(self, stream: TextIO) -> LogWriter:
         return LogWriter(stream.fileno(), self._count_lost, self._lost_line, encoding=stream.encoding)
 

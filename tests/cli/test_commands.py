@@ -262,6 +262,41 @@ async def open_slow(options: Options):
         print("closed", flush=True)
 """
 
+# A backend whose library writes to standard error.
+PRINTS = """
+import sys, warnings
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+@dataclass
+class Options: pass
+class Finalized:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+class Printing:
+    async def get_user(self, user):
+        warnings.warn("odd", RuntimeWarning)
+        print("x" * 5000, file=sys.stderr)
+        Finalized()
+@asynccontextmanager
+async def open_printing(options: Options):
+    yield Printing()
+"""
+
+
+def test_what_a_library_prints_is_a_record(tmp_path, monkeypatch):
+    pretend_installed(monkeypatch, tmp_path, "fingertrio.backends", printing="printing:open_printing")
+    (tmp_path / "printing.py").write_text(PRINTS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running({"backend": {"use": "printing"}, "finger": {"listen": ["127.0.0.1:0"]}}) as program:
+        assert ask(program.addresses["finger"], b"moshez\r\n") == b"No such user\r\n"
+        program.end()
+        lines = [record["line"] for record in program.records() if record["event"] == "stray_output"]
+        assert not program.events()["stray"]
+    assert any("RuntimeWarning: odd" in line for line in lines)
+    assert [len(line) for line in lines if line.startswith("xx")] == [4096, 904]
+    assert "ValueError: in a finalizer" in lines
+
+
 SLOW = """
 [backend]
 use = "slow"
