@@ -10,6 +10,8 @@ from fingertrio.backend import BackendError, SetsStatus
 from fingertrio.service import FingerService
 from tests.helpers import ANYONE
 
+CONTRACT_DEADLINE = 60.0  # seconds for one clause of the contract, on a machine that does much else
+
 RECOVERY = 10.0  # seconds after which a condition or a recovery counts as missed; on an idle machine each takes under 2
 
 

@@ -16,7 +16,7 @@ from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisOptions, open_redis
 from fingertrio.testing import CLAUSES, check_backend
 from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp, running_redis
-from tests.backends.redis.kit import set_when_possible, until
+from tests.backends.redis.kit import CONTRACT_DEADLINE, set_when_possible, until
 
 QUICK = {"heartbeat": 0.1, "timeout": 5.0}
 
@@ -195,9 +195,9 @@ def cluster() -> Iterator[Sequence[RedisServer]]:
 
 @pytest.mark.slow
 async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -> None:
-    options = options_for(f"redis+cluster://127.0.0.1:{cluster[1].port}", shards=4)
+    options = options_for(f"redis+cluster://127.0.0.1:{cluster[1].port}", shards=2)
     async with open_redis(options) as other:
-        checked = await check_backend(lambda: open_redis(options), alter=other.set_user)
+        checked = await check_backend(lambda: open_redis(options), alter=other.set_user, seconds=CONTRACT_DEADLINE)
     assert len(checked) == len(CLAUSES)
 
 
