@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fingertrio.config.doors import HttpSection
 from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
+from fingertrio.frontends.web.peers import UNIX, TrustedProxies
 from fingertrio.http.tls import CertificateError, make_tls_context
-from fingertrio.net.address import parse_address
+from fingertrio.net.address import Address, Network, parse_address, plain_network
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import address_of
 
@@ -33,6 +34,7 @@ class _Http:
     def __init__(self, options: HttpSection, door: Door) -> None:
         # Shared by all policies: watchers stay connected, and counted, when the policy changes.
         self._watchers = ConnectionCaps(total=options.max_watchers, per_address=options.max_watchers_per_address)
+        self._door, self._trusted = door, options.trusted_proxies
         _warn_of_unlisted_proxies(options, door)
         self._frontend = WebFrontend(
             service=door.service,
@@ -51,6 +53,9 @@ class _Http:
         policy = self._policy(options)
 
         def change() -> None:
+            if options.trusted_proxies != self._trusted:
+                self._trusted = options.trusted_proxies
+                _warn_of_unlisted_proxies(options, self._door)
             self._watchers.total = options.max_watchers
             self._watchers.per_address = options.max_watchers_per_address
             self._frontend.adopt(policy)
@@ -68,18 +73,28 @@ class _Http:
 
 
 def _warn_of_unlisted_proxies(options: HttpSection, door: Door) -> None:
-    """Warn if only this machine can connect and no proxy is listed. A proxy here would lift all limits per client.
+    """Warn if only this machine can connect, and a proxy that does so is not in trusted_proxies.
 
-    All its clients would have its address, and loopback and Unix sockets are usually exempt from the limits.
+    All clients of such a proxy would have its address, and loopback and Unix sockets are usually exempt from limits.
     """
-    addresses = [address_of(listener) for listener in door.listeners]
-    if addresses and not options.trusted_proxies and all(parse_address(address).is_local for address in addresses):
+    addresses = [parse_address(address_of(listener)) for listener in door.listeners]
+    unlisted = [address for address in addresses if not _is_listed(address, options.trusted_proxies)]
+    if unlisted and all(address.is_local for address in addresses):
         door.observer.warning(
             "no_trusted_proxies",
-            reason="only this machine can connect. If a proxy forwards requests to it, set [http] trusted_proxies: "
-            "otherwise the limits for each address do not apply to the proxy's clients",
-            addresses=", ".join(addresses),
+            reason="only this machine can connect. If a proxy forwards requests to these addresses, name it in [http] "
+            "trusted_proxies: otherwise the limits for each address do not apply to the proxy's clients",
+            addresses=", ".join(map(str, unlisted)),
         )
+
+
+def _is_listed(address: Address, proxies: Collection[Network | str]) -> bool:
+    """Whether a proxy on this machine that connects to `address` can be one of `proxies`."""
+    if address.path is not None:
+        return UNIX in proxies
+    return TrustedProxies(proxies).includes(address.host) or any(
+        not isinstance(entry, str) and plain_network(entry).is_loopback for entry in proxies
+    )
 
 
 def _tls(options: HttpSection) -> ssl.SSLContext | None:

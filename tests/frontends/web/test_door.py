@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fingertrio.config.doors import HttpSection
-from fingertrio.frontend import Door
+from fingertrio.frontend import Door, TakesOptions
 from fingertrio.frontends.web.door import open_http
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
@@ -22,8 +22,8 @@ from fingertrio.testing import FakeBackend
 from tests.helpers import no_accounts
 
 
-async def warnings(*addresses: str, **options: Any) -> list[dict[str, Any]]:
-    """What opening the front end logs."""
+async def warnings(*addresses: str, reload: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
+    """What opening the front end logs; and reloading it with other options, if there are some."""
     log = io.StringIO()
     listeners: list[socket.socket] = []
     try:
@@ -40,7 +40,10 @@ async def warnings(*addresses: str, **options: Any) -> list[dict[str, Any]]:
                 queries=RateLimiter(rate=1, burst=1),
                 writes=RateLimiter(rate=1, burst=1),
             )
-            open_http(HttpSection(listen=(), **options), door)
+            frontend = open_http(HttpSection(listen=(), **options), door)
+            if reload is not None:
+                assert isinstance(frontend, TakesOptions)
+                frontend.prepare(HttpSection(listen=(), **reload))()
     finally:
         close_all(listeners)
     return [json.loads(line) for line in log.getvalue().splitlines()]
@@ -53,8 +56,23 @@ async def test_where_a_proxy_would_be_exempt_from_all_limits_the_start_says_so(a
     assert "trusted_proxies" in line["reason"]
 
 
+async def test_a_list_that_does_not_contain_the_proxies_of_an_address_is_reported_too(tmp_path: Path):
+    unix = f"unix:{tmp_path}/s"
+    [line] = await warnings(unix, trusted_proxies=["127.0.0.1"])
+    assert line["addresses"] == unix
+    [line] = await warnings("127.0.0.1:0", unix, trusted_proxies=["unix"])
+    assert line["addresses"].startswith("127.0.0.1:")
+
+
+async def test_a_reload_that_changes_the_list_is_checked_too():
+    assert len(await warnings("127.0.0.1:0", trusted_proxies=["127.0.0.1"], reload={})) == 1
+    assert len(await warnings("127.0.0.1:0", reload={})) == 1, "known since the start"
+    assert await warnings("127.0.0.1:0", trusted_proxies=["127.0.0.1"], reload={"trusted_proxies": ["127.0.0.2"]}) == []
+
+
 async def test_no_warning_where_proxies_are_listed_or_clients_connect_directly():
-    assert await warnings("127.0.0.1:0", trusted_proxies=["127.0.0.1"]) == []
+    for proxies in (["127.0.0.1"], ["127.0.0.2"], ["0.0.0.0/0"], ["::ffff:127.0.0.0/104"]):
+        assert await warnings("127.0.0.1:0", trusted_proxies=proxies) == []
     assert await warnings("0.0.0.0:0") == []
     assert await warnings("127.0.0.1:0", "0.0.0.0:0") == []
     assert await warnings() == []
