@@ -20,6 +20,7 @@ from pathlib import Path
 from fingertrio.backend import BackendError
 from fingertrio.backends.sqlite import files, schema
 from fingertrio.backends.sqlite.connections import Connections, query_number
+from fingertrio.backends.sqlite.failures import code_of
 from fingertrio.backends.sqlite.log import LogKeeper
 from fingertrio.backends.sqlite.opening import check, connect, open_to_write
 from fingertrio.wire.times import from_microseconds
@@ -95,8 +96,7 @@ class Database:
                 self._reattach()
                 self._replaced = True
             else:
-                self._keeper.check()
-                self._keeper.checkpoint()
+                self._poll_log()
             version = self._data_version()
         except (sqlite3.Error, BackendError, OSError) as error:
             if not self._keeper.is_lost:
@@ -108,6 +108,15 @@ class Database:
         self._replaced = self._keeper.was_cut = False
         self._version = version
         return changed
+
+    def _poll_log(self) -> None:
+        try:
+            self._keeper.check(patience=0.0)
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            self._keeper.checkpoint()
 
     def _update_staleness(self) -> None:
         if files.identity(self._path) != self._file or self._keeper.is_lost:
@@ -147,7 +156,7 @@ class Database:
     def _reattach(self) -> None:
         with self.connections.exclusive():
             self._close()
-            if files.identity(self._path) != self._file:
+            if self._file is not None and files.identity(self._path) != self._file:
                 for companion, known in self._companions.items():
                     if known is not None and files.identity(companion) == known:
                         companion.unlink()

@@ -28,6 +28,8 @@ from pathlib import Path
 
 from fingertrio.backend import BackendError
 from fingertrio.backends.sqlite.connections import Connections, query_number
+from fingertrio.backends.sqlite.failures import code_of
+from fingertrio.backends.sqlite.opening import transaction
 from fingertrio.backends.sqlite.wal import LogWatch, Position
 
 # Seconds after which the log is written to the database file although sets keep coming.
@@ -58,6 +60,7 @@ class LogKeeper:
         self._polled: Position | None = None  # the last commit at the last poll
         self._checkpointed: Position | None = None  # up to here the log is in the database file
         self._checkpointed_at = 0.0  # on the monotonic clock
+        self._checkpoint_failed = False  # and that was logged
         self.is_lost = False  # the -wal is not in place, and that could not be repaired
         self.was_cut = False  # statuses may have been lost since the last `poll`
 
@@ -77,8 +80,16 @@ class LogKeeper:
             self._watch.close()
             self._watch = None
 
-    def check(self) -> None:
-        """Repair the log if it is not the one that SQLite writes. Raises BackendError if that is impossible."""
+    def check(self, patience: float | None = None) -> None:
+        """Repair the log if it is not the one that SQLite writes.
+
+        Args:
+            patience: seconds to wait for another program that is writing; see `opening.transaction`.
+
+        Raises:
+            BackendError: the log cannot be repaired.
+            sqlite3.Error: it cannot be checked, for example because another program is writing.
+        """
         watch, writer = self._watch, self._connections.writer.open
         if watch is None or writer is None:
             return
@@ -88,20 +99,14 @@ class LogKeeper:
             else:
                 self._replace_log(watch, writer, reason)
         elif watch.was_modified:
-            version = query_number(writer, "PRAGMA data_version")
-            if version != self._version:  # another program has committed
-                self._version = version
-                watch.update()
-            elif self._checkpointed == watch.position or watch.is_intact() or self._was_emptied(watch, writer):
-                watch.update()
-            else:
-                self._cut_log(watch)
+            self._cut_if_damaged(watch, writer, patience)
 
     def is_committed(self) -> bool:
         """Whether the transaction that was just committed is in a log that can be recovered. If not, repeat it.
 
         Raises:
             BackendError: the log is not the one that SQLite writes. Whether the transaction will survive is unknown.
+            sqlite3.Error: the same.
         """
         watch, writer = self._watch, self._connections.writer.open
         if watch is None or writer is None:
@@ -110,10 +115,7 @@ class LogKeeper:
             if watch.displacement() is not None:
                 self.check()
             return True
-        if self._was_emptied(watch, writer):
-            return True
-        self._cut_log(watch)
-        return False
+        return not self._cut_if_damaged(watch, writer, is_missing=True)
 
     def checkpoint(self) -> None:
         """Write the log to the database file if it is time: everything that is there survives the loss of the log."""
@@ -124,19 +126,96 @@ class LogKeeper:
         if not is_idle and time.monotonic() < self._checkpointed_at + _CHECKPOINT_INTERVAL:
             return
         self._checkpointed_at = time.monotonic()
-        busy, frames, done = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        try:
+            busy, frames, done = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:  # a full disk, for one; the log goes on growing
+            if not self._checkpoint_failed:
+                _log.warning("%s: writing the log to the database failed: %s", self._path, error)
+            self._checkpoint_failed = True
+            return
+        self._checkpoint_failed = False
         if not busy and frames == done:
             self._checkpointed = watch.position
 
-    def _was_emptied(self, watch: LogWatch, writer: sqlite3.Connection) -> bool:
-        """Whether another program has checkpointed and emptied the log, which is not damage."""
-        if not watch.is_empty:
+    # --- damage -------------------------------------------------------------------------------------------------------
+
+    def _cut_if_damaged(
+        self, watch: LogWatch, writer: sqlite3.Connection, patience: float | None = None, *, is_missing: bool = False
+    ) -> bool:
+        """Whether the log was damaged. If so, the readable part of it is in use now.
+
+        Args:
+            watch: of the log, which was modified.
+            writer: the writer's connection.
+            patience: see `check`.
+            is_missing: our last commit is not in the log.
+        """
+        if self._has_new_version(writer):  # another program has committed
+            watch.update()
             return False
+        is_cut = False
+        try:
+            with transaction(writer, patience):  # now no other program is writing
+                if self._has_new_version(writer) or not self._has_damage(watch, is_missing):
+                    watch.update()
+                    return False
+                is_cut = self._cut(watch)
+        except sqlite3.DatabaseError as error:
+            if code_of(error) == sqlite3.SQLITE_BUSY:
+                raise
+            is_cut = is_cut or self._cut(watch)  # SQLite has read something damaged
+        if not is_cut and self._was_emptied(writer):
+            watch.update()
+            return False
+        _log.error(
+            "%s: another program damaged %s; statuses since the last checkpoint, some seconds ago, may be lost; "
+            "continuing with what is readable%s",
+            self._path,
+            watch.wal.name,
+            f"; the damaged log is kept as {self._copy_of(watch).name}" if is_cut else "",
+        )
+        with self._connections.exclusive():
+            self.stop()
+            self._connections.close()
+            self._reopen()
+        self.was_cut = True
+        if self._connections.writer.open is None:
+            raise BackendError("The log of the database is damaged")
+        return True
+
+    def _has_new_version(self, writer: sqlite3.Connection) -> bool:
+        before, self._version = self._version, query_number(writer, "PRAGMA data_version")
+        return before != self._version
+
+    def _has_damage(self, watch: LogWatch, is_missing: bool) -> bool:
+        if is_missing or watch.is_empty:
+            return True
+        return self._checkpointed != watch.position and not watch.is_intact()
+
+    def _was_emptied(self, writer: sqlite3.Connection) -> bool:
+        """Whether the log is empty because another program has checkpointed it, which is not damage."""
         try:  # of an emptied log that SQLite expects to be full, nothing can be read, so nothing wrong is written
             _busy, frames, _done = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error:
             return False
         return bool(frames <= 0)
+
+    def _cut(self, watch: LogWatch) -> bool:
+        """Cut the log before the damage, so that SQLite cannot copy it into the database. False: the log is empty."""
+        if watch.is_empty:
+            return False
+        copy = self._copy_of(watch)
+        with suppress(OSError):
+            copy.touch(mode=0o600)
+            shutil.copyfile(watch.wal, copy)
+        os.truncate(watch.wal, watch.recoverable_size())
+        return True
+
+    @staticmethod
+    def _copy_of(watch: LogWatch) -> Path:
+        return watch.wal.with_name(f"{watch.wal.name}.damaged")
+
+    # --- displacement -------------------------------------------------------------------------------------------------
 
     def _reopen_log(self, watch: LogWatch, reason: str) -> None:
         """Open the database again, with the same -wal and with the -shm that is at the path now, or a new one."""
@@ -158,14 +237,13 @@ class LogKeeper:
     def _replace_log(self, watch: LogWatch, writer: sqlite3.Connection, reason: str) -> None:
         """Write the real log to the database file and start a new one, if no other program has the database open."""
         with self._connections.exclusive():
-            for reader in (self._connections.finder, self._connections.scanner):
-                if reader.open is not writer:
-                    reader.close()
-                reader.open = writer  # until there is a new log: a new connection would open the wrong one
+            self._share(writer)
             kept = watch.keep("replaced")
             try:
                 # Leaving WAL writes the whole log to the file, but only if no other program has the database open.
-                writer.execute("PRAGMA journal_mode = DELETE")
+                (mode,) = writer.execute("PRAGMA journal_mode = DELETE").fetchone()
+                if mode != "delete":
+                    raise sqlite3.OperationalError(f"the journal mode is still {mode}")
             except sqlite3.Error as error:
                 if kept is not None:
                     kept.unlink(missing_ok=True)
@@ -182,25 +260,10 @@ class LogKeeper:
         if self._connections.writer.open is None:
             raise BackendError("The database cannot be opened")
 
-    def _cut_log(self, watch: LogWatch) -> None:
-        """Go on as after a crash: with what can be recovered."""
-        size = watch.recoverable_size()
-        copy = watch.wal.with_name(f"{watch.wal.name}.damaged")
-        _log.error(
-            "%s: another program damaged %s; statuses since the last checkpoint, some seconds ago, may be lost; "
-            "continuing with what is readable; the damaged log is kept as %s",
-            self._path,
-            watch.wal.name,
-            copy.name,
-        )
-        with suppress(OSError):
-            copy.touch(mode=0o600)
-            shutil.copyfile(watch.wal, copy)
-        os.truncate(watch.wal, size)  # now SQLite cannot copy anything damaged into the database
-        with self._connections.exclusive():
-            self.stop()
-            self._connections.close()
-            self._reopen()
-        self.was_cut = True
-        if self._connections.writer.open is None:
-            raise BackendError("The log of the database is damaged")
+    def _share(self, writer: sqlite3.Connection) -> None:
+        """Let readers use the writer's connection until there is a new log: a new one would open the wrong log."""
+        for reader in (self._connections.finder, self._connections.scanner):
+            if reader.open is not writer:
+                reader.close()
+            if sqlite3.threadsafety == 3:  # SQLite was compiled for one connection in several threads, as it usually is
+                reader.open = writer

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fingertrio.backend import BackendError
+from fingertrio.backends.sqlite import opening
 from fingertrio.backends.sqlite.store import SQLiteStore
 from tests.backends.sqlite.kit import opened, put, rows_of, status
 
@@ -237,6 +239,79 @@ def test_commits_and_checkpoints_by_another_program_are_not_damage(
     assert not caplog.records
 
 
+def begin_a_long_transaction(other: sqlite3.Connection) -> None:
+    """Start the log again from its beginning, and fill it with frames that are not committed yet."""
+    assert other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
+    other.execute("PRAGMA cache_size = 1")
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(50):
+        other.execute("INSERT INTO user (login, details) VALUES (?, ?)", (f"other{number}", "x" * 5000))
+
+
+def test_an_uncommitted_transaction_of_another_program_is_not_damage(
+    path: Path, store: SQLiteStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "BUSY_PATIENCE", 0.05)
+    put(store, "ada", "Weaving")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        before = wal(path).read_bytes()
+        begin_a_long_transaction(other)
+        assert wal(path).read_bytes()[: len(before)] != before
+        for _ in range(3):
+            store.poll()
+        with pytest.raises(BackendError, match="busy"):
+            put(store, "ada", "Out")
+        other.execute("COMMIT")
+        put(store, "ada", "Back")
+    assert after_kill(path)["ada"] == "Back"
+    assert len(rows_of(path, "SELECT login FROM user")) == 51
+    assert not caplog.records
+
+
+def test_another_program_may_start_the_log_again_right_after_our_commit(
+    path: Path, store: SQLiteStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_committed = store._database.is_committed
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+
+        def begin_first() -> bool:
+            begin_a_long_transaction(other)
+            return is_committed()
+
+        monkeypatch.setattr(store._database, "is_committed", begin_first)
+        put(store, "ada", "Weaving")
+        assert after_kill(path) == {"ada": "Weaving"}
+        other.execute("COMMIT")
+    assert not caplog.records
+
+
+def test_a_full_disk_stops_neither_polls_nor_reads(
+    path: Path, store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, "ada", "Weaving")
+    keeper = store._database._keeper
+    real, keeper._connections.writer.open = keeper._connections.writer.open, None
+
+    class FullDisk:
+        """Executes everything but checkpoints."""
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            if "checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            assert real is not None
+            return real.execute(statement)
+
+    full: Any = FullDisk()
+    keeper._connections.writer.open = full
+    for _ in range(4):
+        store.poll()
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["database or disk is full"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE user SET name = 'Ada'")
+    assert store.poll()
+    keeper._connections.writer.open = real
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
@@ -298,8 +373,9 @@ def test_after_damage_new_statuses_survive_a_kill_and_the_database_stays_sound(
     assert {user: status(store, user) for user in survivors} == survivors, "what is served is what is stored"
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "damaged x.db-wal" in record.getMessage()
-    assert wal(path).with_name("x.db-wal.damaged").exists()
-    assert wal(path).with_name("x.db-wal.damaged").stat().st_mode & 0o777 == 0o600
+    copy = wal(path).with_name("x.db-wal.damaged")
+    assert copy.exists() == (damage is not truncate)
+    assert not copy.exists() or copy.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
