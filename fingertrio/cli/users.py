@@ -15,7 +15,7 @@ from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
 from fingertrio.cli.database import F, Place, failures_reported, place_options
 from fingertrio.cli.output import write_utf8
-from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.text import clean, clean_line, decode
 from fingertrio.wire.when import EXAMPLES, parse_when
 
 
@@ -75,7 +75,7 @@ def _edit_options(command: F) -> F:
         ),
         click.option("--timezone", callback=_time_zone, help="Time zone, such as Europe/Berlin."),
         click.option("--pronouns", type=text, help="Such as they/them."),
-        click.option("--pubkey", type=click.File("r", encoding="utf-8"), help="File with a public key; - is stdin."),
+        click.option("--pubkey", type=click.File("rb"), help="File with a public key; - is stdin."),
         click.option("--project", type=text, help="Current project."),
         click.option("--until", callback=_until, metavar="TIME", help=f"When the status expires: {EXAMPLES}."),
         click.option("--status", type=text, help="The status."),
@@ -88,7 +88,7 @@ def _edit_options(command: F) -> F:
 def _edit(options: Mapping[str, Any]) -> Edit:
     details = {name: options[name] for name in ("project", "pronouns", "timezone") if options[name] is not None}
     if options["pubkey"] is not None:
-        details["pubkey"] = options["pubkey"].read(64 * 1024)  # longer keys are rejected anyway
+        details["pubkey"] = decode(options["pubkey"].read(64 * 1024))  # longer keys are rejected anyway
     if options["until"] is not None and options["status"] is None:
         raise click.UsageError("--until requires --status")
     return Edit(

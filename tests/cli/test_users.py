@@ -49,6 +49,12 @@ def test_a_key_can_come_from_standard_input(path: Path) -> None:
     assert record("ada", path)["details"] == {"pubkey": KEY.rstrip()}
 
 
+def test_a_key_file_that_is_not_utf_8_is_read(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes("ssh-ed25519 AAAA Zoë".encode("latin-1"))
+    done("user", "add", "ada", "--pubkey", tmp_path / "key", path=path)
+    assert record("ada", path)["details"] == {"pubkey": "ssh-ed25519 AAAA Zoë"}
+
+
 def test_who_is_added_without_a_status_has_no_plan(path: Path) -> None:
     done("user", "add", "ada", path=path)
     assert "No Plan." in done("user", "show", "ada", path=path)
