@@ -186,7 +186,10 @@ class _LineOutput:
         return self._size() != self._end
 
     def _size(self) -> int:
-        status = os.fstat(self._descriptor)
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:  # a library has closed it
+            return -1
         return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 

@@ -128,6 +128,28 @@ def test_a_pipe_whose_reader_is_gone_loses_lines(pipe: Pipe) -> None:
     assert lost == [1, 1, 1]
 
 
+def test_a_descriptor_that_was_closed_loses_lines() -> None:
+    """And the thread survives it."""
+    reader, closed = os.pipe()
+    os.close(closed)
+    with writing(closed) as (writer, lost):
+        for number in range(3):
+            writer.write(line(number))
+            writer.flush()
+            writer.close(10)
+    os.close(reader)
+    assert sum(lost) == 3
+
+
+def test_a_descriptor_that_another_program_made_non_blocking_loses_nothing(pipe: Pipe) -> None:
+    os.set_blocking(pipe.writer, False)
+    with writing(pipe.writer) as (writer, lost):
+        writer.write("".join(map(line, range(1000))))
+        records = pipe.read_lines('"number": 999')
+    assert [record["number"] for record in records] == list(range(1000))
+    assert not lost
+
+
 @contextmanager
 def full_at(size: int) -> Iterator[None]:
     """A file that would grow past `size` meets what a full disk does: a short write, then an error."""
