@@ -112,11 +112,10 @@ class Database:
     def _poll_log(self) -> None:
         try:
             self._keeper.check(patience=0.0)
-        except sqlite3.OperationalError as error:
-            if code_of(error) != sqlite3.SQLITE_BUSY:
-                raise
-        else:
             self._keeper.checkpoint()
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY:  # another program is writing; the next poll will do
+                raise
 
     def _update_staleness(self) -> None:
         if files.identity(self._path) != self._file or self._keeper.is_lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -315,31 +316,48 @@ def test_a_full_disk_stops_neither_polls_nor_reads(
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
+def damaging(change: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Damage a log a moment after its last commit: within the same tick of the clock its time would not show it."""
+
+    def damage(log: Path) -> None:
+        before = log.stat()
+        change(log)
+        os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns + 10_000_000))
+
+    return damage
+
+
+@damaging
 def truncate(log: Path) -> None:
     log.write_bytes(b"")
 
 
+@damaging
 def cut_in_half(log: Path) -> None:
     log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
 
 
+@damaging
 def overwrite(log: Path) -> None:
     with log.open("r+b") as file:
         file.write(b"\xa5" * log.stat().st_size)
 
 
+@damaging
 def spoil_the_header(log: Path) -> None:
     with log.open("r+b") as file:
         file.seek(17)
         file.write(b"\xa5")
 
 
+@damaging
 def spoil_a_page(log: Path) -> None:
     with log.open("r+b") as file:
         file.seek(32 + 24 + 100)
         file.write(b"\xa5" * 8)
 
 
+@damaging
 def spoil_the_end(log: Path) -> None:
     with log.open("r+b") as file:
         file.seek(-50, 2)
@@ -390,6 +408,24 @@ def test_damage_to_a_log_that_is_in_the_file_already_costs_nothing(
     store.poll()
     put(store, "moshez", "Happy and well")
     assert after_kill(path) == {"ada": "Weaving", "bob": "In", "moshez": "Happy and well"}
+
+
+def test_damage_that_the_time_of_the_log_does_not_show_is_found_before_it_gets_into_the_database(
+    path: Path, store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, "ada", "Weaving")
+    store.poll()
+    store.poll()
+    put(store, "ada", "Out")
+    before = wal(path).stat()
+    spoil_a_page(wal(path))
+    os.utime(wal(path), ns=(before.st_atime_ns, before.st_mtime_ns))
+    store.poll()
+    store.poll()
+    assert "damaged x.db-wal" in caplog.text
+    assert after_kill(path) == {"ada": "Weaving"}
+    put(store, "ada", "Back")
+    assert after_kill(path) == {"ada": "Back"}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
