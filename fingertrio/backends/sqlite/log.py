@@ -126,7 +126,7 @@ class LogKeeper:
         if not is_idle and time.monotonic() < self._checkpointed_at + _CHECKPOINT_INTERVAL:
             return
         self._checkpointed_at = time.monotonic()
-        # Damage within the same tick of the clock as a commit does not show in the time of the log. While there is time,
+        # Damage within the same tick of the clock as a commit does not show in the time of the log. If there is time,
         # check every byte: damage must not get into the database.
         if is_idle and not watch.is_intact() and self._cut_if_damaged(watch, writer, 0.0):
             return
