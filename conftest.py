@@ -3,7 +3,7 @@
 - With NO_SKIPS=1, as CI sets it, a skipped test fails. A test skips when the program it needs is not installed, which
   helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
-  inherited by every program that a test starts.
+  inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
 - Hypothesis sets no time limit.
 - Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Generator
 
 import pytest
@@ -21,7 +22,7 @@ from trio.testing import MockClock
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # nohup and many CI runners start programs with these ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -30,6 +31,10 @@ def pytest_configure() -> None:
     settings.load_profile("no time limits")
     for name in ("COLUMNS", "LINES"):  # set by pytest-xdist and some shells; the tests have terminals of their own
         os.environ.pop(name, None)
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        directory = tempfile.TemporaryDirectory(prefix="fingertrio-tests-")
+        os.environ[name] = directory.name
+        config.add_cleanup(directory.cleanup)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ check() {
     sed -n '/^## Install/,/^```$/s/^# //p' docs/guide/operating.md | grep -v /opt/ | sh -ex
     mkdir /run/systemd/system/fingertrio.service.d
     printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/fingertrio.service.d/soon.conf
-    systemctl daemon-reload; systemctl restart fingertrio; fingertrio set --at unix:/run/fingertrio/setter.sock glyph Happy
+    systemctl daemon-reload; systemctl restart fingertrio; fingertrio set --at unix:/run/fingertrio/setter.sock --user glyph Happy
     main() { systemctl show -P MainPID fingertrio; }
     journal() { timeout 15 sh -c "until journalctl -u fingertrio --since '$since' | grep '$1'; do sleep 0.1; done"; }
     echo "restarted twice:"; ask 6 200 & asking=$!

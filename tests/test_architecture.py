@@ -79,7 +79,11 @@ TABLE = (
         ours="accounts backend config frontend net observe service wire.backoff",
         others="pydantic trio",
     ),
-    Row("cli", ours="backends.sqlite clients config fingertrio names net observe server wire", others="click trio"),
+    Row(
+        "cli",
+        ours="accounts backend backends.sqlite clients config fingertrio names net observe server wire",
+        others="click trio",
+    ),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.
     Row("testing", ours="backend backends.memory names wire.status", others="trio"),

@@ -45,14 +45,20 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "import": LazyCommand(
         "store", "import_", "Import users from SOURCE: a users file, a directory of plans, or an export."
     ),
+    "login": LazyCommand(
+        "login", "login_command", "Ask for a token of the server at URL, check it, and keep it for set and whoami."
+    ),
+    "logout": LazyCommand("login", "logout_command", "Forget the token that login kept."),
     "restore": LazyCommand(
         "store", "restore", "Replace the content of the database by the backup FILE, while it is being served."
     ),
     "serve": LazyCommand("serve", "serve", "Open every door that the configuration names."),
-    "set": LazyCommand("set", "set_command", "Set USER's STATUS through a setter door."),
+    "set": LazyCommand("set", "set_command", "Set your STATUS, and print what is now shown."),
+    "token": LazyCommand("tokens", "token", "Make, list and revoke the tokens that let users set their statuses."),
     "user": LazyCommand(
         "users", "user", "Add, show, change and remove users of a SQLite database, with their full names and details."
     ),
+    "whoami": LazyCommand("login", "whoami_command", "Show at which server commands are logged in, and as whom."),
     "watch": LazyCommand(
         "watch", "watch_command", "Show the status of each USER, or of all users, and every change as it happens."
     ),

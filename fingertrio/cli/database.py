@@ -1,11 +1,15 @@
 """Shared by the commands for a database: which file it is, and how failures are reported.
 
-The commands work on the file itself, whether a server has it open or not: the one of `--database FILE`, or the one that
-the configuration names. Exit status: 0 done; 1 something failed; 2 wrong usage or configuration.
+The commands work on the file itself, whether a server has it open or not. The file is that of `--database FILE`, of the
+configuration of `--config` or FINGERTRIO_CONFIG, of the server that runs on this machine, or of the built-in
+configuration. In the last two cases standard error says which file it is.
+
+Exit status: 0 done; 1 something failed; 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +21,7 @@ from typing import Any, TypeVar
 import click
 
 from fingertrio.backends.sqlite import SQLiteOptions
+from fingertrio.cli.discover import running_server
 from fingertrio.config.config import load_backend
 from fingertrio.config.errors import ConfigError, report
 from fingertrio.config.options import OptionsError, validate
@@ -37,12 +42,21 @@ class Place:
         """The backend's options. Ends the program if the configuration has none."""
         if self.database is not None:
             return SQLiteOptions(path=self.database)
-        source = str(self.config or "the built-in configuration")
+        config, note = self.config, ""
+        if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
+            config = Path(named)
+        if config is None:
+            server = running_server()
+            note = "no server runs here" if server is None else f"of the server with pid {server.pid}"
+            config = Path(server.config) if server is not None and server.config is not None else None
         try:
-            return _sqlite_options(self.config, source)
+            options = _sqlite_options(config, str(config or "the built-in configuration"))
         except ConfigError as error:
             click.echo(f"fingertrio: {error}", err=True)
             sys.exit(MISTAKE)
+        if note:
+            click.echo(f"database: {options.path} ({note})", err=True)
+        return options
 
 
 def _sqlite_options(config: Path | None, source: str) -> SQLiteOptions:

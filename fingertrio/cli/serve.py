@@ -24,6 +24,7 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import stderr_observer
 from fingertrio.observe.stray import StrayOutput
 from fingertrio.server.app import run
+from fingertrio.server.runtime import RuntimeFile
 
 # Allocations after which the collector looks for garbage in cycles. Trio makes hundreds of objects per task and leaves
 # no cycles; with Python's defaults (700, 10, 10), a set over memory takes a tenth longer.
@@ -52,6 +53,7 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
         announce(observer, addresses, config.backend.use, version)
         signals.deliver()
 
+    runtime = RuntimeFile.open()
     try:
         with redirect_stderr(StrayOutput(observer.stray_output)), signals.unwinding():
             trio.run(
@@ -61,6 +63,8 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
                     source=str(path or "the built-in configuration"),
                     ready=ready,
                     load=lambda: load_config(path, to_serve=True),
+                    runtime=runtime,
+                    path=path,
                 )
             )
     except ConfigError as error:
@@ -71,4 +75,6 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
         observer.error("failed", exc=error)
         sys.exit(1)
     finally:
+        if runtime is not None:
+            runtime.close()
         observer.close()

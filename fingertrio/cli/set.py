@@ -1,30 +1,112 @@
-"""`fingertrio set`: sets a status through a setter door."""
+"""`fingertrio set`: sets, schedules and clears a status, by HTTP with a token or through a setter of this machine."""
 
 from __future__ import annotations
 
-import click
-import trio
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
+import click
+
+from fingertrio.cli import discover
 from fingertrio.cli.arguments import text
-from fingertrio.clients.dial import RemoteError
-from fingertrio.clients.setter import SetterError, set_status
-from fingertrio.net.address import parse_address
-from fingertrio.wire.text import clean_line
+from fingertrio.cli.targets import Target, Write, find_target
+from fingertrio.wire.status import check_status
+from fingertrio.wire.text import clean_line, decode
+from fingertrio.wire.when import parse_duration, parse_when
+
+_INPUT_LIMIT = 64 * 1024  # bytes of standard input: what is longer cannot be a status
 
 
 @click.command("set")
-@click.option("--at", "place", default="127.0.0.1:1079", show_default=True, help="HOST:PORT or unix:/path of a setter.")
-@click.argument("user", type=text)
-@click.argument("status", type=text)
-def set_command(place: str, user: str, status: str) -> None:
-    """Set USER's STATUS through a setter door."""
+@click.option("--user", type=text, help="Whose status; by default your own.")
+@click.option("--for", "length", metavar="LENGTH", help="How long it holds: 40m, 1h30m, 3d.")
+@click.option("--until", metavar="TIME", help="When it ends: 17:00, tomorrow, friday, 2026-12-24T18:00.")
+@click.option("--clear", is_flag=True, help="Take the present status back.")
+@click.option("--url", help="Web front end of a server, for a token of FINGERTRIO_TOKEN or of login.")
+@click.option("--at", "place", metavar="ADDRESS", help="HOST:PORT or unix:/path of a setter.")
+@click.argument("words", metavar="[STATUS]...", nargs=-1, type=text)
+def set_command(
+    words: tuple[str, ...],
+    user: str | None,
+    length: str | None,
+    until: str | None,
+    clear: bool,
+    url: str | None,
+    place: str | None,
+) -> None:
+    """Set your STATUS, and print what is now shown.
+
+    Words are joined by spaces; - reads the status from standard input; without any, an editor opens. :NAME is a preset
+    of the server's configuration.
+
+    The server is the one of --url or --at, of FINGERTRIO_URL, of login, or the one that runs on this machine.
+
+    Exit status: 0 it is set; 1 it was refused; 2 wrong usage; 3 no server could be asked.
+    """
+    if url is not None and place is not None:
+        raise click.UsageError("use either --url or --at, not both")
+    if clear and (words or length or until):
+        raise click.UsageError("--clear takes no status and no end")
+    target = find_target(url, place)
+    if len(words) == 1 and words[0].startswith(":"):
+        preset = _preset(words[0][1:], target)
+        words, length, until = (preset["status"],), length or preset.get("for"), until or preset.get("until")
+    end = _end(length, until)
+    user = user or target.user or discover.login_name()
+    status = "" if clear else _status(words, lambda: target.present(user))
+    _report(target, target.send(Write(user, status, end)))
+
+
+def _preset(name: str, target: Target) -> Mapping[str, str]:
+    if name in target.presets:
+        return target.presets[name]
+    known = ", ".join(f":{other}" for other in sorted(target.presets)) or "none; they are in [presets]"
+    raise click.UsageError(f"the server has no preset :{clean_line(name)}; it has {known}")
+
+
+def _end(length: str | None, until: str | None) -> datetime | None:
+    """When the status ends, in this machine's time zone."""
+    if length is not None and until is not None:
+        raise click.UsageError("use either --for or --until, not both")
+    now = datetime.now(UTC)
     try:
-        address = parse_address(place)
-        path = str(address.path or "")
-        trio.run(lambda: set_status(user, status, host=address.host, port=address.port, path=path))
+        if length is not None:
+            parse_duration(length)
+            return parse_when(length, now)
+        return None if until is None else parse_when(until, now)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except (SetterError, RemoteError, OSError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        raise click.ClickException(f"{place}: {clean_line(reason)}") from None
-    click.echo("OK")
+
+
+def _status(words: tuple[str, ...], present: Callable[[], str]) -> str:
+    if not words:
+        status = _edit(present())
+    elif words == ("-",):
+        status = decode(sys.stdin.buffer.read(_INPUT_LIMIT))
+    else:
+        status = " ".join(words)
+    try:
+        return check_status(status)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _edit(present: str) -> str:
+    """A status written in the user's editor, which begins with the present one."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("give a status, or - to read it from standard input")
+    written = click.termui.edit(f"{present}\n")
+    if written is None or written.rstrip("\n") == present:
+        raise click.UsageError("nothing was changed; --clear takes the present status back")
+    return written
+
+
+def _report(target: Target, shown: Write) -> None:
+    if not shown.status:
+        click.echo(f"{shown.user}: no status ({target.name})")
+        return
+    first, *more = shown.status.split("\n")
+    lines = f" (+{len(more)} lines)" if more else ""
+    until = "" if shown.until is None else f", until {shown.until.astimezone():%Y-%m-%d %H:%M}"
+    click.echo(f"{shown.user}: {clean_line(first)}{lines}{until} ({target.name})")

@@ -18,9 +18,27 @@ class SetterError(Exception):
 
 
 async def set_status(
-    user: str, status: str, *, host: str = "", port: int = 0, path: str | os.PathLike[str] = "", timeout: float = 10.0
+    user: str,
+    status: str,
+    *,
+    until: str | None = None,
+    token: str | None = None,
+    host: str = "",
+    port: int = 0,
+    path: str | os.PathLike[str] = "",
+    timeout: float = 10.0,
 ) -> None:
     """Set `user`'s status at `host` and `port`, or at the unix socket `path`. Returns when the server has set it.
+
+    Args:
+        user: whose status.
+        status: lines separated by LF; empty: take the present one back.
+        until: when it ends, in the words of `wire.when`.
+        token: the proof, where one is needed.
+        host: of the setter.
+        port: of the setter.
+        path: of its unix socket, instead of host and port.
+        timeout: seconds for everything.
 
     Raises:
         ValueError: the name or the status cannot be sent.
@@ -28,7 +46,7 @@ async def set_status(
         OSError: connecting to the unix socket failed.
         RemoteError: connecting to the host and port failed; see `clients.dial.connect`.
     """
-    request = encode_request(user, status)
+    request = encode_request(user, status, until=until, token=token)
     try:
         with trio.fail_after(timeout):
             stream = await trio.open_unix_socket(path) if path else await connect(host, port)

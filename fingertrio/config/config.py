@@ -29,11 +29,15 @@ from fingertrio.config.sections import (
     BackendSection,
     LimitsSection,
     LogSection,
+    PresetsSection,
     ProcessSection,
     ServiceSection,
 )
 
 _PREFIX = "FINGERTRIO_"
+
+# Read by the commands that ask a server, not by the server.
+CLIENT_VARIABLES = frozenset({"FINGERTRIO_URL", "FINGERTRIO_CONFIG", "FINGERTRIO_TOKEN"})
 
 # The order in which our doors open and are listed; those of other packages follow, by name.
 _DOOR_ORDER = ("finger", "setter", "http", "irc", "admin")
@@ -46,7 +50,7 @@ class Config:
     """The whole configuration.
 
     Attributes:
-        backend, service, log, limits, process, accounts: the sections of these names.
+        backend, service, log, limits, process, accounts, presets: the sections of these names.
         doors: the options of each front end, by section, in the order in which the doors open.
     """
 
@@ -56,6 +60,7 @@ class Config:
     limits: LimitsSection
     process: ProcessSection
     accounts: AccountsSection
+    presets: PresetsSection
     doors: Mapping[str, Any]
 
     @property
@@ -118,6 +123,7 @@ def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_
         limits=parser.optional("limits", LimitsSection),
         process=parser.optional("process", ProcessSection),
         accounts=parser.optional("accounts", AccountsSection),
+        presets=parser.optional("presets", PresetsSection),
         doors=parser.doors(),
     )
     if to_serve:
@@ -223,7 +229,7 @@ def _override(table: dict[str, Any], environ: Mapping[str, str]) -> Sequence[str
     """Put FINGERTRIO_SECTION__KEY variables into the table; return their names."""
     used = []
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(_PREFIX):
+        if not variable.startswith(_PREFIX) or variable in CLIENT_VARIABLES:
             continue
         section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
         known = dict.fromkeys([*FIXED_SECTIONS, *_DOOR_ORDER])

@@ -6,7 +6,7 @@ The options of a backend are defined by the backend, and those of a front end fr
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from fingertrio.net.address import Address, parse_address
-from fingertrio.wire.when import parse_duration
+from fingertrio.wire.status import check_status
+from fingertrio.wire.when import parse_duration, parse_when
 
 
 def to_address(value: object) -> Address:
@@ -184,6 +185,39 @@ class ListeningSection(Section):
                     "SocketGroup= in its unit"
                 )
         return self
+
+
+class Preset(Section):
+    """One status with a name."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    status: str = Field(description="the status")
+    length: str | None = Field(None, alias="for", description='how long it holds, such as "1h"')
+    until: str | None = Field(None, description='when it ends, such as "17:00"')
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Preset:
+        check_status(self.status)
+        if self.length is not None and self.until is not None:
+            raise ValueError("use either for or until, not both")
+        if self.length is not None:
+            parse_duration(self.length)
+        if self.until is not None:
+            parse_when(self.until, datetime.now(UTC))
+        return self
+
+
+class PresetsSection(Section):
+    """[presets]: statuses with a name, as `lunch = { status = "Lunch", for = "1h" }`; `fingertrio set :lunch`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Preset] = Field(init=False)
+
+    @property
+    def by_name(self) -> dict[str, Preset]:
+        """Each preset by its name."""
+        return dict(self.__pydantic_extra__ or {})
 
 
 class AccountsSection(Section):

@@ -32,18 +32,28 @@ def make_accounts(config: Config, backend: Backend) -> Accounts:
 
 
 def tokens_document(config: Config, backend: object = None) -> Document:
-    """The document with the tokens of a server with this configuration."""
-    if config.accounts.path is None and isinstance(backend, KeepsTokens):
+    """The document with the tokens of a server with this configuration, over its opened backend if that keeps them."""
+    if backend_keeps_tokens(config) and isinstance(backend, KeepsTokens):
         return _InBackend(backend)
     return TokenFile(tokens_path(config))
+
+
+def backend_keeps_tokens(config: Config) -> bool:
+    """Whether the tokens are in the backend, which then has to be opened for them, and not in a file."""
+    return config.backend.use == "redis" and config.accounts.path is None
 
 
 def tokens_path(config: Config) -> Path:
     """The tokens file of a server whose backend does not keep the tokens itself."""
     if config.accounts.path is not None:
         return config.accounts.path.expanduser().absolute()
-    database = _database({"use": config.backend.use, **config.backend.options})
-    return _state_directory() / _NAME if database is None else database.expanduser().absolute().with_name(_NAME)
+    database = database_path(config)
+    return _state_directory() / _NAME if database is None else database.with_name(_NAME)
+
+
+def database_path(config: Config) -> Path | None:
+    """The SQLite database of a server with this configuration, if it has one."""
+    return _database({"use": config.backend.use, **config.backend.options})
 
 
 def _state_directory() -> Path:
@@ -54,8 +64,9 @@ def _state_directory() -> Path:
 
 def _database(table: Mapping[str, Any]) -> Path | None:
     """The database that a [backend] table names, or the first of its layers that names one."""
-    if table.get("use") == "sqlite" and isinstance(path := table.get("path"), str):
-        return Path(path)
+    if table.get("use") == "sqlite":
+        path = table.get("path")
+        return Path(path).expanduser().absolute() if isinstance(path, str) else _state_directory() / "fingertrio.db"
     layers = table.get("layers") if table.get("use") == "layers" else None
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, dict) and (path := _database(layer)) is not None:

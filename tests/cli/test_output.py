@@ -34,7 +34,7 @@ def arguments(request: pytest.FixtureRequest, program: Program, tmp_path: Path) 
     commands = {
         "finger": ["finger", f"ada@{program.addresses['finger']}"],
         "unknown": ["finger", f"nobody@{program.addresses['finger']}"],
-        "set": ["set", "--at", program.addresses["setter"], "ada", STATUS],
+        "set": ["set", "--at", program.addresses["setter"], "--user", "ada", STATUS],
         "watch": ["watch", "--once", "--url", program.addresses["http"]],
         "watch-text": ["watch", "--once", "--text", "--url", program.addresses["http"]],
         "show": ["user", "show", "ada", "--database", str(database)],
@@ -135,6 +135,7 @@ def test_text_from_a_terminal_that_is_not_utf_8_is_set_as_text(program: Program)
             b"set",
             b"--at",
             program.addresses["setter"].encode(),
+            b"--user",
             b"bob",
             status,
         ],
@@ -143,5 +144,9 @@ def test_text_from_a_terminal_that_is_not_utf_8_is_set_as_text(program: Program)
         timeout=30,
         check=False,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"OK\n", b"")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        f"bob: Grüße ({program.addresses['setter']})\n".encode(),
+        b"",
+    )
     assert start(["finger", f"bob@{program.addresses['finger']}"]).stdout.decode() == "Grüße\n"

@@ -31,8 +31,13 @@ class Proofs:
         self._rate = rate
         self._observer = observer
 
-    async def writer(self, token: str | None = None, *, door: str = "http") -> Writer:
+    async def writer(self, token: str | None = None, *, door: str = "http", counts: bool = True) -> Writer:
         """The writer of this request, by `token` or by its Authorization header.
+
+        Args:
+            token: the secret; None: look at the header.
+            door: the front end's name, for metrics and the audit line.
+            counts: whether this is a write, so that it counts for the limit.
 
         Raises:
             ProofError: there is no token, it is not valid, or this address failed or wrote too often.
@@ -40,7 +45,8 @@ class Proofs:
         """
         peer = client_address()
         try:
-            self._count_write(peer)
+            if counts:
+                self._count_write(peer)
             return await self._accounts.by_token(token or _bearer(), peer=peer, door=door)
         except ProofError as error:
             self._observer.refused(door, error.reason)

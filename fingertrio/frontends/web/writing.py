@@ -52,6 +52,13 @@ def writing_blueprint(service: FingerService, proofs: Proofs) -> Blueprint:
     blueprint = Blueprint("writing", __name__, url_prefix="/api")
     writes = _Writes(service)
 
+    @blueprint.get("/whoami")
+    async def whoami() -> Response:
+        """Whose token this is, so that a client can check it and needs no name."""
+        writer = await proofs.writer(counts=False)
+        document = {"user": writer.user, "admin": writer.admin}
+        return Response(json.dumps(document, ensure_ascii=False) + "\n", content_type="application/json")
+
     @blueprint.route("/users/<user>/status", methods=["PUT", "POST"])
     async def set_status(user: str) -> Response:
         writer = await proofs.writer()

@@ -1,0 +1,105 @@
+"""Which server a command talks to, and as whom.
+
+The first of these that is there:
+
+1. the command's own options;
+2. FINGERTRIO_URL (with FINGERTRIO_TOKEN), or FINGERTRIO_CONFIG for commands that work on files;
+3. what `fingertrio login` stored;
+4. the server that runs on this machine (`server.runtime`);
+5. the default: the addresses of `make run`, or the built-in configuration's files.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from fingertrio.server.runtime import RunningServer, running_servers
+
+DEFAULT_SETTER = "127.0.0.1:1079"
+
+MISTAKE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A server and a token for it, as `fingertrio login` stores them.
+
+    Attributes:
+        url: the base URL of its web front end.
+        token: not in `repr`.
+        user: whose token it is.
+    """
+
+    url: str
+    token: str
+    user: str
+
+    def __repr__(self) -> str:
+        return f"Login({self.url!r}, user={self.user!r})"
+
+
+def login_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file with the stored login, in the user's configuration directory (XDG)."""
+    config = environ.get("XDG_CONFIG_HOME", "")
+    return (Path(config) if config.startswith("/") else Path("~/.config").expanduser()) / "fingertrio" / "login.json"
+
+
+def read_login(environ: Mapping[str, str] = os.environ) -> Login | None:
+    """The stored login; None: there is none. Ends the program if it cannot be used."""
+    path = login_path(environ)
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return Login(found["url"], found["token"], found["user"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        click.echo(f"fingertrio: {path} cannot be used: {error}; run fingertrio login again", err=True)
+        sys.exit(MISTAKE)
+
+
+def write_login(login: Login) -> Path:
+    """Store a login, readable for this user alone."""
+    path = login_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"url": login.url, "token": login.token, "user": login.user}, file)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return path
+
+
+def running_server() -> RunningServer | None:
+    """The server that runs on this machine; None: none does. Ends the program if there are several."""
+    servers = running_servers()
+    if len(servers) > 1:
+        names = "; ".join(f"pid {server.pid}, {server.config or 'built-in configuration'}" for server in servers)
+        click.echo(
+            f"fingertrio: several servers run here ({names}); name one by an option or in the environment",
+            err=True,
+        )
+        sys.exit(MISTAKE)
+    return servers[0] if servers else None
+
+
+def login_name() -> str:
+    """The login name of the user who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        click.echo("fingertrio: this user id has no login name; name the user with --user", err=True)
+        sys.exit(MISTAKE)

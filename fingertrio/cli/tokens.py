@@ -1,0 +1,141 @@
+"""`fingertrio token`: makes, lists and revokes tokens, while the server runs. Effective with its next request."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import trio
+
+from fingertrio.accounts.store import TokenStore
+from fingertrio.accounts.tokens import Token, TokensError
+from fingertrio.backend import BackendError
+from fingertrio.cli import discover
+from fingertrio.cli.arguments import text
+from fingertrio.cli.output import write_utf8
+from fingertrio.cli.targets import MISTAKE, REFUSED, failure
+from fingertrio.config.config import Config, load_config
+from fingertrio.config.errors import ConfigError
+from fingertrio.config.plugins import find_backend
+from fingertrio.server.accounts import backend_keeps_tokens, tokens_document, tokens_path
+from fingertrio.wire.text import clean_line
+from fingertrio.wire.when import parse_when
+
+T = TypeVar("T")
+
+_config = click.option("--config", "path", type=click.Path(path_type=Path), help="TOML file of the server.")
+
+
+@click.group("token")
+def token() -> None:
+    """Make, list and revoke the tokens that let users set their statuses."""
+
+
+@token.command("add")
+@click.argument("user", type=text)
+@click.option("--label", type=text, default="", help="What it is for: phone, cron job.")
+@click.option("--expires", metavar="TIME", help="When it ends: 90d, 2027-01-01.")
+@click.option("--admin", is_flag=True, help="It sets the status of every user.")
+@_config
+def add(path: Path | None, user: str, label: str, expires: str | None, admin: bool) -> None:
+    """Make a token for USER and print it. It is shown this once, and only its hash is kept."""
+    try:
+        end = None if expires is None else parse_when(expires, datetime.now(UTC))
+    except ValueError as error:
+        raise click.UsageError(f"--expires: {error}") from None
+
+    async def make(store: TokenStore) -> tuple[str, Token]:
+        return await store.add(user, label=label, scope="admin" if admin else "set", expires=end)
+
+    secret, made = _with_store(path, make)
+    click.echo(secret)
+    until = "" if made.expires is None else f", until {made.expires.astimezone():%Y-%m-%d %H:%M}"
+    click.echo(f"token {made.id} sets the status of {'every user' if admin else user}{until}", err=True)
+
+
+@token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, without the hashes.")
+@_config
+def list_(path: Path | None, as_json: bool) -> None:
+    """List the tokens: id, user, label, scope, when they were made and used last, and when they end."""
+    tokens = _with_store(path, TokenStore.list)
+    if as_json:
+        write_utf8(json.dumps([_document(one) for one in tokens], ensure_ascii=False) + "\n")
+        return
+    for one in tokens:
+        used = "never used" if one.last_used is None else f"used {one.last_used:%Y-%m-%d}"
+        end = "" if one.expires is None else f"  ends {one.expires.astimezone():%Y-%m-%d %H:%M}"
+        scope = "  admin" if one.scope == "admin" else ""
+        label = f"  {clean_line(one.label)}" if one.label else ""
+        click.echo(f"{one.id}  {one.user:<16}  made {one.created:%Y-%m-%d}  {used}{end}{scope}{label}")
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID")
+@_config
+def revoke(path: Path | None, token_id: str) -> None:
+    """Revoke the token with this ID. Its next use is refused."""
+    revoked = _with_store(path, lambda store: store.revoke(token_id))
+    click.echo(f"revoked {revoked.id} of {revoked.user}")
+
+
+def _document(one: Token) -> dict[str, object]:
+    moments = {"created": one.created, "expires": one.expires, "last_used": one.last_used}
+    texts = {name: None if moment is None else moment.isoformat() for name, moment in moments.items()}
+    return {"id": one.id, "user": one.user, "label": one.label, "scope": one.scope, **texts}
+
+
+def _with_store(path: Path | None, work: Callable[[TokenStore], Awaitable[T]]) -> T:
+    """The result of `work` on the tokens of the server that the options name, or that runs here."""
+    try:
+        return trio.run(partial(_run, _config_of(path), work))
+    except LookupError as error:
+        raise failure(str(error.args[0]), REFUSED) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except (TokensError, ConfigError) as error:
+        raise failure(str(error), REFUSED) from None
+    except BackendError as error:
+        raise failure(f"the backend: {clean_line(error.public_message)}", REFUSED) from None
+
+
+def _config_of(path: Path | None) -> Config:
+    """The configuration of --config, of FINGERTRIO_CONFIG, or of the server that runs on this machine."""
+    if path is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
+        path = Path(named)
+    if path is None:
+        server = discover.running_server()
+        if server is None:
+            click.echo("no server runs here; using the files of the built-in configuration", err=True)
+        elif server.config is not None:
+            path = Path(server.config)
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        click.echo(f"fingertrio: {error}", err=True)
+        sys.exit(MISTAKE)
+
+
+async def _run(config: Config, work: Callable[[TokenStore], Awaitable[T]]) -> T:
+    async with _store(config) as store:
+        return await work(store)
+
+
+@asynccontextmanager
+async def _store(config: Config) -> AsyncIterator[TokenStore]:
+    """The tokens of a server with this configuration. Its backend is opened only if that keeps the tokens."""
+    if not backend_keeps_tokens(config):
+        click.echo(f"tokens: {tokens_path(config)}", err=True)
+        yield TokenStore(tokens_document(config))
+        return
+    plugin = find_backend(config.backend.use)
+    async with plugin.open(plugin.check_options(config.backend.options, "configuration")) as backend:
+        yield TokenStore(tokens_document(config, backend))

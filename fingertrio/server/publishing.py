@@ -1,0 +1,53 @@
+"""What a running server writes into its runtime file, for the command line to find it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fingertrio.config.config import Config
+from fingertrio.net.address import parse_address
+from fingertrio.observe.observer import Observer
+from fingertrio.server.accounts import backend_keeps_tokens, database_path, tokens_path
+from fingertrio.server.runtime import RunningServer, RuntimeFile
+
+
+def publish(
+    runtime: RuntimeFile,
+    config: Config,
+    path: Path | None,
+    addresses: Mapping[str, Sequence[str]],
+    observer: Observer,
+) -> None:
+    """Write the runtime file of a server that is ready. A failure is a warning: the server works without it."""
+    server = RunningServer(
+        pid=os.getpid(),
+        config=None if path is None else str(path.absolute()),
+        backend=config.backend.use,
+        database=_text(database_path(config)),
+        tokens=None if backend_keeps_tokens(config) else str(tokens_path(config)),
+        doors={name: list(places) for name, places in addresses.items()},
+        setters=_setters(config, addresses.get("setter", ())),
+        presets=_presets(config),
+    )
+    try:
+        runtime.publish(server)
+    except OSError as error:
+        observer.warning("runtime_file_failed", reason=f"commands cannot find this server: {error.strerror}")
+
+
+def _setters(config: Config, addresses: Sequence[str]) -> dict[str, str]:
+    """The setter's addresses, each with the proof that it asks for."""
+    section = config.doors.get("setter")
+    return {} if section is None else {text: section.auth_at(parse_address(text)) for text in addresses}
+
+
+def _presets(config: Config) -> dict[str, dict[str, str]]:
+    return {
+        name: preset.model_dump(by_alias=True, exclude_none=True) for name, preset in config.presets.by_name.items()
+    }
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from fingertrio.server.runtime import RunningServer, RuntimeFile, directories, running_servers
+
+SERVER = RunningServer(
+    pid=os.getpid(),
+    config="/etc/fingertrio.toml",
+    backend="sqlite",
+    database="/var/lib/fingertrio/fingertrio.db",
+    tokens="/var/lib/fingertrio/tokens.json",
+    doors={"http": ["unix:/run/http", "http://127.0.0.1:8000"]},
+    setters={"unix:/run/setter": "peer"},
+    presets={"lunch": {"status": "Lunch", "for": "1h"}},
+)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Mapping[str, str]:
+    return {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def opened(environ: Mapping[str, str]) -> RuntimeFile:
+    file = RuntimeFile.open(environ)
+    assert file is not None
+    return file
+
+
+def test_a_running_server_is_found_and_a_stopped_one_is_not(environ: Mapping[str, str]):
+    file = opened(environ)
+    assert running_servers(environ) == []  # not ready yet
+    file.publish(SERVER)
+    assert running_servers(environ) == [SERVER]
+    file.close()
+    assert running_servers(environ) == []
+    assert not file.path.exists()
+
+
+def test_what_a_killed_server_left_is_not_taken_for_a_server(environ: Mapping[str, str]):
+    file = opened(environ)
+    file.publish(SERVER)
+    os.close(file._descriptor)  # as the kernel does
+    assert file.path.exists()
+    assert running_servers(environ) == []
+
+
+def test_looking_does_not_disturb_a_server(environ: Mapping[str, str]):
+    file = opened(environ)
+    file.publish(SERVER)
+    for _ in range(3):
+        assert running_servers(environ) == [SERVER]
+    file.publish(SERVER)
+    file.close()
+
+
+def test_a_shorter_document_replaces_a_longer_one(environ: Mapping[str, str]):
+    file = opened(environ)
+    file.publish(SERVER)
+    file.publish(RunningServer(pid=1))
+    assert running_servers(environ) == [RunningServer(pid=1)]
+    file.close()
+
+
+def test_others_may_read_it_and_none_may_write(environ: Mapping[str, str]):
+    file = opened(environ)
+    assert file.path.stat().st_mode & 0o777 & ~0o644 == 0
+    file.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"version": 2, "pid": 1}', b'{"version": 1, "x": 1}', b"\xff"]
+)
+def test_what_is_not_understood_is_passed_over(environ: Mapping[str, str], content: bytes):
+    directory = Path(environ["XDG_RUNTIME_DIR"]) / "fingertrio"
+    directory.mkdir()
+    path = directory / "server-1.json"
+    path.write_bytes(content)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert running_servers(environ) == []
+
+
+def test_a_fifo_in_the_directory_does_not_hang(environ: Mapping[str, str]):
+    directory = Path(environ["XDG_RUNTIME_DIR"]) / "fingertrio"
+    directory.mkdir()
+    os.mkfifo(directory / "server-1.json")
+    assert running_servers(environ) == []
+
+
+def test_the_directories_are_tried_in_order(tmp_path: Path):
+    environ = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/5", "XDG_STATE_HOME": "/state"}
+    expected = ["/run/a", "/run/b", "/run/user/5/fingertrio", "/run/fingertrio", "/state/fingertrio/run"]
+    assert [str(path) for path in directories(environ)] == expected
+
+
+def test_a_directory_that_cannot_be_used_is_passed_over(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    environ = {"RUNTIME_DIRECTORY": str(tmp_path / "file"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    file = opened(environ)
+    assert file.path.parent == tmp_path / "fingertrio"
+    file.close()
+
+
+def test_the_url_is_the_first_that_tcp_reaches():
+    assert SERVER.url == "http://127.0.0.1:8000"
+    assert RunningServer(pid=1).url is None
+
+
+def test_the_document_is_json(environ: Mapping[str, str]):
+    file = opened(environ)
+    file.publish(SERVER)
+    assert json.loads(file.path.read_text())["version"] == 1
+    file.close()
