@@ -228,7 +228,8 @@ class IRCSession:
             case Malformed():
                 self._observer.refused("irc", "malformed")
             case Ended(reason):
-                await self._send_urgent(self._client.take_urgent())  # QUIT, if the end is our decision
+                with suppress(_LostError):  # the server may have closed already; its reason counts
+                    await self._send_urgent(self._client.take_urgent())  # QUIT, if the end is our decision
                 raise _LostError(f"ended by the server: {reason}")
 
     def _handle_user(self, event: UserGone | Undeliverable | UserRenamed) -> None:

@@ -137,6 +137,26 @@ async def test_a_session_ends_for_a_reason(
     assert log.records("irc_unreachable")[0]["reason"] == reason
 
 
+async def test_the_servers_reason_counts_even_if_it_cannot_be_answered(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log
+) -> None:
+    server = await registered(network)
+    await server.say("PING x", "ERROR :Closing link: (shutting down)")
+    await server.stream.aclose()
+    await network.accept()
+    [record] = log.records("irc_lost")
+    assert record["reason"] == "ended by the server: Closing link: (shutting down)"
+
+
+async def test_all_nicks_in_use_ends_with_a_quit(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event
+) -> None:
+    server = await network.accept()
+    await server.lines(2)
+    await server.say(*[":irc.test 433 * x :Nickname is already in use"] * 10)
+    assert (await server.rest())[-1] == "QUIT :no nickname left to try"
+
+
 async def test_a_server_that_closes_before_it_sends_anything_may_expect_tls(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log
 ) -> None:
