@@ -129,6 +129,17 @@ class RedisBackend:
             raise AssertionError("the empty status was just stored")
         return record.lasting.info(user, record.name, record.details)
 
+    async def read_tokens(self) -> bytes | None:
+        """See `KeepsTokens`. While Redis is unavailable, no token is accepted."""
+        try:
+            return await self._link.call(RedisStore.tokens)
+        except UnavailableError as error:
+            raise BackendError(_UNAVAILABLE) from error
+
+    async def replace_tokens(self, document: bytes, old: bytes | None) -> bool:
+        """See `KeepsTokens`."""
+        return await self._write(lambda store: store.replace_tokens(document, old))
+
     async def describe_user(self, user: str, name: str | None, details: Mapping[str, str]) -> None:
         """Set the full name and the details. They are shown once the user has a status."""
         stored = write_details(details) if details else b""

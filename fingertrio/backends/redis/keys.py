@@ -9,6 +9,7 @@ so a cluster keeps them in one slot, and one script can set a status, update the
     {fingertrio:7}:passing          zset    users with a temporary status, by its `until`
     {fingertrio:7}:count            string  the number of changes so far
     {fingertrio:7}:changes          stream  the latest changes, numbered by that count
+    {fingertrio:0}:tokens           string  the tokens of all servers, one JSON document
     {fingertrio:0}:layout           hash    version, and shards: how many, as the first node decided
 
 A single server has the same layout as a cluster, so that it can become one.
@@ -24,8 +25,13 @@ SHARDS_LIMIT = 1024
 
 
 def layout_key(prefix: str) -> bytes:
-    """The only key whose name does not depend on the layout."""
+    """The key whose name must not depend on the layout, because it describes the layout."""
     return f"{{{prefix}:0}}:layout".encode()
+
+
+def tokens_key(prefix: str) -> bytes:
+    """The document with the tokens (`fingertrio.accounts`)."""
+    return f"{{{prefix}:0}}:tokens".encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,15 @@ return {redis.call('GET', KEYS[1]) or '0', last and last[1] or false}
 """
 )
 
+REPLACE = """
+-- KEYS: any one string
+-- ARGV: new value, expected value or empty if the key must not exist
+-- Returns 1; 0: the key has another value, and nothing was done.
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
 LAYOUT = (
     _CHECK
     + """

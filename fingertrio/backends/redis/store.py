@@ -19,7 +19,7 @@ from coredis.exceptions import NoScriptError, ResponseError, WrongTypeError
 
 from fingertrio.backends.redis import scripts
 from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange, read_change
-from fingertrio.backends.redis.keys import LAYOUT_VERSION, SHARDS_LIMIT, Keys, layout_key
+from fingertrio.backends.redis.keys import LAYOUT_VERSION, SHARDS_LIMIT, Keys, layout_key, tokens_key
 from fingertrio.backends.redis.records import (
     PROFILE_LIMIT,
     RECORD_LIMIT,
@@ -76,6 +76,7 @@ class Script:
 
 
 _READ, _SET, _SET_PROFILE = Script(scripts.READ), Script(scripts.SET), Script(scripts.SET_PROFILE)
+_REPLACE = Script(scripts.REPLACE)
 _DUE, _END, _HISTORY = Script(scripts.DUE), Script(scripts.END), Script(scripts.HISTORY)
 _LAST_CHANGE, _LAYOUT = Script(scripts.LAST_CHANGE), Script(scripts.LAYOUT)
 
@@ -193,6 +194,14 @@ class RedisStore:
             [keys.user(user), keys.of_shard(shard, "count"), keys.of_shard(shard, "changes")],
             [user, name, details, self._limits.backlog],
         )
+
+    async def tokens(self) -> bytes | None:
+        """The document with the tokens."""
+        return await self._client.get(tokens_key(self.keys.prefix))
+
+    async def replace_tokens(self, document: bytes, old: bytes | None) -> bool:
+        """Put `document` in the place of `old`; False: it is no longer `old`."""
+        return bool(await _REPLACE.run(self._client, [tokens_key(self.keys.prefix)], [document, old or b""]))
 
     # --- expiry -------------------------------------------------------------------------------------------------------
 
