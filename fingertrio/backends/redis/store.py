@@ -118,9 +118,8 @@ class RedisStore:
     async def read(self, user: str) -> UserRecord:
         """What is stored for `user`; an empty record if there is no such user."""
         key = self.keys.user(user)
-        values = await _READ.run(self._client, [key], [RECORD_LIMIT])
         with _naming(key):
-            return UserRecord.read(user, values)
+            return UserRecord.read(user, await _READ.run(self._client, [key], [RECORD_LIMIT]))
 
     async def set(self, user: str, text: str, until: int | None, *, known: bool = False) -> UserRecord | None:
         """Store a status. Returns it as a record with the user's name and details.
