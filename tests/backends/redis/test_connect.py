@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,10 @@ import trustme
 
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisOptions, open_redis
+from fingertrio.backends.redis.keys import Keys
 from fingertrio.testing import CLAUSES, check_backend
 from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp, running_redis
-from tests.backends.redis.kit import CONTRACT_DEADLINE, set_when_possible, until
+from tests.backends.redis.kit import CONTRACT_DEADLINE, RECOVERY, set_when_possible, until
 
 QUICK = {"heartbeat": 0.1, "timeout": 5.0}
 
@@ -44,6 +47,28 @@ async def test_over_tcp_with_a_password_in_another_database() -> None:
                 raise AssertionError("it opened")
         assert caught.group_contains(ValueError, match="password")
         assert not caught.group_contains(ValueError, match="wrong@")
+
+
+async def test_the_permissions_in_the_scaling_guide_are_enough() -> None:
+    guide = (Path(__file__).parents[3] / "docs/guide/scaling.md").read_text(encoding="utf-8")
+    (permissions,) = re.findall(r"`(\+@read .*? ~\{fingertrio:\*\}:\*)`", guide)
+    with redis_over_tcp() as server:
+        assert server.command("ACL", "SETUSER", "limited", "on", ">secret", *permissions.split()) == b"+OK"
+        options = options_for(f"redis://limited:secret@127.0.0.1:{server.port}", shards=2, history_days=1.0)
+        async with open_redis(options) as backend, backend.changes() as feed:
+            await backend.describe_user("moshez", "Moshe Zadka", {"project": "fingertrio"})
+            await backend.set_user("moshez", "Happy and well")
+            await backend.set_user("alice", "Back soon", until=datetime.now(UTC) + timedelta(seconds=1))
+            changed: set[str | None] = set()
+            with trio.fail_after(RECOVERY):
+                while changed != {"alice", "moshez"} or await backend.get_users() != ["moshez"]:
+                    changed.add((await anext(feed)).user)
+            keys = Keys(options.prefix, options.shards)
+            passing = keys.of_shard(keys.shard("alice"), "passing").decode()
+            await until(lambda: server.command("EXISTS", passing) == b":0")
+            assert await backend.clear_user("moshez") == await backend.get_user("moshez")
+            assert len(await backend.get_history("moshez", 10)) == 2
+            assert backend.stale_since() is None
 
 
 async def test_a_database_that_does_not_exist_ends_the_start() -> None:
