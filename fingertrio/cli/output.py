@@ -8,6 +8,9 @@
 - Any other failure to write standard output (a full disk) ends the program with one line and status `FAILED`. Standard
   error has nowhere to report its own failures, so they are ignored.
 
+- A standard stream that was closed when the program started (`2>&-`) is /dev/null. Left closed, its number would go to
+  the next socket or file, and messages would be written there.
+
 `main` installs this around every command, so no command checks its output.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,14 +47,14 @@ class _Descriptor(io.FileIO):
 @contextmanager
 def guarded() -> Iterator[None]:
     """Within, `sys.stdout` and `sys.stderr` behave as described above; at the end, all output has been written."""
+    _open_missing()
     before = sys.stdout, sys.stderr
     sys.stdout = _guard(sys.stdout, errors="replace", line_buffering=False)
     sys.stderr = _guard(sys.stderr, errors="backslashreplace", line_buffering=True)
     try:
         yield
     finally:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         failure = _failure()
         if failure is not None and failure.errno != errno.EPIPE:
             click.echo(f"fingertrio: standard output: {failure.strerror}", err=True)
@@ -58,11 +62,20 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def _open_missing() -> None:
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
 def _guard(stream: Any, *, errors: str, line_buffering: bool) -> Any:
-    """`stream`, guarded. A stream that was closed when the program started is None and stays so."""
+    """`stream`, guarded. A stream without a descriptor, as tests make it, is returned as it is."""
     try:
         raw = _Descriptor(stream.fileno(), "w", closefd=False)
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         return stream
     line_buffering = line_buffering or stream.isatty()
     return io.TextIOWrapper(

@@ -249,8 +249,7 @@ async def _end_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -
 
 async def _end_without_reader(scope: trio.CancelScope) -> None:
     """Notice that a pipe's reader is gone (`| head -1`), even if there is nothing to write for hours."""
-    with_pipe = sys.stdout is not None and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
-    if with_pipe:
+    if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         # The writing end of a pipe is never readable, but its error condition wakes the wait.
         await trio.lowlevel.wait_readable(sys.stdout.fileno())
         scope.cancel()

@@ -39,7 +39,6 @@ def arguments(request: pytest.FixtureRequest, program: Program, tmp_path: Path) 
         "watch-text": ["watch", "--once", "--text", "--url", program.addresses["http"]],
         "show": ["user", "show", "ada", "--database", str(database)],
         "export": ["export", "--database", str(database)],
-        "backends": ["backends"],
         "help": ["--help"],
         "version": ["--version"],
     }
@@ -63,7 +62,7 @@ def start(
     )
 
 
-ALL = ["finger", "unknown", "set", "watch", "show", "export", "backends", "help"]
+ALL = ["unknown", "set", "watch", "show", "export", "help"]
 STATUSES = {"unknown": 1}
 
 
@@ -78,7 +77,7 @@ def test_a_reader_that_is_gone_is_no_failure(arguments: list[str], name: str) ->
     assert (ended.returncode, ended.stderr) == (STATUSES.get(name, 0), b"")
 
 
-@pytest.mark.parametrize("arguments", ["finger", "set", "watch", "export", "version"], indirect=True)
+@pytest.mark.parametrize("arguments", ["finger", "watch", "export", "version"], indirect=True)
 def test_a_full_disk_is_one_line_and_a_status_of_its_own(arguments: list[str]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     try:
@@ -99,16 +98,22 @@ def test_without_standard_error_the_status_is_the_same(arguments: list[str]) -> 
         os.close(full)
 
 
+LATIN_1 = {"PYTHONIOENCODING": "latin-1"}
+ASCII = {"PYTHONIOENCODING": "ascii"}
+POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 @pytest.mark.parametrize(
-    ("environ", "shown"),
+    ("arguments", "environ", "shown"),
     [
-        ({"PYTHONIOENCODING": "latin-1"}, "Grüße ??".encode("latin-1")),
-        ({"PYTHONIOENCODING": "ascii"}, STATUS.encode()),
-        ({"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, STATUS.encode()),
+        ("finger", LATIN_1, "Grüße ??".encode("latin-1")),
+        ("show", LATIN_1, "Grüße ??".encode("latin-1")),
+        ("watch-text", LATIN_1, "Grüße ??".encode("latin-1")),
+        ("finger", ASCII, STATUS.encode()),
+        ("finger", POSIX, STATUS.encode()),
     ],
-    ids=["latin-1", "ascii", "posix"],
+    indirect=["arguments"],
 )
-@pytest.mark.parametrize("arguments", ["finger", "show", "watch-text"], indirect=True)
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(
     arguments: list[str], environ: dict[str, str], shown: bytes
 ) -> None:
@@ -150,3 +155,22 @@ def test_text_from_a_terminal_that_is_not_utf_8_is_set_as_text(program: Program)
         b"",
     )
     assert start(["finger", f"bob@{program.addresses['finger']}"]).stdout.decode() == "Grüße\n"
+
+
+@pytest.mark.parametrize(("arguments", "name"), [("unknown", "unknown"), ("export", "export")], indirect=["arguments"])
+def test_without_any_standard_stream_the_status_is_the_same(arguments: list[str], name: str) -> None:
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "fingertrio", *arguments]
+    assert subprocess.run(command, timeout=60, check=False).returncode == STATUSES.get(name, 0)
+
+
+def test_no_file_gets_the_number_of_a_standard_stream_that_was_closed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from fingertrio.cli import output\n"
+        "with output.guarded(): first = os.open('/dev/null', os.O_RDONLY)\n"
+        "open(sys.argv[1], 'w').write(f'{first} {sys.stderr.fileno()}')"
+    )
+    found = tmp_path / "found"
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code, str(found)]
+    subprocess.run(command, timeout=60, check=True)
+    number, stderr = found.read_text().split()
+    assert (int(number) > 2, stderr) == (True, "2")
