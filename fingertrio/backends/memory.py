@@ -102,7 +102,7 @@ class MemoryBackend:
         return info
 
     async def clear_user(self, user: str) -> UserInfo | None:
-        """Take back the status of `user`, also one that would come back when a passing one ends."""
+        """Clear the status of `user`, also the one that would hold again when a passing one ends."""
         await trio.lowlevel.checkpoint()  # the only one, as in `set_user`
         if self._answer(user) is None:
             return None

@@ -83,21 +83,21 @@ class SQLiteBackend:
         return await self._sets.ask(Put(user, status, end))
 
     async def clear_user(self, user: str) -> UserInfo | None:
-        """Take back the status of `user`. When this returns, that is on the disk, and a part of the history."""
+        """Clear the status of `user`. When this returns, that is on the disk, and part of the history."""
         if await self.get_user(user) is None:
             return None
-        return await self._sets.ask(Put(user, "", None))  # whoever is removed in between comes back, without a status
+        return await self._sets.ask(Put(user, "", None))  # a user removed in between comes back, without a status
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on, also by other programs; a slow reader gets each user once."""
         return self._hub.changes()
 
     def stale_since(self) -> datetime | None:
-        """See `TellsStaleness`: when the store noticed that the file is not in its place."""
+        """See `TellsStaleness`: when the store noticed that the file or its log is not in its place."""
         return self._store.stale_since()
 
     async def run(self) -> None:
-        """Run the workers, emit changes and delete old history, until cancelled."""
+        """Run the workers, emit changes, correct times and delete old history, until cancelled."""
         async with trio.open_nursery() as nursery:
             for task in (self._sets.run, self._reads.run, self._expire, self._poll, self._maintain):
                 nursery.start_soon(task)

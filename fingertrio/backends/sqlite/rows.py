@@ -57,18 +57,18 @@ class StatusRow:
     text: str
 
 
-# What the table has for a status that was taken back. It refuses an empty text since its first version, and no status
-# consists of a line end. To rebuild a long log for this would stop the server for a while.
+# Stands in the table for a cleared status: the table rejects an empty text, and no status consists of a line end.
+# Rebuilding the table without that constraint would stop a server with a long history for a while.
 _CLEARED = "\n"
 
 
 def to_stored(text: str) -> str:
-    """A status as the table has it."""
+    """The form of a status in the table."""
     return text or _CLEARED
 
 
 def from_stored(text: str) -> str:
-    """A status as everybody else has it."""
+    """The form of a status outside of the table; empty if it was cleared."""
     return "" if text == _CLEARED else text
 
 
