@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -127,6 +128,13 @@ async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) ->
 
 
 @pytest.mark.slow
+async def next_change(watcher: WebSocketClient) -> dict[str, Any]:
+    """The next message that is no heartbeat, which a slow machine lets come first."""
+    while (message := await watcher.message())["type"] == "alive":
+        pass
+    return message
+
+
 async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_changes(tmp_path: Path):
     backend = MemoryBackend(USERS)
     policy = limited_watchers(per_address=40)
@@ -142,7 +150,7 @@ async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_chang
             assert (await (await watch(stack, address, "127.0.0.12")).message())["type"] == "hello"
             await backend.set_user("moshez", "In the garden")
             for watcher in watchers:
-                assert (await watcher.message())["status"] == "In the garden"
+                assert (await next_change(watcher))["status"] == "In the garden"
 
 
 async def test_a_client_that_is_no_listed_proxy_is_limited_by_its_own_address_whatever_it_writes():
