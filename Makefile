@@ -45,6 +45,9 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python -m benchmarks.setter)
 
+compare: $(VENV)/.develops  ## compare the costs of a request with an older checkout (OLD=../old)
+	@$(BIN)/python -m benchmarks.compare $(OLD) $(ARGS)
+
 faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
 	@$(BIN)/python -m faults $(ARGS)
 
@@ -88,4 +91,4 @@ $(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
-.PHONY: help run test test-all coverage lint check bench faults reference lock clean
+.PHONY: help run test test-all coverage lint check bench compare faults reference lock clean

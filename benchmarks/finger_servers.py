@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import uncached
-from benchmarks.harness import HERE, ROOT, Server, UnavailableError, compiled_c, compiled_go, fingertrio_server
+from benchmarks.harness import HERE, Server, UnavailableError, compiled_c, compiled_go, fingertrio_server
 from fingertrio.testing.measure import Cores
 
 DOOR = "finger"
@@ -69,7 +69,7 @@ def configuration(backend: str = "memory") -> dict[str, dict[str, Any]]:
         "backend": {"use": backend, "users": users},
         # By default loopback is exempt from the rate limits. Here no client is exempt, so that the limiter does all of
         # its work for every query, with numbers that let the load pass.
-        "limits": {"exempt": [], "queries": 1e9, "query_burst": 1e9},
+        "limits": {"exempt": [], "queries": 1e9, "query_burst": 1e9, "writes": 1e9, "write_burst": 1e9},
         "finger": {"listen": ["127.0.0.1:0"]},
     }
 
@@ -93,7 +93,7 @@ class Servers:
         core, log = self._cores.server, self._directory / f"{name}-{self._started}.log"
         if name == "uncached":
             config = {**configuration(name), "service": {"cache_ttl": 0.0}}
-            environ = {"PYTHONPATH": f"{self._directory}:{ROOT}"}
+            environ = {"PYTHONPATH": str(self._directory)}
             return fingertrio_server(name, self._directory, config, core=core, environ=environ)
         if name == "fingertrio":
             return fingertrio_server(name, self._directory, configuration(), core=core)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.harness import HERE, BenchmarkError, Server, UnavailableError, busy_seconds, compiled_c, progress
-from fingertrio.testing.measure import Cores, cpu_seconds, pinned
+from benchmarks.harness import HERE, BenchmarkError, Server, UnavailableError, compiled_c, progress
+from fingertrio.testing.measure import Cores, busy_seconds, cpu_seconds, pinned
 from fingertrio.testing.program import STOP
 
 _FAILURES = ("connect_errors", "io_errors", "wrong_answers", "timeouts")

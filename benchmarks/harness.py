@@ -37,17 +37,6 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def busy_seconds(core: int) -> float:
-    """How long a core has done anything since the machine started, in steps of 10 ms."""
-    with Path("/proc/stat").open() as stat:
-        for line in stat:
-            name, *ticks = line.split()
-            if name == f"cpu{core}":
-                user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
-                return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    raise BenchmarkError(f"/proc/stat has no cpu{core}")
-
-
 class Server(Program):
     """A server on 127.0.0.1, pinned to one core. Its log is as `fingertrio.testing.program` describes.
 

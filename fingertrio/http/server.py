@@ -114,6 +114,7 @@ class HttpFrontend:
             await nursery.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()
             nursery.start_soon(traffic.hurry_when_cancelled)
+            nursery.start_soon(traffic.follow_rounds)
             nursery.start_soon(retire)
             async with trio.open_nursery() as serving:
                 addresses: list[str] = await serving.start(server.serve, stopping)

@@ -76,6 +76,17 @@ def open_files(pid: int) -> int:
         return sum(1 for _ in found)
 
 
+def busy_seconds(core: int) -> float:
+    """How long a core has been busy since the machine started, in steps of 10 ms."""
+    with Path("/proc/stat").open() as stat:
+        for line in stat:
+            name, *ticks = line.split()
+            if name == f"cpu{core}":
+                user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
+                return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    raise AssertionError(f"/proc/stat has no cpu{core}")
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where, and with which versions, something was measured."""
