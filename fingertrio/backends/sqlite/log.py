@@ -45,7 +45,7 @@ class LogKeeper:
         path: of the database.
         connections: to it.
         reopen: opens all connections after they were closed, and calls `start`; logs a failure. Locks are held.
-        report: logs a problem, once.
+        report: logs a lasting problem, once.
     """
 
     def __init__(
@@ -234,9 +234,9 @@ class LogKeeper:
             elif kept is not None:
                 kept.replace(watch.wal)
             self._reopen()
-        self._report(f"{reason} while in use; the database was opened again, and nothing is lost")
         if self._connections.writer.open is None:
             raise BackendError("The database cannot be opened")
+        _log.warning("%s: %s while in use; the database was opened again, and nothing is lost", self._path, reason)
 
     def _replace_log(self, watch: LogWatch, writer: sqlite3.Connection, reason: str) -> None:
         """Write the real log to the database file and start a new one, if no other program has the database open."""
@@ -260,9 +260,9 @@ class LogKeeper:
             self.stop()
             self._connections.close()
             self._reopen()
-        self._report(f"{reason} while in use; everything was saved to the database, and a new log is used")
         if self._connections.writer.open is None:
             raise BackendError("The database cannot be opened")
+        _log.warning("%s: %s while in use; nothing is lost, and a new log is in use", self._path, reason)
 
     def _share(self, writer: sqlite3.Connection) -> None:
         """Let readers use the writer's connection until there is a new log: a new one would open the wrong log."""

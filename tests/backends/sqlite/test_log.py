@@ -138,6 +138,16 @@ def test_a_new_or_migrated_database_does_not_depend_on_its_log(path: Path, store
     assert after_kill(path) == {}
 
 
+def test_each_displacement_is_logged(path: Path, store: SQLiteStore, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        put(store, "ada", f"Status {number}")
+        remove_wal(path)
+        store.poll()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: x.db-wal was removed while in use; nothing is lost, and a new log is in use"
+    ] * 3
+
+
 def test_a_log_that_replaced_ours_is_kept(path: Path, store: SQLiteStore) -> None:
     put(store, "ada", "Weaving")
     replace_wal_by_something_else(path)
