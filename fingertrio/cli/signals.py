@@ -4,8 +4,9 @@ By default SIGINT would print a traceback of an import, and SIGHUP would end the
 configuration has changed, possibly after it was read: it is kept until the supervisor runs, and handled then. SIGTERM
 ends the program, which has nothing to lose yet.
 
-A parent may have blocked these signals. Once the handlers are installed they are unblocked; one that was sent meanwhile
-arrives then. So a parent that blocks SIGHUP (`env --block-signal=HUP`) closes the gap in which Python itself starts.
+A parent may have blocked signals. Once the handlers are installed all are unblocked; one that was sent meanwhile
+arrives then. So a parent that blocks SIGHUP (`env --block-signal=HUP`) closes the gap in which Python itself starts. A
+parent may also have ignored SIGCHLD; then the exit status of a child would be lost.
 
 Imports as little as possible, because that gap ends when `take` is called.
 """
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 128 + signal.SIGINT  # the status that shells report for a program ended by SIGINT
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class EarlySignals:
     """Handles SIGINT and SIGHUP until the supervisor does. For the main thread only."""
@@ -35,14 +34,16 @@ class EarlySignals:
         self._hung_up = False
 
     def take(self) -> None:
-        """From now on SIGINT ends the program without a message, SIGHUP is kept, and neither is blocked."""
+        """From now on SIGINT ends the program without a message, SIGHUP is kept, and no signal is blocked."""
         self._taken = True
         self._hangup_before = signal.signal(signal.SIGHUP, self._keep)
         # If it is ignored, it stays ignored: shells start background programs so, to survive Ctrl-C.
         self._interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._interrupts:
             signal.signal(signal.SIGINT, _end)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def give_back(self) -> None:
         """For commands that do not serve: restore the previous handlers and deliver a kept signal."""

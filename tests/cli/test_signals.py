@@ -74,13 +74,22 @@ def test_not_taken_nothing_changes(hangups: list[int]) -> None:
 
 
 def test_after_the_handlers_are_installed_nothing_is_blocked(hangups: list[int]) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*NUMBERS, signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*NUMBERS, signal.SIGTERM, signal.SIGABRT})
     signal.raise_signal(signal.SIGHUP)
     signals = EarlySignals()
     signals.take()
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
     signals.give_back()
     assert hangups == [signal.SIGHUP]
+
+
+def test_the_status_of_a_child_is_known_although_the_parent_ignored_sigchld() -> None:
+    code = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "from fingertrio.cli.signals import EarlySignals; EarlySignals().take(); "
+        "sys.exit(subprocess.run([sys.executable, '-c', 'raise SystemExit(7)']).returncode)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
 
 
 def test_nothing_slow_is_imported_before_the_handlers_are_installed() -> None:
