@@ -1,6 +1,6 @@
-"""`python -m fingertrio`."""
+"""`python -m fingertrio`: serves if there is no command."""
 
 from fingertrio.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(serves=True)

@@ -5,6 +5,7 @@ So `--help` needs click alone, and a command for a database needs neither Trio n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -90,9 +91,12 @@ class LazyGroup(click.Group):
 def cli(context: click.Context) -> None:
     """A finger and status server: finger, web, XML-RPC and IRC over one pluggable backend.
 
-    Without a command it serves, on loopback and without a configuration file.
+    `fingertrio serve` starts the server, on loopback and without a configuration file.
     """
     if context.invoked_subcommand is None:
-        context.invoke(COMMANDS["serve"].load())
+        if sys.stdout.isatty() and not (context.default_map or {}).get("serves"):
+            click.echo(context.get_help())
+        else:
+            context.invoke(COMMANDS["serve"].load())
     elif context.invoked_subcommand != "serve":
         context.ensure_object(EarlySignals).give_back()

@@ -8,11 +8,15 @@ from importlib import import_module
 from fingertrio.cli.signals import EarlySignals
 
 
-def main() -> None:
-    """Run the command line. The program's name in messages is the same however it was started."""
+def main(*, serves: bool = False) -> None:
+    """Run the command line. The program's name in messages is the same however it was started.
+
+    Args:
+        serves: whether to serve if there is no command, on a terminal too, as `python -m fingertrio` does.
+    """
     signals = EarlySignals()
     signals.take()
     output = import_module("fingertrio.cli.output")
     commands = import_module("fingertrio.cli.commands")
     with output.guarded():
-        commands.cli(prog_name="fingertrio", obj=signals)
+        commands.cli(prog_name="fingertrio", obj=signals, default_map={"serves": serves})

@@ -220,3 +220,13 @@ def test_commands_for_users_work_on_the_running_servers_database(start: Start, t
     assert str(tmp_path / "data" / "x.db") in ended.stderr
     assert place.shown("grace")["status"] == "Compiling"
     assert not (tmp_path / "state").exists()
+
+
+def test_without_a_command_a_terminal_shows_the_help(start: Start):
+    place = start()
+    script = Path(COMMAND[0]).with_name("fingertrio")
+    command = ["script", "-qec", str(script), "/dev/null"]
+    ended = subprocess.run(command, env=dict(place.environ), capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 0
+    assert b"Commands:" in ended.stdout
+    assert b"serve" in ended.stdout
