@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "export": LazyCommand(
         "store", "export", "Write all users, with details and history, as JSON lines to FILE or to standard output."
     ),
-    "finger": LazyCommand("finger", "finger_command", "Query a finger server about USER, or for its list of users."),
+    "finger": LazyCommand("finger", "finger_command", "Query finger servers about users, or for their lists of users."),
     "frontends": LazyCommand(
         "plugins", "frontends", "List the installed front ends with their options, by the section that opens each."
     ),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import sys
+from dataclasses import dataclass
+from urllib.parse import unquote
 
 import click
 import trio
 
 from fingertrio.cli.arguments import text
+from fingertrio.cli.discover import running_server
+from fingertrio.cli.output import write_utf8
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
 from fingertrio.clients.finger import FAILED_PATTERNS, FINGER_PORT, answer_text, finger, is_verdict
 from fingertrio.wire import ProtocolError
@@ -25,57 +30,82 @@ _HERE = ("127.0.0.1", 7979)
 @click.option("-l", "--long", "verbose", is_flag=True, help="Ask for more (/W).")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Show 7-bit characters only, ? for all others.")
 @click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for everything.")
-@click.argument("target", metavar="[USER][@HOST[:PORT]]", default="", type=text)
-def finger_command(target: str, verbose: bool, ascii_only: bool, timeout: float) -> None:
-    """Query a finger server about USER, or for its list of users.
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each TARGET.")
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=text)
+def finger_command(targets: tuple[str, ...], verbose: bool, ascii_only: bool, timeout: float, as_json: bool) -> None:
+    """Query finger servers about users, or for their lists of users.
 
-    Without @HOST it queries the fingertrio on this machine, at 127.0.0.1:7979; with it, port 79. user@host1@host2 asks
+    A TARGET is USER, USER@HOST[:PORT], @HOST for the list, or a finger:// URL; without any, the list of this machine.
+    Without a host it queries the fingertrio that runs here, or 127.0.0.1:7979; with it, port 79. user@host1@host2 asks
     host2 to forward the query. Characters that control a terminal are removed from the answer.
 
-    Exit status: 0 an answer; 1 no such user; 2 wrong usage; 3 no server could be reached; 4 the answer is incomplete; 5
-    the server refused or failed.
+    Exit status, the highest of all targets: 0 an answer; 1 no such user; 2 wrong usage; 3 no server could be reached; 4
+    the answer is incomplete; 5 the server refused or failed.
     """
     try:
-        status = trio.run(lambda: ask(target, verbose=verbose, ascii_only=ascii_only, timeout=timeout))
+        parsed = [(target, parse_target(target, verbose=verbose)) for target in targets or ("",)]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    sys.exit(status)
+
+    async def ask_all() -> int:
+        statuses = []
+        for number, (target, place) in enumerate(parsed):
+            if len(parsed) > 1 and not as_json:
+                click.echo(f"{'' if number == 0 else chr(10)}[{clean_line(target)}]")
+            answer = await ask(*place, timeout=timeout)
+            _show(target, answer, ascii_only=ascii_only, as_json=as_json)
+            statuses.append(answer.status)
+        return max(statuses)
+
+    sys.exit(trio.run(ask_all))
 
 
-async def ask(target: str, *, verbose: bool, ascii_only: bool, timeout: float) -> int:
-    """Send the query, print the answer, and return the exit status.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the text, clean; the exit status; and what went wrong, if something did."""
 
-    Raises:
-        ValueError: `target` is not a query.
-    """
-    query, host, port = parse_target(target, verbose=verbose)
-    status = ANSWERED
+    text: str
+    status: int
+    error: str | None = None
+
+
+async def ask(query: Query, host: str, port: int, *, timeout: float) -> Answer:
+    """Send one query. Never raises for what a server does."""
     try:
-        answer = await finger(query, host, port, timeout=timeout)
+        text = answer_text(await finger(query, host, port, timeout=timeout))
     except (HostNotFoundError, AddressRefusedError, UnreachableError) as error:
-        click.echo(f"fingertrio: {clean_line(str(error))}", err=True)
-        return NOT_ASKED
+        return Answer("", NOT_ASKED, clean_line(str(error)))
     except RemoteError as error:
-        answer, status = error.received, NOT_WHOLE
-        click.echo(f"fingertrio: {clean_line(str(error))}", err=True)
-    text = answer_text(answer)
-    if ascii_only:
-        text = text.encode("ascii", "replace").decode()
+        return Answer(answer_text(error.received), NOT_WHOLE, clean_line(str(error)))
+    if is_verdict(text):
+        return Answer(text, UNKNOWN)
+    return Answer(text, REFUSED if is_verdict(text, FAILED_PATTERNS) else ANSWERED)
+
+
+def _show(target: str, answer: Answer, *, ascii_only: bool, as_json: bool) -> None:
+    text = answer.text.encode("ascii", "replace").decode() if ascii_only else answer.text
+    if as_json:
+        document = {"target": target, "answer": text, "status": answer.status, "error": answer.error}
+        write_utf8(json.dumps(document, ensure_ascii=ascii_only) + "\n")
+        return
+    if answer.error is not None:
+        click.echo(f"fingertrio: {answer.error}", err=True)
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
-    if status == ANSWERED and is_verdict(text):
-        return UNKNOWN
-    return REFUSED if status == ANSWERED and is_verdict(text, FAILED_PATTERNS) else status
 
 
 def parse_target(target: str, *, verbose: bool) -> tuple[Query, str, int]:
     """The query, host and port in "", "user", "@host", "user@host:port", "user@[::1]:port", "user@host1@host2".
 
+    Also in a URL: finger://host[:port]/[user] or finger://[user@]host[:port] (draft-ietf-uri-url-finger-03).
+
     Raises:
         ValueError: it has another form.
     """
+    if target.lower().startswith("finger://"):
+        target = _from_url(target)
     head, at, place = target.rpartition("@")
     if not at:
-        head, (host, port) = target, _HERE
+        head, (host, port) = target, _local()
     else:
         host, port = _split_port(place)
     try:
@@ -83,6 +113,26 @@ def parse_target(target: str, *, verbose: bool) -> tuple[Query, str, int]:
     except ProtocolError as error:
         raise ValueError(f"{target}: {error}") from None
     return Query(query.user, verbose=verbose or query.verbose, hosts=query.hosts), host, port
+
+
+def _from_url(url: str) -> str:
+    """The target that a finger:// URL names."""
+    rest = url[len("finger://") :]
+    place, _, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    if at and path:
+        raise ValueError(f"{url}: it names a user twice")
+    return f"{unquote(user if at else path)}@{host}"
+
+
+def _local() -> tuple[str, int]:
+    """The finger server of this machine."""
+    server = running_server()
+    for address in () if server is None else server.doors.get("finger", ()):
+        if not address.startswith("unix:"):
+            host, _, port = address.rpartition(":")
+            return {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]")), int(port)
+    return _HERE
 
 
 def _split_port(place: str) -> tuple[str, int]:
