@@ -3,6 +3,7 @@
     backend.py      the backend contract: who is shown, who is hidden
     homes.py        reads the files of one home
     looks.py        runs these reads in threads, and survives homes that do not answer
+    release.py      waits until an exact time
 
 The homes belong to the users, and the clients are unknown, so both sides need protection:
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.plan.homes import open_home, read_file
 from fingertrio.backends.plan.looks import PATIENCE, Looks, NoAnswerError
+from fingertrio.backends.plan.release import ExactWaits
 from fingertrio.names import is_user_name
 from fingertrio.wire.text import clean_line, decode
 
@@ -39,6 +40,9 @@ _NOBODY = 65534  # the user id of files without an owner; never a person, whatev
 # tried once more after all others, then left out. The list must end before the service's deadline of 5.
 _LIST_PATIENCE = (0.05, 0.5)
 _LIST_DEADLINE = 4.0
+
+# Answers for hidden and missing users leave at this many moments in each `unknown_delay`, which takes as many threads.
+_RELEASES = 10
 
 _DATABASE = ""  # the key of a look into the password database alone; not a user name
 
@@ -123,12 +127,19 @@ class PlanBackend:
     Args:
         options: see `PlanOptions`.
         passwords: the accounts.
+        wait_until: waits until an exact time of Trio's clock; for tests with another clock.
     """
 
-    def __init__(self, options: PlanOptions, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self,
+        options: PlanOptions,
+        passwords: Passwords | None = None,
+        wait_until: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
         self._options = options
         self._passwords = passwords or SystemPasswords()
         self._looks = Looks(options.threads)
+        self._wait_until = wait_until or ExactWaits(options.unknown_delay / _RELEASES).until
         self._unlisted: frozenset[str] = frozenset()
 
     async def get_user(self, user: str) -> UserInfo | None:
@@ -141,7 +152,7 @@ class PlanBackend:
         if info is None and (delay := self._options.unknown_delay):
             # A look that took longer waits for the next multiple: that tells as little as the load of the machine.
             intervals = max(ceil((trio.current_time() - asked) / delay), 1)
-            await trio.sleep_until(asked + intervals * delay)
+            await self._wait_until(asked + intervals * delay)
         return info
 
     async def get_users(self) -> Sequence[str]:
