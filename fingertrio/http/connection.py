@@ -285,10 +285,13 @@ class HttpConnection:
         if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
             return b""
         closing = self._traffic.context.terminated.is_set()
-        keep_alive = min(self._traffic.config.keep_alive_timeout, HEADER_DEADLINE)
-        self._limit_reading(_LATE_REQUEST if closing else keep_alive)
+        limit = _LATE_REQUEST if closing else min(self._traffic.config.keep_alive_timeout, HEADER_DEADLINE)
+        self._reading.deadline = inf  # of the handshake
+        self._idle_until = min(self._idle_until, trio.current_time() + limit)
         data = await self._next()
-        while len(data) < len(PREFACE) and PREFACE.startswith(data) and (more := await self._receive()):
+        self._idle_until = inf
+        self._limit_reading(limit)
+        while data and len(data) < len(PREFACE) and PREFACE.startswith(data) and (more := await self._receive()):
             data += more
         return data
 
@@ -338,11 +341,19 @@ class HttpConnection:
         """Feed the protocol in portions, and let others run in between: 64 kB can be thousands of frames or chunks."""
         position = 0
         while position < len(data) and not self._reading.cancel_called:
-            await self._traffic.wait_for_turn()
+            await self._wait_for_turn()
             portion = data[position : position + protocol.portion]
             position += len(portion)
             self._unfed = data[position:]
             await protocol.receive(portion)
+
+    async def _wait_for_turn(self) -> None:
+        """Wait until this connection may use the processor. The client's time stands still meanwhile."""
+        left = self._reading.deadline - trio.current_time()
+        self._reading.deadline = inf
+        await self._traffic.wait_for_turn()
+        if self._reading.deadline == inf:
+            self._reading.deadline = trio.current_time() + left
 
     async def _next(self) -> bytes:
         """The next input; b"": the client has closed its sending side, or the connection was idle for too long."""

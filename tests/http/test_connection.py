@@ -19,7 +19,7 @@ from trio.testing import MockClock
 
 from fingertrio.http.connection import HttpConnection, Traffic
 from fingertrio.http.http1 import Http1
-from fingertrio.http.limits import Budgets
+from fingertrio.http.limits import HEADER_DEADLINE, Budgets
 from fingertrio.http.server import make_config
 from fingertrio.observe.observer import Observer
 from fingertrio.testing import FakeBackend
@@ -100,6 +100,38 @@ async def test_who_does_not_finish_asking_is_cut_off(sent: bytes, patient_clock:
         assert await client.rest() == b""
         assert trio.current_time() - begun == pytest.approx(5)
         await site.empty()
+
+
+async def test_a_request_that_waits_long_for_its_turn_is_answered(
+    patient_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without CPU time, a request that has arrived whole must not be dropped as one that has not."""
+
+    async def wait(_traffic: Traffic) -> None:
+        await trio.sleep(2 * HEADER_DEADLINE)
+
+    monkeypatch.setattr(Traffic, "wait_for_turn", wait)
+    async with serving() as site, await site.connect() as client:
+        for _ in range(2):
+            await client.send(GET)
+            assert b"Happy and well" in await client.response()
+
+
+async def test_a_first_request_that_is_in_the_kernel_at_the_deadline_is_answered(
+    patient_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, late = HttpConnection._receive, [True]
+
+    async def receive_late(connection: HttpConnection) -> bytes:
+        if late:
+            late.clear()
+            await trio.sleep(2 * HEADER_DEADLINE)  # the data is there, but the loop was busy until the deadline
+        return await receive(connection)
+
+    monkeypatch.setattr(HttpConnection, "_receive", receive_late)
+    async with serving() as site, await site.connect() as client:
+        await client.send(GET)
+        assert b"Happy and well" in await client.response()
 
 
 async def test_requests_sent_at_once_are_answered_in_their_order() -> None:
