@@ -4,6 +4,7 @@ The author of a plug-in gives a type, a dataclass or a pydantic model, and pydan
 stricter than pydantic's default: numbers and booleans are not converted. For a field of type `int` pydantic would also
 accept "7", true and 7.0; here these are errors, at any depth of tables and arrays. Everything else is converted, since
 TOML has no paths, tuples or addresses. A field that accepts "7" as a number needs a validator of its own.
+A validator may be called twice: the check for converted numbers is a validation of its own.
 """
 
 from __future__ import annotations
