@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -103,6 +104,14 @@ def running(
 
 
 @pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A directory that every user can enter; those of pytest are private."""
+    with tempfile.TemporaryDirectory(prefix="fingertrio-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.fixture
 def environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("FINGERTRIO_")}
 
@@ -117,17 +126,14 @@ def test_nothing_is_imported_or_read_late(tmp_path: Path, environ: dict[str, str
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_package_that_the_user_cannot_read_is_served(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_package_that_the_user_cannot_read_is_served(public_path: Path, environ: dict[str, str]) -> None:
     """The package lies in a directory of root alone; the program runs as nobody."""
     source = Path(__file__).parents[2] / "fingertrio"
-    private = tmp_path / "private"
+    private = public_path / "private"
     shutil.copytree(source, private / "fingertrio", ignore=shutil.ignore_patterns("__pycache__"))
     private.chmod(0o700)
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     environ["PYTHONPATH"] = str(private)
-    with running(tmp_path, [sys.executable, "-m", "fingertrio"], environ=environ, user="nobody") as program:
+    with running(public_path, [sys.executable, "-m", "fingertrio"], environ=environ, user="nobody") as program:
         Client(program).ask_everything()
         assert not [record for record in program.records() if record.get("level") == "error"]
 
