@@ -76,7 +76,7 @@ class ChecksItself(Protocol):
     async def check(self) -> None:
         """Render an answer as for a client, without the backend. Raise the exception that a client would suffer from.
 
-        It is called while the front end serves, at every readiness probe, and has one second.
+        It is called while the front end serves, at every readiness probe, and has five seconds.
         """
         ...
 

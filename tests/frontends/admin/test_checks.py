@@ -30,7 +30,7 @@ async def test_a_check_that_fails_is_a_condition_until_it_succeeds():
     assert observer.metrics.ready
 
 
-async def test_a_check_that_hangs_fails_after_a_second_and_does_not_stop_the_others(autojump_clock: MockClock):
+async def test_a_check_that_hangs_fails_after_five_seconds_and_does_not_stop_the_others(autojump_clock: MockClock):
     observer = Observer()
     checked = []
 
@@ -38,6 +38,6 @@ async def test_a_check_that_hangs_fails_after_a_second_and_does_not_stop_the_oth
         checked.append(True)
 
     await DoorChecks({"http": trio.sleep_forever, "finger": last}, observer).run()
-    assert trio.current_time() == pytest.approx(1)
+    assert trio.current_time() == pytest.approx(5)
     assert list(observer.metrics.conditions) == ["http_answers"]
     assert checked == [True]

@@ -110,6 +110,7 @@ def test_the_numbers_move_when_the_doors_are_used(program):
 def test_it_is_ready_until_its_backend_fails_and_again_when_it_works(program):
     """It notices without being asked anything else: a load balancer would have stopped asking."""
     assert program.readiness() == (200, {})
+    assert program.finger("moshez") == "Happy and well\r\n"
     program.broken.touch()
     try:
         for user in ("ada", "grace", "ada"):
