@@ -72,12 +72,17 @@ class LineLogger:
     def __init__(self, sink: LineSink) -> None:
         self._sink = sink
 
-    def msg(self, line: str) -> None:
-        """Write one record."""
+    def info(self, line: str) -> None:
+        """Write one record. It may wait a moment for others: there can be thousands of sets a second."""
         self._sink.write(f"{line}\n")
+
+    def warning(self, line: str) -> None:
+        """Write one record at once."""
+        self.info(line)
         self._sink.flush()
 
-    debug = info = warning = error = msg
+    debug = msg = info
+    error = warning
 
 
 def goes_to_journal(stream: TextIO) -> bool:

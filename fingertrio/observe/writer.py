@@ -21,8 +21,8 @@ from contextlib import suppress
 # Bytes that wait for a log that is not read: about 10,000 lines of queries. The thread may hold as much again.
 QUEUE_SIZE = 2 * 1024 * 1024
 
-# Seconds that query lines wait for more. A write for each line would cost the express lane a switch of threads; this
-# limits the switches to twenty per second. Events do not wait.
+# Seconds that lines wait for more. A write for each line would cost the express lane a switch of threads; this
+# limits the switches to twenty per second. Warnings and errors do not wait.
 LINGER = 0.05
 
 # Seconds for writing the queue at the end of the program.
