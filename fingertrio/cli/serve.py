@@ -24,6 +24,7 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import stderr_observer
 from fingertrio.observe.stray import StrayOutput
 from fingertrio.server.app import run
+from fingertrio.server.publishing import publish
 from fingertrio.server.runtime import RuntimeFile
 
 # Allocations after which the collector looks for garbage in cycles. Trio makes hundreds of objects per task and leaves
@@ -50,6 +51,8 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECTION)
+        if runtime is not None:
+            publish(runtime, config, path, addresses, observer)
         announce(observer, addresses, config.backend.use, version)
         signals.deliver()
 
@@ -63,8 +66,6 @@ def serve(signals: EarlySignals, path: Path | None = None) -> None:
                     source=str(path or "the built-in configuration"),
                     ready=ready,
                     load=lambda: load_config(path, to_serve=True),
-                    runtime=runtime,
-                    path=path,
                 )
             )
     except ConfigError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -24,11 +23,9 @@ from fingertrio.server.doors import OpenDoor
 from fingertrio.server.heartbeat import beat
 from fingertrio.server.preload import preload
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
-from fingertrio.server.publishing import publish
 from fingertrio.server.reload import Prepare, Reloader
-from fingertrio.server.runtime import RuntimeFile
 from fingertrio.server.sockets import bound, warn_of_open_setters
-from fingertrio.server.supervisor import Supervised, only_failure, supervise
+from fingertrio.server.supervisor import Supervised, only_failure, supervise, unwrapped
 from fingertrio.server.systemd import ServiceManager
 from fingertrio.service import FingerService, ServicePolicy
 
@@ -43,8 +40,6 @@ async def run(
     ready: Ready = lambda _addresses: None,
     stopping: trio.Event | None = None,
     load: Callable[[], Config] | None = None,
-    runtime: RuntimeFile | None = None,
-    path: Path | None = None,
 ) -> None:
     """Run everything that `config` names, until a signal or `stopping` ends it.
 
@@ -55,8 +50,6 @@ async def run(
         ready: called once every door is open, with the addresses of each.
         stopping: an event that stops the program when set.
         load: reads the configuration again at SIGHUP; see `reload`.
-        runtime: the file that tells the command line of this server.
-        path: of the configuration file, for the runtime file.
 
     Raises:
         ConfigError: something cannot run as configured; no client has been served.
@@ -67,11 +60,9 @@ async def run(
 
     def all_ready(addresses: Mapping[str, Sequence[str]]) -> None:
         ready(addresses)
-        if runtime is not None:
-            publish(runtime, config, path, addresses, observer)
         manager.ready(status)
 
-    try:
+    with unwrapped():  # also from the backend's or the service's own nursery
         async with _opened(config, observer, source) as (service, doors):
             participants: list[Prepare] = [
                 partial(_prepare_service, service, observer),
@@ -89,9 +80,6 @@ async def run(
                 on_stopping=manager.stopping,
                 on_hangup=partial(_reload, reloader, manager, status),
             )
-    except BaseExceptionGroup as group:  # from the backend's or the service's own nursery
-        failure = only_failure(group)
-        raise failure from failure.__cause__
     observer.info("stopped")
 
 

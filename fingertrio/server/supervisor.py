@@ -16,7 +16,8 @@ finishes the work in progress, and returns.
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,12 +99,11 @@ async def supervise(
         reports: logs failures, restarts and the stop.
         grace: seconds that tasks may take to finish.
         policy: when failed tasks restart.
-        ready: called once all tasks have started, with the addresses that each passed to `started`.
+        ready: called once all tasks have started, with the addresses of each.
         stopping: an event that stops the program when set (tests, embedding).
         attendants: run beside the tasks, unsupervised, from before the first start until after the last end.
         on_stopping: called once, when the stop begins.
-        on_hangup: called for each SIGHUP, but not during a stop; one that comes before all tasks have started is
-            handled once they have. Without it, SIGHUP keeps its previous effect.
+        on_hangup: called for each SIGHUP once all tasks have started, but not during a stop; None leaves SIGHUP alone.
 
     Raises:
         KeepsFailingError: a task kept failing.
@@ -111,7 +111,7 @@ async def supervise(
     """
     stopping = trio.Event() if stopping is None else stopping
     all_started = trio.Event()
-    try:
+    with unwrapped():
         async with trio.open_nursery() as outer:
             await outer.start(_obey_signals, outer.cancel_scope, stopping, reports)
             if on_hangup is not None:
@@ -128,6 +128,13 @@ async def supervise(
                     ready(addresses)
                     all_started.set()
             outer.cancel_scope.cancel()
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the failure that ended a nursery in the context, without the group around it."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         failure = only_failure(group)
         raise failure from failure.__cause__

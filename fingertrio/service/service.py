@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import inf
 from typing import TypeVar
 
@@ -34,6 +33,7 @@ from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer, error_text
 from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
+from fingertrio.service.policy import ServicePolicy
 from fingertrio.service.staleness import Staleness
 from fingertrio.service.writes import Writes
 from fingertrio.wire.backoff import Backoff
@@ -52,26 +52,6 @@ _NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for text that is not a l
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePolicy:
-    """The service's limits.
-
-    Attributes:
-        deadline: seconds that a backend may take for one call.
-        cache_ttl: seconds that an answer may be used if the backend emits no changes (or its feed is broken).
-        cache_size: answers kept at most. Known and unknown users are counted separately, so that a flood of queries for
-            users who do not exist cannot evict users who do.
-        default_length: how long a status set without an end lasts; None: until the next one.
-        log_statuses: whether the audit line of a write contains the status.
-    """
-
-    deadline: float = 5.0
-    cache_ttl: float = 1.0
-    cache_size: int = 10_000
-    default_length: timedelta | None = None
-    log_statuses: bool = False
 
 
 class FingerService:
