@@ -112,8 +112,6 @@ class LogKeeper:
         if watch is None or writer is None:
             raise AssertionError("a transaction was committed")
         if watch.update() and watch.position.frames:
-            if watch.displacement() is not None:
-                self.check()
             return True
         return not self._cut_if_damaged(watch, writer, is_missing=True)
 

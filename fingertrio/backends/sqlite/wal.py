@@ -133,7 +133,11 @@ class LogWatch:
     def update(self) -> bool:
         """Take the present content as known. Returns whether it has another last commit than before."""
         before, self._state = self.position, self._stat()
-        self.position = self._find_last_commit(before)
+        header = self._header_fields
+        if header is not None and header.salts == before.salts:  # in most cases the log has only grown
+            self.position = self._follow_frames(before, header)
+        if self.position == before:
+            self.position = self._find_last_commit(before)
         return self.position != before
 
     def is_intact(self) -> bool:
@@ -176,9 +180,11 @@ class LogWatch:
         header = self._header()
         if header is None:
             return _EMPTY
-        size = header.frame_size
-        position = known if known.salts == header.salts else Position(header.salts)
-        number = position.frames
+        return self._follow_frames(known if known.salts == header.salts else Position(header.salts), header)
+
+    def _follow_frames(self, position: Position, header: _Header) -> Position:
+        """The last commit among the frames after `position`."""
+        size, number = header.frame_size, position.frames
         while chunk := os.pread(self._descriptor, _CHUNK * size, _HEADER.size + number * size):
             for offset in range(0, len(chunk) - size + 1, size):
                 _page, commit, salts, checksum = _FRAME.unpack_from(chunk, offset)

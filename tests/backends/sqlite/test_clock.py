@@ -230,7 +230,7 @@ _SETS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(_SETS)
 def test_import_takes_every_export_of_ours_whatever_the_clock_did(sets: list[tuple[str, int, int | None]]) -> None:
     with ExitStack() as stack:

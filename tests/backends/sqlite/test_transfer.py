@@ -205,7 +205,7 @@ def test_a_server_can_write_during_an_import(tmp_path: Path) -> None:
         tmp_path / "export",
         *(
             {"user": f"user{n}", "statuses": [{"status": f"{k}", "since": at(k)} for k in range(20)]}
-            for n in range(1500)
+            for n in range(600)
         ),
     )
     failures: list[BackendError] = []
@@ -224,7 +224,7 @@ def test_a_server_can_write_during_an_import(tmp_path: Path) -> None:
         thread = threading.Thread(target=set_statuses)
         thread.start()
         try:
-            assert load(path, source)[0] == Tally(imported=1500)
+            assert load(path, source)[0] == Tally(imported=600)
         finally:
             finished.set()
             thread.join()

@@ -87,7 +87,7 @@ def test_trimming_handles_all_users_in_portions(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "x.db", "SELECT count(*) FROM status") == [(5,)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 3 * DAY)), max_size=30),
     st.builds(Retention, st.integers(1, 6), days=st.sampled_from([None, 0.5, 3.0])),
