@@ -21,6 +21,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -145,6 +146,10 @@ def _used_memory(redis: RedisServer) -> int:
     raise AssertionError("INFO memory tells used_memory")
 
 
+async def _set_numbered(backend: RedisBackend, status: str, number: int) -> None:
+    await backend.set_user(f"user{number:06}", status)
+
+
 async def room(redis: RedisServer) -> list[Row]:
     """What users take."""
     rows: list[Row] = []
@@ -157,7 +162,8 @@ async def room(redis: RedisServer) -> list[Row]:
         rows.append(("Redis, memory of a user with one status", f"{(one - before) / USERS:.0f} B"))
         few = USERS // STATUSES
         for said in range(1, STATUSES):
-            await each(lambda number, said=said: backend.set_user(f"user{number:06}", f"{STATUS}, {said}"), few)  # type: ignore[misc]
+            status = f"{STATUS}, {said}"
+            await each(partial(_set_numbered, backend, status), few)
         more = (_used_memory(redis) - one) / few / (STATUSES - 1)
         rows.append(("Redis, memory of each status more", f"{more:.0f} B"))
         rows.append(("node, memory of an answer that is kept", f"{await _kept(options):.0f} B"))

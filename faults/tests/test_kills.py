@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,8 +58,8 @@ def test_a_status_tells_its_number_and_a_torn_one_none(number: int) -> None:
 )
 @pytest.mark.parametrize("judges", [judge, judge_forgetting])
 def test_anything_wrong_does_not_hold(wrong: dict[str, list[str]], judges: Callable[..., None]) -> None:
-    right = {"ready": [0.5], "acknowledged": 9, "rows": 3}
-    for result, holds in ((CampaignResult(**right), True), (CampaignResult(**{**right, **wrong}), False)):  # type: ignore[arg-type]
+    right: dict[str, Any] = {"ready": [0.5], "acknowledged": 9, "rows": 3}
+    for result, holds in ((CampaignResult(**right), True), (CampaignResult(**{**right, **wrong}), False)):
         findings = Findings()
         judges(result, findings, ready_limit=READY_LIMIT)
         assert (not findings.broken) == holds
