@@ -1,8 +1,8 @@
 """The runtime file: how the command line finds the running servers of this machine. Standard library only.
 
 A server holds a file `server-PID.json` in the first of these directories that it can use, locked (flock) for as long as
-it runs; the kernel releases the lock however the server ends, so a file without a lock is stale. Commands look into all
-of them:
+it runs; the kernel releases the lock however the server ends, so a file without a lock is stale. Commands use the first
+directory in which a server runs, so a user's own server comes before the machine's:
 
     $RUNTIME_DIRECTORY                  systemd's RuntimeDirectory=; /run/fingertrio for the units in conf/
     $XDG_RUNTIME_DIR/fingertrio         a user's own server
@@ -109,8 +109,11 @@ class RuntimeFile:
 
 
 def running_servers(environ: Mapping[str, str] = os.environ) -> list[RunningServer]:
-    """The servers that run on this machine and whose runtime file this user may read."""
-    return [server for directory in directories(environ) for server in _servers_in(directory)]
+    """The servers in the first directory in which one runs. More than one: the caller has to choose."""
+    for directory in directories(environ):
+        if servers := list(_servers_in(directory)):
+            return servers
+    return []
 
 
 def _servers_in(directory: Path) -> Iterator[RunningServer]:

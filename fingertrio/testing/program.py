@@ -259,6 +259,8 @@ def environment() -> dict[str, str]:
     found = {name: value for name, value in os.environ.items() if not name.startswith("FINGERTRIO_")}
     if os.geteuid() == 0:
         found["FINGERTRIO_PROCESS__RUN_AS_ROOT"] = "true"
+    # Not among the servers of this machine, which commands find.
+    found.setdefault("XDG_RUNTIME_DIR", str(Path(tempfile.gettempdir()) / f"fingertrio-testing-{os.getuid()}"))
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fingertrio.server import runtime
 from fingertrio.server.runtime import RunningServer, RuntimeFile, directories, running_servers
 
 SERVER = RunningServer(
@@ -20,6 +21,11 @@ SERVER = RunningServer(
     setters={"unix:/run/setter": "peer"},
     presets={"lunch": {"status": "Lunch", "for": "1h"}},
 )
+
+
+@pytest.fixture(autouse=True)
+def no_servers_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "SYSTEM", tmp_path / "system")
 
 
 @pytest.fixture
@@ -74,6 +80,18 @@ def test_others_may_read_it_and_none_may_write(environ: Mapping[str, str]):
     file.close()
 
 
+def test_a_users_own_server_comes_before_the_machines(tmp_path: Path, environ: Mapping[str, str]):
+    system = RuntimeFile.open({"RUNTIME_DIRECTORY": str(tmp_path / "system")})
+    assert system is not None
+    system.publish(RunningServer(pid=2))
+    assert running_servers(environ) == [RunningServer(pid=2)]
+    own = opened(environ)
+    own.publish(RunningServer(pid=3))
+    assert running_servers(environ) == [RunningServer(pid=3)]
+    own.close()
+    system.close()
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b'{"version": 2, "pid": 1}', b'{"version": 1, "x": 1}', b"\xff"]
 )
@@ -96,7 +114,7 @@ def test_a_fifo_in_the_directory_does_not_hang(environ: Mapping[str, str]):
 
 def test_the_directories_are_tried_in_order(tmp_path: Path):
     environ = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/5", "XDG_STATE_HOME": "/state"}
-    expected = ["/run/a", "/run/b", "/run/user/5/fingertrio", "/run/fingertrio", "/state/fingertrio/run"]
+    expected = ["/run/a", "/run/b", "/run/user/5/fingertrio", f"{tmp_path}/system", "/state/fingertrio/run"]
     assert [str(path) for path in directories(environ)] == expected
 
 
