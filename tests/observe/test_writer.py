@@ -175,21 +175,23 @@ def appending(path: Path) -> Iterator[tuple[LogWriter, list[int]]]:
 
 
 @pytest.mark.parametrize("room", [0, 1, 50, len(line(1)) - 1, len(line(1)), len(line(1)) + 50])
-def test_after_a_full_disk_every_line_is_whole(log: Path, room: int) -> None:
+@pytest.mark.parametrize("outage", [1, 3, 200])
+def test_after_a_full_disk_every_line_is_whole(log: Path, room: int, outage: int) -> None:
+    last = outage + 2
     with appending(log) as (writer, lost):
         writer.write(line(1))
         writer.close(10)
         with full_at(log.stat().st_size + room):
-            for number in (2, 3, 4):
+            for number in range(2, last):
                 writer.write(line(number))
                 writer.close(10)
-        writer.write(line(5) + line(6))
+        writer.write(line(last) + line(last + 1))
     records = [json.loads(text) for text in log.read_text().splitlines()]
     kept = [record["number"] for record in records if "number" in record]
     assert kept[0] == 1
-    assert kept[-2:] == [5, 6]
-    assert len(kept) + sum(lost) == 6
-    assert records[-1] == {"lost": sum(lost)}
+    assert kept[-2:] == [last, last + 1]
+    assert len(kept) + sum(lost) == last + 1
+    assert not lost or records[-1] == {"lost": sum(lost)}
 
 
 def test_a_run_after_one_that_ended_on_a_full_disk_starts_a_new_line(log: Path) -> None:
