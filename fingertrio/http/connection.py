@@ -298,17 +298,19 @@ class HttpConnection:
     async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
         """The TLS handshake; False: it failed, or there is no memory for it, and the client was sent the alert."""
         handshakes, alert = self._traffic.budgets.handshakes, BUSY_ALERT
+        self._limit_reading(self._traffic.config.ssl_handshake_timeout)
+        self._in_handshake = True
+        await trio.lowlevel.wait_readable(self._socket.socket)
+        await self._wait_for_turn()  # a signature takes a millisecond or two
         if handshakes.take(HANDSHAKE_COST):
-            self._limit_reading(self._traffic.config.ssl_handshake_timeout)
-            self._in_handshake = True
             try:
                 await stream.do_handshake()
             except trio.BrokenResourceError:
                 alert = unsent_alert(stream)
             else:
+                self._in_handshake = False
                 return True
             finally:
-                self._in_handshake = False
                 handshakes.give_back(HANDSHAKE_COST)
         else:
             self.report("memory")
