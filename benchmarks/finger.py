@@ -101,7 +101,7 @@ def _one_round(
     results: Results,
     seconds: float,
 ) -> set[str]:
-    """Ask everybody once; returns the cases that cannot go on, which have been dropped from the results."""
+    """Measure every case once; returns the cases that failed, which are no longer in the results."""
     failed = set()
     for case in order:
         server = running[case.server]

@@ -1,4 +1,4 @@
-"""What the finger benchmark says: its tables, what has to be known to read them, and issue 3's goals."""
+"""The report of the finger benchmark: its tables, remarks and goals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.idle import Idle
 from benchmarks.report import NOTHING, Goal, median, median_ratio, table
 from fingertrio.testing.measure import Cores, Machine
 
-SATURATED = 0.9  # share of a core from which on it is what bounds the throughput
+SATURATED = 0.9  # share of a core above which it limits the throughput
 QUIET = (
     0.1  # share of a core that others may use; starting a generator for each round takes a few hundredths of its own
 )
@@ -19,7 +19,7 @@ QUIET = (
 
 @dataclass(slots=True)
 class Results:
-    """Everything that a run brings."""
+    """The results of a run."""
 
     rounds: dict[str, list[Round]] = field(default_factory=dict)  # by case
     idle: dict[tuple[str, str], Idle] = field(default_factory=dict)  # by server and kind
@@ -27,7 +27,7 @@ class Results:
     gaps: list[str] = field(default_factory=list)
 
     def ratio(self, case: str, other: str, what: str = "cpu_per_query") -> float | None:
-        """How a case compares with another; None where one of them was not measured."""
+        """A case divided by another; None if one of them was not measured."""
         if not self.rounds.get(case) or not self.rounds.get(other):
             return None
         mine, theirs = ([getattr(each, what) for each in self.rounds[name]] for name in (case, other))
@@ -38,7 +38,7 @@ class Results:
 
 
 def goals(results: Results) -> list[Goal]:
-    """What issue 3 wants of the finger door."""
+    """The goals of the finger door."""
     ours = [idle for (name, _), idle in results.idle.items() if name == "fingertrio"]
     return [
         Goal("CPU per query, hit, against the C floor", 1.6, results.ratio("hit", "floor")),
@@ -123,41 +123,41 @@ def tables(results: Results) -> str:
 
 
 def remarks(results: Results, cores: Cores, machine: Machine) -> list[str]:
-    """What one has to know to read the tables."""
-    said = [
+    """What a reader of the tables must know."""
+    found = [
         f"{machine}.",
         f"Servers on core {cores.server}, load on core {cores.load}. Go sees one core, so that GOMAXPROCS is 1.",
         "Every listener has a backlog of 4096; the floor's has TCP_DEFER_ACCEPT, as fingertrio's has.",
         "CPU is user + system of all threads, from the process's CPU clock. fingertrio logs every query to a file.",
     ]
     if cores.shared:
-        said.append("THERE IS ONLY ONE CORE: server and load took turns on it, and latency and throughput mean little.")
+        found.append("THERE IS ONLY ONE CORE: server and load shared it, so latency and throughput mean little.")
     bounded = [NAMES[case] for case in results.rounds if _bound(results, case) == "load"]
     if bounded:
-        said.append(
+        found.append(
             f"THE LOAD GENERATOR IS THE BOTTLENECK for: {', '.join(bounded)}. These servers can do more than is shown, "
-            "their latency is the generator's, and their CPU per query may hold wake-ups that they would not need if "
-            "they never had to wait for work."
+            "their latency is the generator's, and their CPU per query may contain wake-ups that a server without "
+            "pauses would not need."
         )
     everything = [each for rounds in results.rounds.values() for each in rounds]
     if everything:
         others = [median(each.others[side] for each in everything) for side in (0, 1)]
-        said.append(
-            f"Others used {others[0]:.0%} of the servers' core and {others[1]:.0%} of the load's meanwhile (medians)"
+        found.append(
+            f"Other programs used {others[0]:.0%} of the servers' core and {others[1]:.0%} of the load's (medians)"
             + ("." if max(others) < QUIET else ": THE MACHINE WAS NOT QUIET.")
         )
     if results.idle:
-        said.append(
-            "Idle connections: growth of the server's resident memory; the kernel's own, some kilobytes for each "
-            "socket, is in no process's account. Those that had sent one byte were measured, and counted again, before "
-            "any server's deadline. Silent ones stay in the kernel under TCP_DEFER_ACCEPT; what its queue "
-            "(net.core.somaxconn) has no room for comes as SYN cookies, and then the server has to hold it."
+        found.append(
+            "Idle connections: growth of the server's resident memory. Kernel memory, some kilobytes for each socket, "
+            "belongs to no process. Connections that had sent one byte were measured, and counted again, before any "
+            "server's deadline. With TCP_DEFER_ACCEPT, silent ones stay in the kernel; those that exceed its queue "
+            "(net.core.somaxconn) arrive as SYN cookies, and the server must hold them."
         )
-    return said
+    return found
 
 
 def as_json(results: Results, machine: Machine, cores: Cores) -> dict[str, Any]:
-    """Everything, for programs."""
+    """All results, for other programs."""
     return {
         "machine": asdict(machine),
         "cores": asdict(cores),

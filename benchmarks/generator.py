@@ -30,7 +30,7 @@ class Round:
         load_cpu: seconds, of the generator.
         p50, p99: seconds from before the connect to the end of input.
         failures: queries that were not answered as expected, by kind.
-        others: share of the server's core and of the load's that neither of them used, but somebody did.
+        others: the share of the server's core, and of the load's, that other programs used.
     """
 
     queries: int

@@ -1,4 +1,4 @@
-"""What connections cost that nobody talks on, and whether anybody notices them.
+"""The cost of idle connections, and their effect on other clients.
 
 A fresh server is warmed up, then holds thousands of connections while others are answered. What it has grown by is
 divided by their number. The kernel's own memory for a socket, several kilobytes on each side, is in no process's
@@ -54,7 +54,7 @@ class Idle:
 def measure_idle(
     load: Load, server: Server, *, door: str, count: int, prefix: bytes, query: bytes, expected: bytes
 ) -> Idle:
-    """Let `count` connections, each of which has sent `prefix`, stand on a server that has just been started."""
+    """Hold `count` connections open, each after `prefix`, on a server that has just been started."""
 
     def ask() -> tuple[float, int]:
         rounds = [

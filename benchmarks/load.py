@@ -25,7 +25,7 @@ HANDSHAKE = 3.0  # seconds
 
 
 def addresses(net: ipaddress.IPv4Address, count: int) -> Iterator[str]:
-    """`count` source addresses, in turn, for ever."""
+    """`count` source addresses in turn, without end."""
     found = deque(str(net + number) for number in range(count))
     while True:
         yield found[0]

@@ -1,10 +1,10 @@
-"""What statuses in Redis cost, each thing by itself: the figures from which docs/guide/scaling.md estimates.
+"""The costs of statuses in Redis, one by one: the figures behind docs/guide/scaling.md.
 
     python -m benchmarks.redis_costs [--seconds N]
 
 - What a hot answer costs: the real program over `memory` and over `redis`, in turns, the CPU that the kernel charges.
 - What a question and a set cost a node and Redis: this process is the node, and asks the backend as the service does.
-- What one more node costs Redis for each change: the same sets with nobody and with many following.
+- What one more node costs Redis for each change: the same sets without followers and with many.
 - What a user takes: in Redis, with one status and with many; in a node, for an answer that is kept.
 - What an OK costs that outlives Redis or its machine; and what it costs to be there and do nothing.
 
@@ -40,7 +40,7 @@ USER, STATUS = "moshez", "Happy and well"
 QUERY, ANSWER = b"moshez\r\n", b"Happy and well\r\n"
 ROUNDS = 5
 CALLS = 3000
-AT_ONCE = 16  # questions under way: a node that is worth asking about is busy
+AT_ONCE = 16  # simultaneous calls, as on a busy node
 FOLLOWERS = 8
 USERS = 20_000
 STATUSES = 20
@@ -84,7 +84,7 @@ async def _set(port: int) -> None:
 
 
 async def each(call: Callable[[int], Awaitable[object]], count: int) -> None:
-    """Make `count` calls, AT_ONCE of them under way."""
+    """Make `count` calls, AT_ONCE at a time."""
     numbers = iter(range(count))
 
     async def some() -> None:
@@ -106,7 +106,7 @@ async def cost(redis: RedisServer, call: Callable[[int], Awaitable[object]]) -> 
 
 @asynccontextmanager
 async def followers(redis: RedisServer, count: int) -> AsyncIterator[None]:
-    """Other nodes, in this process, that hear of every change and do nothing else."""
+    """Other nodes, in this process, that follow the changes and do nothing else."""
     async with AsyncExitStack() as stack:
         for _ in range(count):
             await stack.enter_async_context(open_redis(RedisOptions(url=redis.url)))
@@ -114,7 +114,7 @@ async def followers(redis: RedisServer, count: int) -> AsyncIterator[None]:
 
 
 async def calls(redis: RedisServer) -> list[Row]:
-    """Questions and sets, one by one."""
+    """Reads and sets."""
     async with open_redis(RedisOptions(url=redis.url)) as backend:
         for number in range(100):
             await backend.set_user(f"user{number}", STATUS)
@@ -151,7 +151,7 @@ async def _set_numbered(backend: RedisBackend, status: str, number: int) -> None
 
 
 async def room(redis: RedisServer) -> list[Row]:
-    """What users take."""
+    """The memory of users."""
     rows: list[Row] = []
     options = RedisOptions(url=redis.url)
     redis.command("FLUSHALL")
@@ -195,7 +195,7 @@ async def _listing(redis: RedisServer, backend: RedisBackend) -> str:
 
 
 def durability(directory: Path) -> list[Row]:
-    """What an OK costs that outlives Redis, or the machine that it is on."""
+    """The cost of a set that survives a crash of Redis, or of its machine."""
     rows: list[Row] = []
     for policy in ("no", "everysec", "always"):
         with running_redis(directory / policy, "--appendonly", "yes", "--appendfsync", policy) as redis:
@@ -219,7 +219,7 @@ async def _durable(redis: RedisServer) -> tuple[float, float]:
 
 
 async def idle(redis: RedisServer, seconds: float) -> list[Row]:
-    """A node that is asked nothing."""
+    """A node without queries."""
     async with open_redis(RedisOptions(url=redis.url)):
         await trio.sleep(0.5)
         ours, theirs = time.process_time(), cpu_seconds(redis.pid)

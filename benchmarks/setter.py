@@ -219,7 +219,7 @@ def measure_all(directory: Path, *, rounds: int, seconds: float, clients: int) -
             measure(server, CASES[0], cores, clients, WARM_UP)  # so that there is something to ask for
         for number in range(rounds):
             for case in CASES:
-                # In another order each time: whoever comes after a disk was busy would pay for it.
+                # In another order each time: a server measured right after a busy disk would pay for it.
                 for backend in list(backends)[:: -1 if number % 2 else 1]:
                     done = measure(servers[backend, case.cached], case, cores, clients, seconds)
                     figures.setdefault((case.name, backend), []).append(done)

@@ -68,8 +68,8 @@ async def _ask(program: AttackedProgram, task: str) -> None:
 async def _each_again_and_again(scale: Scale, findings: Findings, directory: Path) -> None:
     times = scale.of(20, 1)
     # No IRC server is at this address; the bot keeps trying.
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        irc = {"server": f"127.0.0.1:{nobody.getsockname()[1]}"}
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        irc = {"server": f"127.0.0.1:{closed.getsockname()[1]}"}
     environ = {"SABOTAGE": str(directory), "SABOTAGE_POLICY": json.dumps({"healthy": _HEALTHY})}
     with running(sections(irc=irc), environ=environ, command=_COMMAND) as program:
         tasks = scale.of([*program.addresses, "irc"], ["finger", "irc"])

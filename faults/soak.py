@@ -31,12 +31,12 @@ _FLAT = 3.0
 
 def _probes(program: AttackedProgram) -> list[Probe]:
     call = request("/RPC2", "Content-Type: text/xml", method="POST", body=dump_call("getUser", [USER])).decode()
-    nobody = finger_probe(program, user="nobody", status="No such user", rate=20)
-    everybody = Probe(name="list", port=nobody.port, send="\r\n", expect=USER, exact=False, rate=10)
+    unknown = finger_probe(program, user="nobody", status="No such user", rate=20)
+    listing = Probe(name="list", port=unknown.port, send="\r\n", expect=USER, exact=False, rate=10)
     return [
         finger_probe(program, rate=100),
-        replace(nobody, name="nobody"),
-        everybody,
+        replace(unknown, name="unknown user"),
+        listing,
         setter_probe(program, rate=10),
         http_probe(program, rate=20),
         replace(http_probe(program, path=f"/{USER}", rate=10), name="page"),

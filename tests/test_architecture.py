@@ -52,7 +52,7 @@ TABLE = (
     Row("http", ours="net observe", others="h11 h2 hypercorn trio wsproto"),
     # From TOML and the environment to a frozen Config.
     Row("config", ours="backend net wire", others="pydantic pydantic_core"),
-    # Backends know neither who asks nor each other; layers find the backends below them by name, as the program does.
+    # Backends know neither front ends nor each other; layers find their backends by name, as the program does.
     Row("backends.*", ours="backend changes clients names wire", others="pydantic trio"),
     Row(
         "backends.redis",

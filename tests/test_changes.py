@@ -1,4 +1,4 @@
-"""Feeds that cannot grow: what a slow reader still learns, and that nobody waits for it."""
+"""Change feeds of bounded size: what a slow reader still gets, and that no writer waits for it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_many_changes_of_one_user_are_one_to_a_late_reader():
     for _ in range(10_000):
         feed.put(Change("moshez"))
     assert await anext(feed) == Change("moshez")
-    feed.put(Change("moshez"))  # and one after it was told is told again
+    feed.put(Change("moshez"))  # a change after the read is reported again
     assert await anext(feed) == Change("moshez")
 
 
@@ -55,7 +55,7 @@ async def test_a_reader_that_never_reads_costs_a_bounded_amount():
     for number in range(10 * FEED_LIMIT):
         feed.put(Change(f"user{number}"))
         assert len(feed._waiting) <= FEED_LIMIT
-    assert None in feed._waiting, "what was left out must be covered by a change of anybody"
+    assert None in feed._waiting, "what was left out must be covered by a change of every user"
 
 
 async def test_what_was_left_out_is_covered_until_it_was_read():
@@ -174,7 +174,7 @@ async def test_a_feed_ends_with_its_context_however_that_ends():
 
 @given(st.lists(st.one_of(st.none(), st.sampled_from("abcdefgh"), st.just("read"))))
 async def test_whoever_changed_is_told_of_or_covered(steps: list[str | None]):
-    """After each read-out, everybody who changed since the last one was named, or everybody was."""
+    """Each time the feed is read to its end, it has named every user that changed, or all users."""
     feed = ChangeFeed()
     changed: set[str | None] = set()
     for step in [*steps, "read"]:

@@ -31,7 +31,7 @@ from fingertrio.testing import FakeBackend
 from tests.helpers import no_accounts
 from tests.installed import pretend_installed
 
-# As somebody else's package has them: `shout` listens and takes other options, `tick` does neither.
+# Plug-ins of another package: `shout` listens and can change its options, `tick` does neither.
 MODULE = '''
 from dataclasses import dataclass, field
 from functools import partial

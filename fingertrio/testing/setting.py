@@ -93,8 +93,8 @@ async def names_are_kept_apart(_subject: Subject, backend: Setter) -> None:
     for user in users:
         await expect(backend, user, f"I am {user}")
     if isinstance(backend, ListsUsers):
-        everybody = await listed(backend)
-        wrong = [user for user in users if everybody.count(user) != 1]
+        found = await listed(backend)
+        wrong = [user for user in users if found.count(user) != 1]
         require(not wrong, f"get_users() did not give each of these once: {wrong!a}")
 
 

@@ -1,4 +1,4 @@
-"""The Gopher door, found as anybody's front end is, and asked by curl."""
+"""The Gopher example, found by its entry point like any front end, and queried by curl."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ async def test_what_was_bought_is_gone() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["tea", "mate", "crisps", "gin"]), st.integers(0, 500))))
 def test_never_never_ever_eats_money(customers: list[tuple[str, int]]) -> None:
-    """Whoever pays gets the item and the rest of the money, or keeps the money; and the machine gives nothing away."""
+    """A customer gets the item and the change, or the money back; and the machine gives nothing away."""
     machine = VendingMachine(OPTIONS.slots)
     for slot, money in customers:
         before = dict(machine._slots)

@@ -31,7 +31,7 @@ GARDEN = UserInfo("moshez", "In the garden")
 
 
 class Reader:
-    """A backend that can only read. It counts its calls, answers when it is let to, and fails as it is told.
+    """A read-only backend. It counts its calls; a test makes them wait or fail.
 
     A call looks its answer up first and waits then, as an answer does that is on its way through a network.
     """
@@ -239,7 +239,7 @@ class TestSingleFlight:
         backend.hold()
         async with FingerService.open(backend) as service, trio.open_nursery() as nursery:
             askers = await ask_at_once(nursery, service, 5)
-            for _ in range(4):  # whoever calls at the moment; which of them that is is Trio's choice
+            for _ in range(4):  # whichever task makes the call: Trio chooses
                 caller = next(asker for asker in askers if asker.waits and not asker.scope.cancel_called)
                 caller.scope.cancel()
                 await wait_all_tasks_blocked()
@@ -526,7 +526,7 @@ class TestBounds:
 
     @pytest.mark.parametrize("known", [True, False])
     async def test_an_answer_that_is_pushed_out_no_longer_holds(self, known: bool, autojump_clock: MockClock):
-        """Whoever rendered it would never hear of its change, and show it for ever."""
+        """A front end that rendered it would miss its change, and show it without end."""
         users = [UserInfo(f"user{number}", "x") for number in range(11)] if known else []
         backend = LiveStore(*users)
         async with FingerService.open(backend, self.POLICY) as service:
@@ -564,7 +564,7 @@ class TestOvertaken:
             backend.tell(change.user)
             await wait_all_tasks_blocked()
             (after,) = await ask_at_once(nursery, service, 1)
-            assert backend.calls["moshez"] == 2, "who asks after the change must not join the call from before it"
+            assert backend.calls["moshez"] == 2, "a query after the change must not join the call from before it"
             backend.release()
         return before, after
 
@@ -646,7 +646,7 @@ class TestOvertaken:
         async with FingerService.open(backend) as service, trio.open_nursery() as nursery:
             backend.hold()
             await ask_at_once(nursery, service, 1)
-            backend.users["moshez"] = GARDEN  # and nobody heard it
+            backend.users["moshez"] = GARDEN  # and no change is emitted
             backend.refuses_feed = None
             await trio.sleep(1)
             assert len(backend.entered) == 2
@@ -688,7 +688,7 @@ class TestBrokenFeed:
             backend.break_feed()
             await wait_all_tasks_blocked()
             answer = await service.ask_user("moshez")
-            await trio.sleep(0.4)  # within cache_ttl; what changed while nobody listened was not heard
+            await trio.sleep(0.4)  # within cache_ttl; changes without a feed were missed
             assert len(backend.entered) == 2
             assert answer.expires == -inf
             await service.get_user("moshez")
@@ -737,7 +737,7 @@ class TestBrokenFeed:
             assert trio.current_time() == pytest.approx(3)
             assert list(observer.metrics.conditions) == ["change_feed"]
             answer = await service.ask_user("moshez")
-            assert answer.expires == pytest.approx(4), "nobody listens for its change"
+            assert answer.expires == pytest.approx(4), "no feed reports its change"
             backend.reachable.set()
             await wait_all_tasks_blocked()
             assert (await service.ask_user("moshez")).expires == inf

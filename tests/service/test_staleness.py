@@ -1,4 +1,4 @@
-"""What a backend says of its age reaches everybody who shows answers, and nothing that was kept says otherwise."""
+"""The staleness that a backend reports reaches every front end, and no cached answer contradicts it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_every_answer_is_marked_as_its_backend_says_when_it_answers(autoju
     backend = Ageing({"moshez": "x", "ada": "y"})
     async with FingerService.open(backend) as service:
         await trio.sleep(0.1)
-        backend.age = NOON  # and nobody has looked yet
+        backend.age = NOON  # not checked yet
         assert (await service.ask_user("moshez")).stale_since == NOON
         assert (await service.ask_users()).stale_since == NOON
         assert (await service.ask_user("not a name")).stale_since is None

@@ -103,7 +103,7 @@ class DropsWhatIsTooMuch(Channels):
 
 
 class TellsThePast(Channels):
-    """One channel for all times: who enters reads what nobody has read yet."""
+    """One channel that is never replaced: a new reader gets old, unread changes."""
 
     def __init__(self, users: dict[str, str]) -> None:
         super().__init__(users)
@@ -192,7 +192,11 @@ BROKEN: list[tuple[str, type, str]] = [
     ("a_slow_reader_holds_nobody_up", DropsWhatIsTooMuch, "or None"),
     ("a_cancelled_entering_harms_nobody", EntersWithACheckpoint, "did not end within 1 seconds"),
     ("a_cancelled_read_loses_nothing", TakesBeforeItWaits, "neither it nor a later one yielded"),
-    ("an_expiry_is_told", MemoryBackend, "changes() returned nothing within"),  # nobody runs its `run`, which tells
+    (
+        "an_expiry_is_told",
+        MemoryBackend,
+        "changes() returned nothing within",
+    ),  # its `run`, which emits expiries, is not running
 ]
 
 

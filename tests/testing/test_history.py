@@ -93,7 +93,7 @@ class LosesOthers(Historian):
 
 
 class RemembersWhatItDidNotSet(Historian):
-    """Of those who set at the same time the first wins, and the others are in the history all the same."""
+    """Of simultaneous sets the first wins, but the others are in the history too."""
 
     busy = False
 

@@ -157,7 +157,7 @@ class TurnsCancelledIntoNone(MemoryBackend):
 
 
 class AnswersOutOfStep(MemoryBackend):
-    """One connection for all: who is cancelled leaves his answer to whoever asks next."""
+    """One connection for all: a cancelled query leaves its answer to the next one."""
 
     def __init__(self, users: dict[str, str]) -> None:
         super().__init__(users)
@@ -179,7 +179,7 @@ class ForgetsTheCancelled(MemoryBackend):
 
 
 class TakesOthersAlong(MemoryBackend):
-    """Single flight in which those who wait get whatever became of the first."""
+    """Single flight in which the waiting queries get the outcome of the first, also its cancellation."""
 
     def __init__(self, users: dict[str, str]) -> None:
         super().__init__(users)

@@ -142,7 +142,7 @@ class KeepsItsLock(MemoryBackend):
 
 
 class WritesLate(MemoryBackend):
-    """A cancelled call is carried out nevertheless, after the one that follows it."""
+    """A cancelled call is still carried out, after the next one."""
 
     late: tuple[str, str] | None = None
 
