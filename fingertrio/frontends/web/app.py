@@ -137,7 +137,7 @@ def _check_request(observer: Observer) -> None:
     """Refuse what no route can process, before the body is read."""
     if scope_extras(request.scope)["method"] not in _METHODS:  # Quart's is in upper case, but "get" is no method
         raise _UnknownMethod
-    if (request.content_length or 0) > _BODY_LIMIT:
+    if request.routing_exception is None and (request.content_length or 0) > _BODY_LIMIT:
         observer.refused("http", "body")
         raise RequestEntityTooLarge
     codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}

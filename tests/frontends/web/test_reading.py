@@ -19,7 +19,7 @@ def head(*headers: str, length: int = len(CALL), path: str = "/RPC2") -> bytes:
     ("request_head", "status"),
     [
         (head("Content-Type: text/xml", length=300_000), b"413"),
-        (head("Content-Type: text/xml", length=300_000, path="/api/users"), b"413"),
+        (head("Content-Type: text/xml", length=300_000, path="/api/users"), b"405"),
         (head("Content-Type: text/plain"), b"415"),
         (head("Content-Type: text/xml", "Content-Encoding: gzip"), b"415"),
         (head("Content-Type: text/xml", path="/moshez"), b"405"),
