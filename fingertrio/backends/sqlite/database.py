@@ -53,7 +53,7 @@ class Database:
         """Close all connections. The last connection to a database checkpoints its log and removes it."""
         if files.identity(self._path) == self._file:
             with suppress(sqlite3.Error, BackendError, OSError):
-                self._keeper.check()  # a damaged log must not be copied into the database
+                self._keeper.check(patience=0.0)  # a damaged log must not be copied into the database
         with self.connections.finder.lock, self.connections.scanner.lock:
             self._close()
 
