@@ -21,6 +21,7 @@ from fingertrio.backends.redis.store import RedisStore
 # Seconds. Redis's clock may be adjusted during the sleep: look again.
 _LONGEST_SLEEP = 60.0
 _AFTER_REFUSAL = 1.0  # seconds until the next attempt when Redis accepts no writes
+_LOG_INTERVAL = 60.0  # seconds between two log messages about that
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Expiry:
     def __init__(self) -> None:
         self._next_looks: list[float] = []
         self._sooner = trio.Event()
-        self._refused = False
+        self._logged_at = -inf
 
     def expect(self, shard: int, seconds: float) -> None:
         """A status of `shard` ends in `seconds`."""
@@ -70,11 +71,14 @@ class Expiry:
             for member in due:
                 await ask(partial(RedisStore.end, shard=shard, member=member))
         except BackendError as error:
-            if not self._refused:
-                _log.warning("Redis refuses to end statuses that are due: %s", error.__cause__ or error)
-            self._refused, pause = True, _AFTER_REFUSAL
+            self._log_refusal(error)
+            pause = _AFTER_REFUSAL
         else:
             # If some were due, there may be more.
             pause = 0.0 if due else min(_LONGEST_SLEEP if ahead is None else ahead, _LONGEST_SLEEP)
-            self._refused = self._refused and not due
         self._next_looks[shard] = min(self._next_looks[shard], trio.current_time() + pause)
+
+    def _log_refusal(self, error: BackendError) -> None:
+        if trio.current_time() - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = trio.current_time()
+            _log.warning("Redis refuses to end statuses that are due: %s", error.__cause__ or error)

@@ -43,7 +43,7 @@ def silence_logger() -> None:
 
 
 class ClusterPool(ClusterConnectionPool):
-    """The connection pool that `RedisCluster` is told to use."""
+    """The connection pool that connect.py passes to `RedisCluster`."""
 
     async def _get_connection_by_node(self, node: ClusterNodeLocation) -> ClusterConnection:
         try:

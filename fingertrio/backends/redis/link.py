@@ -52,7 +52,7 @@ _REJECTED_DATABASE = re.compile(
     "DB index is out of range|value is not an integer|SELECT is not allowed in cluster mode"
 )
 
-_EXPECTED = (*_LOST, *_REJECTED, SilenceError, RewoundError, DemotedError)
+_ENDED = (*_REJECTED, SilenceError, RewoundError, DemotedError)
 
 T = TypeVar("T")
 
@@ -232,7 +232,11 @@ class Link:
     async def _keep(self, session: RedisSession, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except _EXPECTED as error:  # anything else goes through, and ends the session in `_hold_session`
+        except (
+            *_LOST,
+            *_ENDED,
+            UnavailableError,
+        ) as error:  # anything else goes through, and ends the session in `_hold_session`
             await trio.lowlevel.checkpoint_if_cancelled()  # as in `call_in`
             self._end(session, first_leaf(error))
 
@@ -261,7 +265,7 @@ class Link:
         if self.unavailable_since is None:
             self.unavailable_since = datetime.now(UTC)
         reason = error_chain(failure)
-        if not isinstance(failure, _EXPECTED):
+        if not _is_lost(failure) and not isinstance(failure, _ENDED):
             _log.error("%s cannot be used: %s", self._name, reason, exc_info=failure)
         elif not self._logged or (_rejection(failure) is not None and reason != self._logged):
             _log.warning(

@@ -15,7 +15,13 @@ from typing import Any
 
 import trio
 from coredis.client import Client
-from coredis.exceptions import NoScriptError, ResponseError, WrongTypeError
+from coredis.exceptions import (
+    AuthorizationError,
+    NoScriptError,
+    ResponseError,
+    UnknownCommandError,
+    WrongTypeError,
+)
 
 from fingertrio.backends.redis import scripts
 from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange, read_change
@@ -110,8 +116,15 @@ class RedisStore:
         return cls(asking, following, Keys(prefix, laid_out), limits)
 
     async def is_replica(self) -> bool:
-        """Whether the server follows another one. HELLO is the command for that which needs no further permission."""
-        return bool((await self._client.hello())[b"role"] == b"replica")
+        """Whether the server follows another one. HELLO is the command for that which needs no further permission.
+
+        A proxy may not know it, or not report a role. Then this is False.
+        """
+        try:
+            role = (await self._client.hello()).get(b"role")
+        except (AuthorizationError, UnknownCommandError):
+            return False
+        return bool(role == b"replica")
 
     # --- users --------------------------------------------------------------------------------------------------------
 

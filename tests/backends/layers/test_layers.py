@@ -90,7 +90,7 @@ class Passwords:
 
 
 class TestPubnix:
-    """Statuses in a database, over everybody's ~/.plan."""
+    """Statuses in a database, over the users' ~/.plan files."""
 
     @pytest.fixture
     def pubnix(self, tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Backend]]:
@@ -122,7 +122,7 @@ class TestPubnix:
             assert (await backend.get_user("moshez")).status == "Back"
             assert list(await backend.get_users()) == ["moshez", "alice"]
             assert [info.status for info in await backend.get_history("moshez", 10)] == ["Back"]
-            assert await backend.get_history("alice", 10) == []  # "No Plan." began nobody knows when
+            assert await backend.get_history("alice", 10) == []  # "No Plan." has no known beginning
 
 
 class TestOpening:

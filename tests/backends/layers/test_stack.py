@@ -98,7 +98,7 @@ class TestReading:
         now += HOUR
         assert await status_of(backend, "moshez") == "No Plan."
 
-    async def test_the_list_has_everybody_once_in_the_order_of_the_layers(self) -> None:
+    async def test_the_list_has_each_user_once_in_the_order_of_the_layers(self) -> None:
         backend = over(
             MemoryBackend({"moshez": "a", "alice": "b"}),
             FakeReader({"x": ""}),
@@ -324,7 +324,7 @@ class TestHistory:
         assert await self.history(*layers) == ["new"]
         assert await self.history(*layers, before=NOON) == []
         assert await self.history(*layers, limit=0) == []
-        present.users["moshez"] = UserInfo("moshez", "set nobody knows when")
+        present.users["moshez"] = UserInfo("moshez", "set at an unknown time")
         assert await self.history(*layers) == []
 
     async def test_without_a_current_status_is_that_of_the_first_layer_that_has_one(self) -> None:
@@ -433,7 +433,7 @@ class TestNothingStaleIsServedForEver:
             await trio.sleep(1.5)
             assert await status_of(service, "moshez") == "changed"
 
-    async def test_when_a_layer_comes_to_know_who_was_answered_below(self, autojump_clock: MockClock) -> None:
+    async def test_when_an_upper_layer_gets_a_user_of_a_lower_one(self, autojump_clock: MockClock) -> None:
         upper, lower = FakeBackend({}), FakeBackend({"moshez": "below"})
         async with running(over(upper, lower)) as backend, FingerService.open(backend) as service:
             assert await status_of(service, "moshez") == "below"

@@ -29,7 +29,7 @@ def test_those_asked_for_longest_ago_go_first() -> None:
     assert [user for user in ("moshez", "alice", "bob") if copies.record(user)] == ["moshez", "bob"]
 
 
-def test_unknown_names_are_not_kept_and_push_nobody_out() -> None:
+def test_unknown_names_are_not_kept_and_evict_no_user() -> None:
     copies = Copies(1)
     keep(copies, record("moshez"))
     keep(copies, record("nobody", None))
@@ -37,7 +37,7 @@ def test_unknown_names_are_not_kept_and_push_nobody_out() -> None:
     assert copies.record("moshez") is not None
 
 
-def test_who_has_no_status_any_more_has_no_copy() -> None:
+def test_a_user_without_a_status_has_no_copy() -> None:
     copies = Copies(1)
     keep(copies, record("moshez"))
     keep(copies, record("moshez", None))

@@ -228,7 +228,7 @@ async def test_a_store_that_came_back_older_has_lost_what_was_told(left: list[st
 
 
 async def test_another_change_in_the_place_of_ours_is_seen() -> None:
-    """As after a failover to a replica that had not heard of our last change."""
+    """As after a failover to a replica that lacks our last change."""
     store, reader = FakeStore(), Reader()
     async with reader.reading(store):
         store.change(0, "moshez")
@@ -254,7 +254,7 @@ async def test_catching_up_ends_when_all_that_had_happened_is_heard() -> None:
         await reader.follower.catch_up(store)
 
 
-async def test_a_silent_store_is_noticed_by_who_reads(autojump_clock: MockClock) -> None:
+async def test_a_silent_store_is_noticed_by_the_reader(autojump_clock: MockClock) -> None:
     store, reader = FakeStore(), Reader()
     await reader.follower.resume(store)
     store.silent = True
@@ -272,7 +272,7 @@ async def test_a_store_in_which_nothing_happens_is_not_silent(autojump_clock: Mo
     assert reader.take() == ["moshez"]
 
 
-async def test_a_silent_store_is_noticed_by_who_only_listens_for_its_heart(autojump_clock: MockClock) -> None:
+async def test_a_silent_store_is_noticed_by_the_heartbeat(autojump_clock: MockClock) -> None:
     store, reader = FakeStore(), Reader()
     await reader.follower.resume(store)
     with trio.move_on_after(100) as scope:

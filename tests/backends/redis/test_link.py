@@ -7,14 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisBackend, RedisOptions, open_redis
 from fingertrio.backends.redis import backend as backend_module
 from fingertrio.backends.redis.keys import Keys
+from fingertrio.backends.redis.link import ConnectionLostError, Link
 from fingertrio.service import FingerService
 from fingertrio.testing.redis_server import RedisServer
 from fingertrio.wire.times import to_microseconds
@@ -70,7 +73,7 @@ async def away(server: RedisServer, backend: RedisBackend) -> AsyncIterator[Redi
 
 
 async def test_redis_is_killed_and_started_again_and_again(server: RedisServer) -> None:
-    """Three nodes, one of which ends for good: what was known is answered meanwhile, and soon all is as before."""
+    """Three nodes, of which one ends for good: known answers are given meanwhile, and soon everything works again."""
     async with AsyncExitStack() as stack, AsyncExitStack() as third:
         backends = [await stack.enter_async_context(open_redis(options_for(server))) for _ in range(2)]
         services = [await stack.enter_async_context(FingerService.open(backend)) for backend in backends]
@@ -115,11 +118,11 @@ async def test_an_outage_and_its_end_are_logged_once_each(
             await trio.sleep(0.05)
         server.start()
         await until_there(backend)
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 2
-    assert f"Redis at {server.socket_path} is unavailable" in told[0]
-    assert "stale" in told[0]
-    assert "is available again after" in told[1]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert f"Redis at {server.socket_path} is unavailable" in messages[0]
+    assert "stale" in messages[0]
+    assert "is available again after" in messages[1]
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -223,13 +226,33 @@ async def test_it_opens_while_redis_is_unavailable_and_works_once_it_is_back(
                 assert await anext(feed) == Change("moshez")
 
 
-async def test_who_may_not_come_in_is_told_at_the_start(directory: Path, server: RedisServer) -> None:
+async def test_a_rejected_password_is_an_error_at_the_start(directory: Path, server: RedisServer) -> None:
     server.command("CONFIG", "SET", "requirepass", "secret")
     with pytest.raises(ExceptionGroup) as caught:
         async with open_redis(options_for(server)):
             raise AssertionError("it opened")
     assert caught.group_contains(ValueError, match="Redis at .*: .*authenticate")
     assert server.directory == directory
+
+
+async def test_a_connection_that_is_lost_during_a_stop_is_no_failure_of_the_stop() -> None:
+    """A request that is cut off and cancelled at once must not turn into an exception of the program."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        yield object()
+
+    async def lost_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ConnectionLostError
+
+    link = Link("Redis", connect, lambda _store: trio.lowlevel.checkpoint(), lambda _session: [lost_when_cancelled], 10)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(link.run)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 # --- what may be answered from memory ---------------------------------------------------------------------------------
