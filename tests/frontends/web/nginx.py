@@ -48,8 +48,8 @@ http {{
 
 
 @asynccontextmanager
-async def nginx(upstream: tuple[str, int], directory: Path) -> AsyncIterator[tuple[str, int]]:
-    """Run nginx in front of `upstream`; its address.
+async def nginx(upstream: tuple[str, int] | str, directory: Path) -> AsyncIterator[tuple[str, int]]:
+    """Run nginx in front of `upstream`, an address or "unix:/path"; its address.
 
     nginx cannot listen on port 0. It inherits a socket that is bound here, as in its upgrades of the running program.
     """
@@ -64,7 +64,7 @@ async def nginx(upstream: tuple[str, int], directory: Path) -> AsyncIterator[tup
             user="user root root;" if os.geteuid() == 0 else "",  # a worker of another user cannot enter the directory
             directory=directory,
             listen="{}:{}".format(*address),
-            upstream="{}:{}".format(*upstream),
+            upstream=upstream if isinstance(upstream, str) else "{}:{}".format(*upstream),
         )
         path.write_text(text)
         run = partial(

@@ -180,3 +180,21 @@ async def test_trust_that_ends_while_a_proxy_is_connected_leaves_the_counts_righ
                 await _keep_open(other)
         await site.empty()
         assert (counted._open, counted._by_key, counted._by_proxy) == (0, {}, {})
+
+
+async def test_a_proxy_on_a_unix_socket_is_trusted_where_it_is_listed(tmp_path: Path):
+    path = f"unix:{tmp_path}/http.sock"
+    rate = RateLimiter(rate=0.001, burst=3)
+    async with serving(at=path, caps=caps(), rate=rate, policy=WebPolicy(trusted_proxies=("unix",))) as site:
+        async with nginx(path, tmp_path) as address:
+            assert [await status(address, "127.0.0.2") for _ in range(4)] == [200, 200, 200, 429]
+            assert await status(address, "127.0.0.3") == 200
+        assert '"peer": "127.0.0.2"' in site.log.getvalue()
+
+
+async def test_clients_of_a_proxy_on_a_unix_socket_that_is_not_listed_are_not_limited(tmp_path: Path):
+    """Of this the start warns: see test_door.py."""
+    path = f"unix:{tmp_path}/http.sock"
+    rate = RateLimiter(rate=0.001, burst=3)
+    async with serving(at=path, caps=caps(), rate=rate) as _site, nginx(path, tmp_path) as address:
+        assert [await status(address, "127.0.0.2") for _ in range(4)] == [200] * 4
