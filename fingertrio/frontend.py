@@ -20,8 +20,9 @@ import trio
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.config.sections import ListeningSection
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.net.server import SEND_DEADLINE, Connection, Handler, Lane, Server
+from fingertrio.net.server import SEND_DEADLINE, Handler, Lane, Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 

@@ -17,7 +17,6 @@ One connection carries many requests, and the client need not wait for any of th
 from __future__ import annotations
 
 from contextlib import suppress
-from math import inf
 
 import trio
 from h2.config import H2Configuration
@@ -35,12 +34,13 @@ from h2.events import (
 )
 from h2.events import Event as FrameEvent
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.typing import ConnectionState as RequestState
 from hypercorn.utils import filter_pseudo_headers
 
 from fingertrio.http.exchange import Carrier, Exchanges
+from fingertrio.http.http2_sending import Sender
+from fingertrio.http.http2_settings import STREAMS, TUNNELS, StreamLimit
 from fingertrio.http.http2_stream import Stream, Tunnel
 from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED, FrameAllowance
 from fingertrio.http.request import Headers, has_valid_host, header_size, is_proper
@@ -49,35 +49,11 @@ from fingertrio.http.upgrade import Upgrade, UpgradedSession
 # How a client opens a connection, with or without TLS (RFC 9113 section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Requests at work on one connection. A page takes three, and each may be a list of a megabyte. RFC 9113 section 5.1.2
-# recommends a hundred, for clients that need many at once: they open another connection, which the limits count.
-STREAMS = 4
-
-# WebSockets on one connection, in addition. A browser opens all those of a site over one connection.
-TUNNELS = 32
-
-# Streams that h2 lets a client open before it ends the connection. More than the client is told: requests sent before
-# the settings arrive are refused, not punished. Clients assume a hundred until then.
-_TOLERATED = 100
-
 # Bytes that h2 is given at once: twenty requests, if they are as small as possible, which take it 3 ms.
 _PORTION = 512
 
-# Bytes of an answer in one DATA frame at most.
-_PIECE = 16384
-
 # Requests that a client may cancel beyond those that were answered: thirty pages left before they were shown.
 _SPARE = 100
-
-# Seconds in which the client must take so many bytes of what waits for it, or all of it: 2 kB/s, as in HTTP/1.
-_PATIENCE = 30.0
-_PROGRESS = 65536
-
-# Units of `FrameAllowance` that useful frames earn: a request comes with a few frames, received payload pays for its
-# frame from 64 bytes on, and a DATA frame of ours leads to two WINDOW_UPDATE frames.
-_EARNED_BY_REQUEST = 5.0
-_PAYLOAD = 64
-_EARNED_BY_SENDING = 3.0
 
 _BUSY = [(b"retry-after", b"5")]
 
@@ -97,31 +73,20 @@ class Http2:
         self._exchanges = exchanges
         self._carrier = carrier
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self._limit = StreamLimit(self._h2)
         self._streams: dict[int, Stream] = {}
-        self._ended = False
         self._frames = FrameAllowance(len(PREFACE), trio.current_time())
         self._spare = _SPARE
-        self._waiting = 0  # answers that wait for the client's window
-        self._taken = 0  # bytes since the deadline was set
-        self._deadline = inf
+        self._out = Sender(self._h2, exchanges, carrier, self._frames)
 
     async def start(self) -> None:
         """Send the settings."""
-        self._h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
-                SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
-                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
-            },
-        )
-        self._h2.initiate_connection()
-        self._tolerate()
-        await self.flush()
+        self._limit.start()
+        await self._out.flush()
 
     async def receive(self, data: bytes) -> None:
         """Handle received bytes."""
-        if not data or self._ended:
+        if not data or self._out.ended:
             return
         if not self._frames.spend(data, trio.current_time()):
             await self._send_away("flood")
@@ -129,8 +94,8 @@ class Http2:
         try:
             events = self._h2.receive_data(data)
         except ProtocolError:
-            self._ended = True  # h2 has made the GOAWAY
-            await self.flush()
+            self._out.ended = True  # h2 has made the GOAWAY
+            await self._out.flush()
             self._carrier.end()
             return
         # A request that is cancelled in the same portion is not even begun.
@@ -141,7 +106,7 @@ class Http2:
             if self._spare < 0:
                 await self._send_away("flood")
                 return
-        await self.flush()
+        await self._out.flush()
 
     def retire(self) -> None:
         """The door closes: end the WebSockets. Requests are answered."""
@@ -152,21 +117,16 @@ class Http2:
     async def close(self) -> None:
         """The connection has ended. Applications at work see a disconnect, and waiting answers are dropped."""
         await self.say_goodbye()
-        self._ended = True
+        self._out.ended = True
         for stream in list(self._streams.values()):
             await self._forget(stream)
 
     async def say_goodbye(self, reason: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Send GOAWAY (RFC 9113 section 6.8), unless one side has sent it."""
-        if not self._ended:
-            self._ended = True
+        if not self._out.ended:
+            self._out.ended = True
             self._h2.close_connection(reason)
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send what h2 has ready."""
-        if data := self._h2.data_to_send():
-            await self._carrier.send(data)
+            await self._out.flush()
 
     # Received frames
 
@@ -187,9 +147,9 @@ class Http2:
                 if not isinstance(event, WindowUpdated) or event.stream_id in {0, stream_id}:
                     stream.wake()
         elif isinstance(event, SettingsAcknowledged):
-            self._tolerate()
+            self._limit.tolerate()
         elif isinstance(event, ConnectionTerminated):
-            self._ended = True
+            self._out.ended = True
             self._carrier.end()
 
     async def _end_stream(self, event: StreamEnded | StreamReset) -> None:
@@ -214,14 +174,14 @@ class Http2:
         elif at_limit:
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may repeat it
         elif header_size(headers) > HEADER_LIMIT:
-            self._answer(stream_id, 431)
+            self._out.answer(stream_id, 431)
         elif not has_valid_host(headers):
-            self._answer(stream_id, 400)
+            self._out.answer(stream_id, 400)
         elif is_tunnel and fields[b":protocol"] != b"websocket":
-            self._answer(stream_id, 501)
+            self._out.answer(stream_id, 501)
         else:
             self._spare += 1
-            self._frames.earn(_EARNED_BY_REQUEST)
+            self._frames.earn_by_request()
             await self._begin(stream_id, headers, b"GET" if is_tunnel else fields[b":method"], fields[b":path"])
 
     async def _begin(self, stream_id: int, headers: Headers, method: bytes, path: bytes) -> None:
@@ -242,7 +202,7 @@ class Http2:
 
     async def _take_data(self, event: DataReceived) -> None:
         stream, size = self._streams.get(event.stream_id), len(event.data)
-        self._frames.earn(min(size / _PAYLOAD, 1.0))
+        self._frames.earn_by_payload(size)
         if stream is not None and stream.upgrade is not None:
             stream.feed(event.data, event.flow_controlled_length)
             return
@@ -254,12 +214,7 @@ class Http2:
                 self._carrier.report("memory")
                 await self._give_up(stream, 503)
         # Also where the request has been answered: the connection's window must not run dry.
-        self.acknowledge(event.stream_id, event.flow_controlled_length)
-
-    def acknowledge(self, stream_id: int, size: int) -> None:
-        """Let the client send `size` bytes more. `flush` tells it."""
-        if size and not self._ended:
-            self._h2.acknowledge_received_data(size, stream_id)
+        self._out.acknowledge(event.stream_id, event.flow_controlled_length)
 
     # Answers
 
@@ -280,20 +235,12 @@ class Http2:
         elif isinstance(event, Body):
             await self._send_body(stream, event.data)
         elif isinstance(event, EndBody):
-            self._send_head(stream)
+            self._out.send_head(stream)
             with suppress(ProtocolError):
                 self._h2.end_stream(stream.id)
             stream.complete = True
             self._spare = min(self._spare + 1, _SPARE)
-            await self.flush()
-
-    def _send_head(self, stream: Stream) -> None:
-        """Make HEADERS of the response head, which waits for the body as in HTTP/1."""
-        head, stream.head = stream.head, None
-        if head is not None:
-            stream.answered = True
-            with suppress(ProtocolError):
-                self._h2.send_headers(stream.id, [*head, *self._exchanges.response_headers("h2")])
+            await self._out.flush()
 
     async def _send_body(self, stream: Stream, data: bytes) -> None:
         answers = self._exchanges.budgets.answers
@@ -309,61 +256,16 @@ class Http2:
             await self._give_up(stream, 503)
 
     async def _send_data(self, stream: Stream, data: bytes) -> None:
-        self._send_head(stream)
-        if not self._waiting:
-            self._expect_progress()
-        self._waiting += 1
-        try:
-            sent = 0
-            while sent < len(data) and not self._ended and not stream.closed:
-                if (room := self.room(stream.id)) <= 0:
-                    await self._wait_for_room(stream)
-                    continue
-                await self.send_piece(stream.id, piece := data[sent : sent + min(room, _PIECE)])
-                sent += len(piece)
-                self._taken += len(piece)
-                if self._taken >= _PROGRESS:
-                    self._expect_progress()
-        finally:
-            self._waiting -= 1
-
-    async def _wait_for_room(self, stream: Stream) -> None:
-        """Wait for the client's window to open. End the connection if no answer makes progress."""
-        await self.flush()  # the head, if nothing of the body fits
-        with trio.move_on_at(self._deadline):
-            await stream.wait()
-        if trio.current_time() >= self._deadline:
+        self._out.send_head(stream)
+        if not await self._out.send_body(stream, data):
             await self._send_away("slow_reader")
-
-    def room(self, stream_id: int) -> int:
-        """Bytes that the client's windows and its frame size permit now."""
-        with suppress(ProtocolError):  # the stream is closed; the caller will notice
-            return min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-        return 0
-
-    async def send_piece(self, stream_id: int, piece: bytes) -> None:
-        """Send one DATA frame, for which there is room."""
-        with suppress(ProtocolError):
-            self._h2.send_data(stream_id, piece)
-        self._frames.earn(_EARNED_BY_SENDING)
-        await self.flush()
-
-    def _expect_progress(self) -> None:
-        self._taken = 0
-        self._deadline = trio.current_time() + _PATIENCE
-
-    def _answer(self, stream_id: int, status: int, headers: Headers = ()) -> None:
-        """Answer with a status alone, without the application."""
-        with suppress(ProtocolError):
-            head = [(b":status", b"%d" % status), (b"content-length", b"0"), *headers]
-            self._h2.send_headers(stream_id, [*head, *self._exchanges.response_headers("h2")], end_stream=True)
 
     # The end of a stream, and of the connection
 
     async def _give_up(self, stream: Stream, status: int) -> None:
         """Answer with a status if nothing has been answered, or else reset the stream."""
         if not stream.answered:
-            self._answer(stream.id, status, _BUSY)
+            self._out.answer(stream.id, status, _BUSY)
             stream.complete = True
         await self._finish(stream)
 
@@ -371,7 +273,7 @@ class Http2:
         """The answer is over. One that is not complete must not look so."""
         if not stream.complete:
             self._reset(stream.id, ErrorCodes.INTERNAL_ERROR)
-        await self.flush()
+        await self._out.flush()
         await self._forget(stream)
 
     async def _forget(self, stream: Stream) -> None:
@@ -386,7 +288,7 @@ class Http2:
             self._h2.reset_stream(stream_id, reason)
 
     async def _send_away(self, reason: str) -> None:
-        if not self._ended:
+        if not self._out.ended:
             self._carrier.report(reason)
             await self.say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
             self._carrier.end()
@@ -400,35 +302,29 @@ class Http2:
     async def _open_tunnel(self, stream: Stream, headers: Headers, session: UpgradedSession) -> None:
         stream.head = [(b":status", b"200"), *(field for field in headers if field[0].lower() not in _HTTP1_ONLY)]
         stream.session = session
-        self._send_head(stream)
-        self._announce_streams()
-        await self.flush()
+        self._out.send_head(stream)
+        self._announce_limit()
+        await self._out.flush()
         self._exchanges.spawn(self._run_tunnel, stream, session)
 
     async def _run_tunnel(self, stream: Stream, session: UpgradedSession) -> None:
         if self._exchanges.closing:
             session.retire()
-        tunnel = Tunnel(self, stream)
+        tunnel = Tunnel(self._out, stream)
         if await session.run(tunnel, b""):
             with suppress(ProtocolError):
                 self._h2.end_stream(stream.id)
             stream.complete = True
-            await self.flush()
+            await self._out.flush()
             with trio.move_on_after(_FAREWELL):
                 while await tunnel.receive_some():
                     pass
         self._reset(stream.id, ErrorCodes.NO_ERROR if stream.complete else ErrorCodes.CANCEL)
         stream.complete = True
         await self._finish(stream)
-        self._announce_streams()
-        await self.flush()
+        self._announce_limit()
+        await self._out.flush()
 
-    def _announce_streams(self) -> None:
-        """Let the client open as many requests as before, beside its WebSockets."""
-        if not self._ended:
-            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS + self._tunnels})
-
-    def _tolerate(self) -> None:
-        settings = self._h2.local_settings
-        settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _TOLERATED
-        settings.acknowledge()
+    def _announce_limit(self) -> None:
+        if not self._out.ended:
+            self._limit.announce(self._tunnels)

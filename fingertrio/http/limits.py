@@ -64,8 +64,17 @@ class FrameAllowance:
         self._header = b""  # of a frame, as far as it has arrived
         self._skip = preface  # bytes until the next frame header
 
-    def earn(self, units: float) -> None:
-        self._left += units
+    def earn_by_request(self) -> None:
+        """A request comes with a few frames."""
+        self._left += 5.0
+
+    def earn_by_payload(self, size: int) -> None:
+        """Received payload pays for its frame from 64 bytes on."""
+        self._left += min(size / 64, 1.0)
+
+    def earn_by_sending(self) -> None:
+        """A DATA frame of ours leads to two WINDOW_UPDATE frames."""
+        self._left += 3.0
 
     def spend(self, data: bytes, now: float) -> bool:
         """Count the frames that begin in `data`, which was just received; False: there are too many."""

@@ -19,11 +19,13 @@ from hypercorn.logging import Logger
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from fingertrio.http.connection import HttpConnection, Stream, Traffic
+from fingertrio.http.connection import HttpConnection, Stream
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY, Budgets
 from fingertrio.http.tls import BUSY_ALERT
+from fingertrio.http.traffic import Traffic
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps
-from fingertrio.net.server import Connection, Server
+from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
 
 # Seconds for a TLS handshake: two round trips and some arithmetic.

@@ -17,10 +17,11 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hyperframe.frame import GoAwayFrame, RstStreamFrame, WindowUpdateFrame
 from trio.testing import MockClock
 
-from fingertrio.http.connection import HttpConnection, Traffic
+from fingertrio.http.connection import HttpConnection
 from fingertrio.http.http1 import Http1
 from fingertrio.http.limits import HEADER_DEADLINE, Budgets
 from fingertrio.http.server import make_config
+from fingertrio.http.traffic import Traffic
 from fingertrio.observe.observer import Observer
 from fingertrio.testing import FakeBackend
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving

@@ -10,7 +10,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 from trio.testing import MockClock
 
 from fingertrio.backends.memory import MemoryBackend
-from fingertrio.http.http2 import STREAMS, TUNNELS
+from fingertrio.http.http2_settings import STREAMS, TUNNELS
 from tests.frontends.web.kit import USERS, Http2Client, assert_unharmed, serving
 from tests.frontends.web.watching import WebSocketClient, frame
 

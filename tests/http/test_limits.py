@@ -43,11 +43,15 @@ def test_a_thousand_at_once_and_fifty_each_second():
 def test_useful_frames_earn_but_not_without_limit():
     allowance = FrameAllowance(0, 0.0)
     assert allowance.spend(PING * 1000, 0.0)
-    allowance.earn(10)
-    assert allowance.spend(PING * 10, 0.0)
+    allowance.earn_by_request()
+    allowance.earn_by_sending()
+    allowance.earn_by_payload(32)
+    allowance.earn_by_payload(1000)
+    assert allowance.spend(PING * 9, 0.0)
     assert not allowance.spend(PING, 0.0)
     allowance = FrameAllowance(0, 0.0)
-    allowance.earn(1_000_000)
+    for _ in range(1000):
+        allowance.earn_by_request()
     assert not allowance.spend(PING * 1001, 0.0)
 
 

@@ -21,9 +21,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.net import server as server_module
 from fingertrio.net.address import Address
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import address_of, bind, close_all
-from fingertrio.net.server import BURST, Connection, Server, raw_accept
+from fingertrio.net.server import BURST, Server, raw_accept
 from tests.helpers import RecordingReports, loopback_listener, open_descriptors, reset
 
 REFUSAL = b"Too many connections\r\n"

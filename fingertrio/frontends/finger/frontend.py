@@ -13,8 +13,9 @@ from functools import partial
 import trio
 
 from fingertrio.frontends.finger.answers import FingerAnswers, FingerPolicy, Rendered
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.net.server import SEND_DEADLINE, Connection, Server
+from fingertrio.net.server import SEND_DEADLINE, Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError

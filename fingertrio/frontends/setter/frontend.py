@@ -19,8 +19,9 @@ from fingertrio.accounts.accounts import Accounts, ProofError
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError, Writer, unproved
 from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.net.server import Connection, Server
+from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError, TooLongError

@@ -1,0 +1,111 @@
+"""What the connections of one HTTP door share: turns, deadlines at the end, and which of them are idle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Protocol
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper
+
+from fingertrio.http.limits import Budgets
+from fingertrio.net.limits import limit_key
+from fingertrio.observe.observer import Observer
+
+# Seconds of work on the input of connections before the rest of the program gets its turn.
+_TURN = 0.004
+
+# Seconds that sends may continue after the door was cancelled. The program must end within a second of its grace, and
+# the end of the interpreter takes up to two thirds of that.
+_LAST_SENDS = 0.2
+
+
+class Retires(Protocol):
+    """A connection, as far as the others need to know it."""
+
+    peer: str
+
+    def retire(self) -> None: ...
+
+
+class Traffic:
+    """What the connections of one door share."""
+
+    def __init__(self, app: AppWrapper, config: Config, door: str, observer: Observer, budgets: Budgets) -> None:
+        self.app = app
+        self.config = config
+        self.door = door
+        self.observer = observer
+        self.budgets = budgets
+        self.context = WorkerContext(None)
+        self.connections: set[Retires] = set()
+        self.idle: dict[Retires, None] = {}  # the one that is idle longest comes first
+        self._turns = trio.Lock()
+        self._turn_began = inf  # of the first connection's work in this round
+        self._round = trio.lowlevel.ParkingLot()
+        self._sends: set[trio.CancelScope] = set()
+        self._latest = inf
+
+    async def retire(self) -> None:
+        """Close idle connections, and the others after the request at work."""
+        await self.context.terminated.set()
+        for connection in list(self.connections):
+            connection.retire()
+
+    def reclaim(self, peer: str | None) -> bool:
+        """Close the connection that is idle longest, of `peer` if given; False: there is none."""
+        key = None if peer is None else limit_key(peer)
+        for connection in self.idle:
+            if key is None or limit_key(connection.peer) == key:
+                connection.retire()
+                del self.idle[connection]
+                return True
+        return False
+
+    async def hurry_when_cancelled(self) -> None:
+        """Run in the door's nursery. Once that is cancelled, give the shielded sends a short deadline."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._latest = trio.current_time() + _LAST_SENDS
+            for scope in self._sends:
+                self.limit(scope, inf)
+
+    async def follow_rounds(self) -> None:
+        """Run in the door's nursery, so that `wait_for_turn` notices when the rest of the program has run."""
+        while True:
+            await self._round.park()
+            self._turn_began = inf
+
+    async def wait_for_turn(self) -> None:
+        """Let the rest of the program run, if connections have worked for `_TURN` in this round of Trio's loop.
+
+        Then each round releases one of the connections that wait here. A round for each request would be a fifth of its
+        cost.
+        """
+        now = time.thread_time()  # of work, and not of waiting for a core
+        if self._turn_began == inf:
+            self._turn_began = now
+            self._round.unpark()  # its task runs in the next round
+        if self._turns.locked() or now - self._turn_began > _TURN:
+            async with self._turns:
+                pass
+
+    def limit(self, scope: trio.CancelScope, seconds: float) -> None:
+        """Give a send so many seconds from now."""
+        scope.deadline = min(trio.current_time() + seconds, self._latest)
+
+    @contextmanager
+    def shielded(self) -> Iterator[trio.CancelScope]:
+        """A scope for a send, which only `limit` can cancel."""
+        with trio.CancelScope(shield=True, deadline=self._latest) as scope:
+            self._sends.add(scope)
+            try:
+                yield scope
+            finally:
+                self._sends.discard(scope)
