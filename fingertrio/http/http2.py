@@ -55,14 +55,6 @@ _PORTION = 512
 # Requests that a client may cancel beyond those that were answered: thirty pages left before they were shown.
 _SPARE = 100
 
-_BUSY = [(b"retry-after", b"5")]
-
-# Seconds for the client to close its side of a WebSocket after us.
-_FAREWELL = 1.0
-
-# Fields of the answer to an upgrade that HTTP/2 does not have (RFC 8441 section 5).
-_HTTP1_ONLY = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
-
 
 class Http2:
     """One connection. The parts of a stream's life are in `http2_stream`."""
@@ -265,7 +257,7 @@ class Http2:
     async def _give_up(self, stream: Stream, status: int) -> None:
         """Answer with a status if nothing has been answered, or else reset the stream."""
         if not stream.answered:
-            self._out.answer(stream.id, status, _BUSY)
+            self._out.answer(stream.id, status, [(b"retry-after", b"5")])
             stream.complete = True
         await self._finish(stream)
 
@@ -300,8 +292,7 @@ class Http2:
         return sum(1 for stream in self._streams.values() if stream.upgrade is not None)
 
     async def _open_tunnel(self, stream: Stream, headers: Headers, session: UpgradedSession) -> None:
-        stream.head = [(b":status", b"200"), *(field for field in headers if field[0].lower() not in _HTTP1_ONLY)]
-        stream.session = session
+        stream.accept(headers, session)
         self._out.send_head(stream)
         self._announce_limit()
         await self._out.flush()
@@ -316,9 +307,7 @@ class Http2:
                 self._h2.end_stream(stream.id)
             stream.complete = True
             await self._out.flush()
-            with trio.move_on_after(_FAREWELL):
-                while await tunnel.receive_some():
-                    pass
+            await tunnel.wait_for_end()
         self._reset(stream.id, ErrorCodes.NO_ERROR if stream.complete else ErrorCodes.CANCEL)
         stream.complete = True
         await self._finish(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -10,6 +11,14 @@ from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.http_stream import HTTPStream
 
 from fingertrio.http.upgrade import Upgrade, UpgradedSession
+
+# Fields of the answer to an upgrade that HTTP/2 does not have (RFC 8441 section 5).
+_HTTP1_ONLY = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
+
+# Bytes sent at once: less than a frame's usual maximum, so that answers on other streams take turns.
+_PIECE = 16384
+
+_FAREWELL = 1.0  # seconds for the client to close its side of a WebSocket after us
 
 
 class Stream:
@@ -39,6 +48,11 @@ class Stream:
         self.received: deque[tuple[bytes, int]] = deque()  # for the WebSocket: payload, and its share of the window
         self.at_end = False
         self._changed = trio.Event()
+
+    def accept(self, headers: Sequence[tuple[bytes, bytes]], session: UpgradedSession) -> None:
+        """The application accepts the WebSocket with these fields, which are those of HTTP/1."""
+        self.head = [(b":status", b"200"), *(field for field in headers if field[0].lower() not in _HTTP1_ONLY)]
+        self.session = session
 
     async def wait(self) -> None:
         """Return when the client's window opens, input arrives, or the stream is closed."""
@@ -77,10 +91,6 @@ class Connection(Protocol):
     def acknowledge(self, stream_id: int, size: int) -> None: ...
     async def send_piece(self, stream_id: int, piece: bytes) -> None: ...
     async def flush(self) -> None: ...
-
-
-# Bytes sent at once: less than a frame's usual maximum, so that answers on other streams take turns.
-_PIECE = 16384
 
 
 class Tunnel:
@@ -122,3 +132,9 @@ class Tunnel:
             else:
                 await stream.wait()
         return data
+
+    async def wait_for_end(self) -> None:
+        """Discard input until the client has closed its side, or a second has passed."""
+        with trio.move_on_after(_FAREWELL):
+            while await self.receive_some():
+                pass
