@@ -68,6 +68,7 @@ class AnswerCache(Generic[T]):
         self._known: dict[str, Answer[T]] = {}
         self._unknown: dict[str, Answer[T]] = {}
         self.flights: dict[str, Flight[T]] = {}
+        self._variants: dict[str, set[str]] = {}  # the names in `_unknown`, by their case-folded form
 
     def find(self, key: str, now: float) -> Answer[T] | None:
         """The answer for `key`; None if there is none or it has expired."""
@@ -80,16 +81,31 @@ class AnswerCache(Generic[T]):
         other.pop(key, None)
         kept.pop(key, None)  # so that a refreshed answer counts as new
         while len(kept) >= size:
-            kept.pop(next(iter(kept))).expires = -inf  # a later change could not invalidate what was rendered from it
+            oldest = next(iter(kept))
+            kept.pop(oldest).expires = -inf  # a later change could not invalidate what was rendered from it
+            self._drop_variant(oldest)
         kept[key] = answer
+        if answer.value is None:
+            self._variants.setdefault(key.casefold(), set()).add(key)
 
     def forget(self, key: str) -> None:
-        """Invalidate the answer for `key`, and the answer that a call under way will bring."""
-        for kept in (self._known, self._unknown):
-            if (answer := kept.pop(key, None)) is not None:
-                answer.expires = -inf
-        if (overtaken := self.flights.pop(key, None)) is not None:
-            overtaken.current = False
+        """Invalidate the answer for `key`, and the answer that a call under way will bring.
+
+        That there is no user under another case of `key` may no longer be true either: it is forgotten too.
+        """
+        for name in {key, *self._variants.pop(key.casefold(), ())}:
+            for kept in (self._known, self._unknown):
+                if (answer := kept.pop(name, None)) is not None:
+                    answer.expires = -inf
+            if (overtaken := self.flights.pop(name, None)) is not None:
+                overtaken.current = False
+
+    def _drop_variant(self, key: str) -> None:
+        variants = self._variants.get(key.casefold())
+        if variants is not None:
+            variants.discard(key)
+            if not variants:
+                del self._variants[key.casefold()]
 
     def forget_all(self) -> None:
         """Invalidate every answer, and every call under way."""

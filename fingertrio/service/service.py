@@ -30,18 +30,15 @@ from fingertrio.backend import (
 )
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import canonical_name, is_user_name
-from fingertrio.observe.observer import Observer, error_text
+from fingertrio.observe.observer import Observer
 from fingertrio.service.cache import Answer, AnswerCache, Flight
 from fingertrio.service.calls import BackendCalls
+from fingertrio.service.following import Following
 from fingertrio.service.policy import ServicePolicy
+from fingertrio.service.spelling import Spellings
 from fingertrio.service.staleness import Staleness
 from fingertrio.service.writes import Writes
-from fingertrio.wire.backoff import Backoff
 from fingertrio.wire.times import in_utc
-
-# Seconds before a broken change feed is entered again: at first, and at most. A source must be followed again within
-# five seconds of its return.
-_FEED_BACKOFF = (0.25, 2.0)
 
 # The user that `probe` asks for. Probably unknown, but that is an answer too.
 _PROBED = "readiness-probe"
@@ -63,12 +60,12 @@ class FingerService:
         self._observer = observer
         self._calls = BackendCalls(policy.deadline, observer)
         self._lister = backend if isinstance(backend, ListsUsers) else None
-        self._emitter = backend if isinstance(backend, EmitsChanges) else None
-        self._live = False  # the change feed is being read
+        self._following = Following(backend, self._changed, observer) if isinstance(backend, EmitsChanges) else None
         self._users: AnswerCache[UserInfo | None] = AnswerCache("get_user")
         self._list: AnswerCache[tuple[str, ...]] = AnswerCache("get_users")
+        self._spellings = Spellings()
         self._hub = ChangeHub()
-        self._writes = Writes(backend, self._calls, observer, lambda user: self._changed(Change(user)))
+        self._writes = Writes(backend, self._calls, observer, lambda user: self._changed(Change(user)), self._spelling)
         self.adopt(policy)
         self.staleness = Staleness(backend, observer, self._forget_all)
         self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
@@ -82,9 +79,9 @@ class FingerService:
         service = cls(backend, policy or ServicePolicy(), observer or Observer())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.staleness.follow)
-            if (emitter := service._emitter) is not None:
+            if (following := service._following) is not None:
                 tried = trio.Event()
-                nursery.start_soon(service._follow, emitter, tried)
+                nursery.start_soon(following.run, tried)
                 with trio.move_on_after(service._policy.deadline):  # a silent source must not delay the start
                     await tried.wait()
                 if not tried.is_set():
@@ -117,7 +114,7 @@ class FingerService:
     @property
     def hears_changes(self) -> bool:
         """Whether `changes` reports every change, and not only those made through this service."""
-        return self._emitter is not None
+        return self._following is not None
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
         """The answer for `user` if a valid one is cached; None: await `get_user`."""
@@ -159,9 +156,28 @@ class FingerService:
             return _NOBODY
 
         async def call() -> Answer[UserInfo | None]:
-            return self._check_user(await self._backend.get_user(user))
+            info = await self._backend.get_user(user)
+            if info is None and (spelling := await self._spelling(user)) is not None:
+                # The same object under both names: what invalidates one answer invalidates the other.
+                return await self.ask_user(spelling)
+            return self._check_user(info)
 
         return await self._ask(self._users, user, call)
+
+    async def _spelling(self, user: str) -> str | None:
+        """The name of an existing user that equals `user` but for case, where this server keeps the statuses."""
+        if not self.can_set or self._lister is None or self._following is None:
+            return None
+        try:
+            if not self._spellings.is_loaded:
+                self._spellings.load(await self.get_users())
+            spelling = self._spellings.find(user)
+            # Both may exist, set before this rule or past it; and the other one may have been removed.
+            if spelling is None or await self._backend.get_user(user) is not None:
+                return None
+            return None if await self.get_user(spelling) is None else spelling
+        except BackendError:
+            return None
 
     async def ask_users(self) -> Answer[tuple[str, ...]]:
         """Like `get_users`, with the expiry time of the answer."""
@@ -251,7 +267,8 @@ class FingerService:
         return answer
 
     def _expiry(self) -> float:
-        return inf if self._live else trio.current_time() + self._policy.cache_ttl
+        live = self._following is not None and self._following.is_live
+        return inf if live else trio.current_time() + self._policy.cache_ttl
 
     def _check_user(self, info: UserInfo | None) -> Answer[UserInfo | None]:
         """The backend's answer with its expiry.
@@ -277,38 +294,12 @@ class FingerService:
         else:
             self.epoch += 1
             self._users.forget(change.user)
+            self._spellings.add(change.user)
             self._list.forget_all()  # the change may have added the user
         self._hub.emit(change)
 
     def _forget_all(self) -> None:
         self.epoch += 1
+        self._spellings.forget()
         self._users.forget_all()
         self._list.forget_all()
-
-    async def _follow(self, emitter: EmitsChanges, tried: trio.Event) -> None:
-        """Follow the backend's changes. While the feed is broken, answers expire after `cache_ttl`.
-
-        `tried` is set once the feed has been entered or has failed.
-        """
-        backoff = Backoff(*_FEED_BACKOFF)
-        while True:
-            entered = inf
-            try:
-                async with emitter.changes() as feed:
-                    entered = trio.current_time()
-                    self._live = True
-                    self._changed(Change(None))
-                    self._observer.recovered("change_feed")
-                    tried.set()
-                    async for change in feed:
-                        self._changed(change)
-                self._observer.degraded("change_feed", "the backend ended the feed", essential=False)
-            except Exception as error:  # noqa: BLE001 -- the doors stay open whatever a backend's feed raises
-                self._observer.degraded("change_feed", error_text(error), essential=False)
-            finally:
-                self._live = False
-                self._changed(Change(None))
-            tried.set()
-            if trio.current_time() - entered > _FEED_BACKOFF[1]:  # a feed that breaks at once is no success
-                backoff.reset()
-            await trio.sleep(backoff.pause())

@@ -6,7 +6,7 @@ status are valid, and each write leaves one line in the log with who wrote, thro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from fingertrio.accounts.writer import Writer
@@ -26,6 +26,7 @@ class Writes:
         calls: bounds and reports each call.
         observer: gets the audit lines.
         changed: called after each attempt, successful or not, with the user's name.
+        spell: returns the name of an existing user that differs by case alone; None: there is none.
 
     Attributes:
         default_length: how long a status holds that is set without an end; None: until the next one.
@@ -33,13 +34,19 @@ class Writes:
     """
 
     def __init__(
-        self, backend: Backend, calls: BackendCalls, observer: Observer, changed: Callable[[str], None]
+        self,
+        backend: Backend,
+        calls: BackendCalls,
+        observer: Observer,
+        changed: Callable[[str], None],
+        spell: Callable[[str], Awaitable[str | None]],
     ) -> None:
         self._setter = backend if isinstance(backend, SetsStatus) else None
         self._clearer = backend if isinstance(backend, ClearsStatus) else None
         self._calls = calls
         self._observer = observer
         self._changed = changed
+        self._spell = spell
         self.default_length: timedelta | None = None
         self.shows_status = False
 
@@ -64,10 +71,17 @@ class Writes:
             until = datetime.now(UTC) + self.default_length
         if (setter := self._setter) is None:
             raise BackendError("Statuses cannot be set here")
+
+        async def call() -> UserInfo | str:
+            return await self._spell(user) or await setter.set_user(user, status, until=until)
+
         try:
-            info = await self._calls.make("set_user", lambda: setter.set_user(user, status, until=until))
+            info = await self._calls.make("set_user", call)
         finally:  # also after a failure: a call that timed out may have been carried out
             self._changed(user)
+        match info:
+            case str():
+                raise ValueError(f"this user is spelled {info}; names that differ by case alone are one user")
         self._audit("set", user, writer, status, until)
         return info
 
