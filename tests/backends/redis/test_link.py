@@ -248,7 +248,10 @@ async def test_a_connection_that_is_lost_during_a_stop_is_no_failure_of_the_stop
         finally:
             raise ConnectionLostError
 
-    link = Link("Redis", connect, lambda _store: trio.lowlevel.checkpoint(), lambda _session: [lost_when_cancelled], 10)
+    async def resume(_store: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    link = Link("Redis", connect, resume, lambda _session: [lost_when_cancelled], 10)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         await wait_all_tasks_blocked()
