@@ -99,6 +99,10 @@ class RedisSession:
             raise ConnectionLostError from self.failure
 
 
+# What ends a session when one of its tasks raises it.
+_ENDING = (*_LOST, *_ENDED, UnavailableError)
+
+
 class Link:
     """Keeps a session open whenever possible.
 
@@ -232,11 +236,7 @@ class Link:
     async def _keep(self, session: RedisSession, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except (
-            *_LOST,
-            *_ENDED,
-            UnavailableError,
-        ) as error:  # anything else goes through, and ends the session in `_hold_session`
+        except _ENDING as error:  # anything else goes through, and ends the session in `_hold_session`
             await trio.lowlevel.checkpoint_if_cancelled()  # as in `call_in`
             self._end(session, first_leaf(error))
 

@@ -240,7 +240,9 @@ async def test_a_connection_that_is_lost_during_a_stop_is_no_failure_of_the_stop
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Any]:
-        yield object()
+        async with trio.open_nursery() as nursery:  # as coredis has one
+            nursery.start_soon(trio.sleep_forever)
+            yield object()
 
     async def lost_when_cancelled() -> None:
         try:
@@ -248,10 +250,10 @@ async def test_a_connection_that_is_lost_during_a_stop_is_no_failure_of_the_stop
         finally:
             raise ConnectionLostError
 
-    async def resume(_store: object) -> None:
+    async def prepare(_store: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    link = Link("Redis", connect, resume, lambda _session: [lost_when_cancelled], 10)
+    link = Link("Redis", connect, prepare, lambda _session: [lost_when_cancelled, trio.sleep_forever], 10)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         await wait_all_tasks_blocked()
