@@ -225,8 +225,8 @@ class MirrorBackend:
         coming.complete()
         if old is None:
             self._emit([None])
-        elif changed := [
-            user for user in {**old, **new} if user not in new or user not in old or old[user] != new[user]
+        elif changed := [  # `StatusCopy.put` shares equal objects, so identity is enough, and fast for many users
+            user for user in {**old, **new} if user not in new or user not in old or old[user] is not new[user]
         ]:
             self._emit(changed)
         elif list(old) != list(new):
