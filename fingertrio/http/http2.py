@@ -7,7 +7,7 @@ nothing is buffered and the application produces no more than the client reads.
 One connection carries many requests, and the client need not wait for any of them, so HTTP/2 needs limits of its own
 (RFC 9113 section 10.5). A client that exceeds one of the last three gets GOAWAY with ENHANCE_YOUR_CALM:
 
-- Few requests are at work at once. The client is told how many, and more are refused unseen.
+- Few requests are at work at once. The settings announce how many, and more are refused unseen.
 - Requests that the client cancels before they are answered are paid from a budget, which completed answers refill
   ("rapid reset", CVE-2023-44487). So are streams that we reset ("made you reset", CVE-2025-8671).
 - Frames that do nothing are paid from another (`limits.FrameAllowance`).

@@ -14,8 +14,8 @@ STREAMS = 4
 # WebSockets on one connection, in addition. A browser opens all those of a site over one connection.
 TUNNELS = 32
 
-# Streams that h2 lets a client open before it ends the connection. More than the client is told: requests sent before
-# the settings arrive are refused, not punished. Clients assume a hundred until then.
+# Streams that h2 lets a client open before it ends the connection. More than the settings announce: requests that
+# are sent before they arrive are refused, not punished. Clients assume a hundred until then.
 _TOLERATED = 100
 
 

@@ -93,7 +93,7 @@ async def test_a_request_that_crosses_the_close_of_an_idle_connection_is_answere
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /moshez HTTP/1.1\r\nHos", b"PRI * HTTP/2.0"])
-async def test_who_does_not_finish_asking_is_cut_off(sent: bytes, patient_clock: MockClock) -> None:
+async def test_a_request_without_an_end_is_cut_off(sent: bytes, patient_clock: MockClock) -> None:
     async with serving(keep_alive=5) as site, await site.connect() as client:
         begun = trio.current_time()
         if sent:
@@ -143,7 +143,7 @@ async def test_requests_sent_at_once_are_answered_in_their_order() -> None:
         assert b"No such user" in await client.response()
 
 
-async def test_who_ends_its_input_still_gets_its_answer() -> None:
+async def test_a_client_that_closes_its_sending_side_gets_its_answer() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site, await site.connect() as client:
         backend.hold()
@@ -155,7 +155,7 @@ async def test_who_ends_its_input_still_gets_its_answer() -> None:
         await site.empty()
 
 
-async def test_who_ends_its_input_is_not_waited_for_without_end(patient_clock: MockClock) -> None:
+async def test_a_client_that_closed_its_sending_side_is_kept_for_ten_seconds(patient_clock: MockClock) -> None:
     backend = FakeBackend(USERS)
     async with serving(backend, backend_deadline=60) as site, await site.connect() as client:
         backend.hold()
@@ -167,7 +167,7 @@ async def test_who_ends_its_input_is_not_waited_for_without_end(patient_clock: M
         await site.empty()
 
 
-async def test_a_client_that_is_gone_takes_its_request_along() -> None:
+async def test_a_client_that_is_gone_ends_its_request() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site:
         backend.hold()
@@ -294,7 +294,7 @@ async def test_an_http2_answer_that_is_read_slowly_is_whole_when_the_door_closes
 
 
 @pytest.mark.parametrize("path", [b"/big", b"/moshez"])
-async def test_an_http2_answer_that_nobody_takes_ends_with_its_connection(path: bytes) -> None:
+async def test_an_http2_answer_that_is_not_read_ends_with_its_connection(path: bytes) -> None:
     """The long one waits in the middle for the client's window, the short one at its end."""
     async with serving(BIG) as site:
         async with await site.connect() as client:
@@ -378,12 +378,12 @@ async def test_a_client_that_does_not_read_holds_a_cancelled_door_for_a_fifth_of
 async def test_what_a_protocol_raises_ends_its_connection_and_is_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As Hypercorn's protocols do for inputs that nobody has thought of yet."""
+    """A bug in a protocol, for an input that no test has."""
     receive: Callable[[Http1, bytes], Awaitable[None]] = Http1.receive
 
     async def fail_for_ada(self: Http1, data: bytes) -> None:
         if b"ada" in data:
-            raise LookupError("nobody thought of this")
+            raise LookupError("unforeseen")
         await receive(self, data)
 
     monkeypatch.setattr(Http1, "receive", fail_for_ada)
@@ -393,18 +393,18 @@ async def test_what_a_protocol_raises_ends_its_connection_and_is_one_line_in_the
         assert b"Happy and well" in await site.get()
         lines = [line for line in site.log.getvalue().splitlines() if "http_connection_failed" in line]
         assert len(lines) == 1
-        assert "LookupError: nobody thought of this" in lines[0]
+        assert "LookupError: unforeseen" in lines[0]
         assert "Traceback" not in lines[0]
 
 
-async def nobody(*_args: Any) -> None:
-    """An application that is never asked."""
+async def unused(*_args: Any) -> None:
+    """An application that gets no request."""
 
 
 @pytest.mark.parametrize("work", [0.002, 0.0], ids=["long", "short"])
 async def test_while_connections_have_worked_for_long_each_round_of_the_loop_releases_one(work: float) -> None:
     observer = Observer()
-    traffic = Traffic(ASGIWrapper(nobody), make_config(observer, 5), "http", observer, Budgets())
+    traffic = Traffic(ASGIWrapper(unused), make_config(observer, 5), "http", observer, Budgets())
     rounds = 0
     passed_in: list[int] = []
 

@@ -120,7 +120,7 @@ async def test_priorities_are_ignored() -> None:
         await assert_unharmed(site)
 
 
-async def test_data_that_comes_after_its_answer_harms_nobody_and_costs_no_window() -> None:
+async def test_data_that_comes_after_its_answer_is_ignored_and_costs_no_window() -> None:
     async with serving() as site:
         async with await site.connect() as client:
             browser = Http2Client(client)
@@ -158,8 +158,8 @@ async def test_an_idle_http2_connection_is_closed_with_a_goaway(patient_clock: M
         assert patient_clock.current_time() - begun == pytest.approx(5)
 
 
-async def test_a_connection_is_idle_again_when_its_last_request_was_taken_back(patient_clock: MockClock) -> None:
-    """Stock Hypercorn waits for ever; and what is refused may have been taken back in the same breath."""
+async def test_a_connection_is_idle_again_when_its_last_request_was_cancelled(patient_clock: MockClock) -> None:
+    """Also if the request was refused and cancelled in one segment."""
     async with serving(keep_alive=5) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
@@ -172,7 +172,7 @@ async def test_a_connection_is_idle_again_when_its_last_request_was_taken_back(p
         await assert_unharmed(site)
 
 
-async def test_a_request_that_is_taken_back_is_stopped() -> None:
+async def test_a_cancelled_request_is_stopped() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site, await site.connect() as client:
         backend.hold()
@@ -191,11 +191,11 @@ async def test_a_request_that_is_taken_back_is_stopped() -> None:
 # How much one connection may have: RFC 9113 section 10.5.
 
 
-def taken_back(browser: Http2Client, stream: int, **pseudo: bytes) -> bytes:
+def cancelled(browser: Http2Client, stream: int, **pseudo: bytes) -> bytes:
     return browser.request(stream, pseudo=pseudo) + RstStreamFrame(stream, error_code=ErrorCodes.CANCEL).serialize()
 
 
-async def assert_sent_away(browser: Http2Client, site: Site, reason: str) -> None:
+async def assert_disconnected(browser: Http2Client, site: Site, reason: str) -> None:
     frame = await browser.wait_for(GoAwayFrame, 0)
     assert frame.error_code == ErrorCodes.ENHANCE_YOUR_CALM
     assert await browser.client.rest() == b""
@@ -217,7 +217,7 @@ IDLE_FRAMES = {
 
 
 @pytest.mark.parametrize("kind", IDLE_FRAMES)
-async def test_who_sends_frames_that_do_nothing_is_sent_away_after_about_a_thousand(kind: str) -> None:
+async def test_frames_that_do_nothing_end_the_connection_after_about_a_thousand(kind: str) -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site, await site.connect() as client:
         backend.hold()
@@ -231,10 +231,10 @@ async def test_who_sends_frames_that_do_nothing_is_sent_away_after_about_a_thous
         with suppress(trio.BrokenResourceError):
             await client.send(IDLE_FRAMES[kind] * 300)
         backend.release()
-        await assert_sent_away(browser, site, "flood")
+        await assert_disconnected(browser, site, "flood")
 
 
-async def test_frames_are_allowed_to_those_who_read_and_wait(patient_clock: MockClock) -> None:
+async def test_reading_a_long_answer_and_pinging_stay_within_the_allowance(patient_clock: MockClock) -> None:
     """A WINDOW_UPDATE for each DATA frame of a long answer, and a ping each second."""
     async with serving({"big": "#" * 1_000_000}, keep_alive=7200) as site, await site.connect() as client:
         browser = Http2Client(client)
@@ -253,35 +253,35 @@ async def test_frames_are_allowed_to_those_who_read_and_wait(patient_clock: Mock
         assert site.observer.metrics.refusals == {}
 
 
-async def test_what_is_taken_back_at_once_is_not_even_begun() -> None:
+async def test_a_request_that_is_cancelled_at_once_is_not_begun() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
-        await client.send(b"".join(taken_back(browser, stream) for stream in range(1, 1001, 2)))
+        await client.send(b"".join(cancelled(browser, stream) for stream in range(1, 1001, 2)))
         await browser.client.rest()
         # The end of a portion that the server was given may separate a few from what takes them back.
         assert site.observer.metrics.queries.total() < 20
 
 
-async def test_who_takes_back_all_its_requests_is_sent_away() -> None:
+async def test_a_client_that_cancels_all_its_requests_is_disconnected() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
-        await client.send(b"".join(taken_back(browser, stream) for stream in range(1, 203, 2)))
-        await assert_sent_away(browser, site, "flood")
+        await client.send(b"".join(cancelled(browser, stream) for stream in range(1, 203, 2)))
+        await assert_disconnected(browser, site, "flood")
 
 
-async def test_a_hundred_requests_taken_back_are_none_too_many() -> None:
+async def test_a_hundred_cancelled_requests_are_allowed() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
-        await client.send(b"".join(taken_back(browser, stream) for stream in range(1, 200, 2)))
+        await client.send(b"".join(cancelled(browser, stream) for stream in range(1, 200, 2)))
         await client.send(browser.request(201))
         assert (await browser.answer(201))[0] == 200
         await assert_unharmed(site)
 
 
-async def test_requests_that_were_begun_before_they_were_taken_back_count_as_well() -> None:
+async def test_requests_that_were_begun_before_they_were_cancelled_count_too() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site, await site.connect() as client:
         backend.hold()
@@ -292,21 +292,21 @@ async def test_requests_that_were_begun_before_they_were_taken_back_count_as_wel
             await browser.wait_for(PingFrame, 0)
             await client.send(RstStreamFrame(stream, error_code=ErrorCodes.CANCEL).serialize())
         backend.release()
-        await assert_sent_away(browser, site, "flood")
+        await assert_disconnected(browser, site, "flood")
 
 
-async def test_an_answer_pays_for_a_request_that_is_taken_back() -> None:
+async def test_an_answer_pays_for_a_cancelled_request() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
         for stream in range(1, 600, 4):  # half as many again as could be taken back without
             # An answer without a body needs no window.
-            await client.send(taken_back(browser, stream) + browser.request(stream + 2, pseudo={"method": b"HEAD"}))
+            await client.send(cancelled(browser, stream) + browser.request(stream + 2, pseudo={"method": b"HEAD"}))
             assert (await browser.answer(stream + 2))[0] == 200
         await assert_unharmed(site)
 
 
-async def test_an_answer_that_was_never_taken_pays_for_nothing() -> None:
+async def test_an_answer_that_was_never_read_pays_for_nothing() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start(INITIAL_WINDOW_SIZE=0)
@@ -314,10 +314,10 @@ async def test_an_answer_that_was_never_taken_pays_for_nothing() -> None:
             await client.send(browser.request(stream))
             await browser.wait_for(HeadersFrame, stream)
             await client.send(RstStreamFrame(stream, error_code=ErrorCodes.CANCEL).serialize())
-        await assert_sent_away(browser, site, "flood")
+        await assert_disconnected(browser, site, "flood")
 
 
-async def test_who_makes_us_reset_all_its_requests_is_sent_away() -> None:
+async def test_a_client_all_of_whose_requests_are_reset_is_disconnected() -> None:
     async with serving() as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start()
@@ -325,10 +325,10 @@ async def test_who_makes_us_reset_all_its_requests_is_sent_away() -> None:
             await client.send(b"".join(browser.request(first + n, pseudo={"path": b"*"}) for n in range(0, 20, 2)))
             await browser.wait_for(RstStreamFrame, first + 18)
         await client.send(browser.request(201, pseudo={"path": b"*"}))
-        await assert_sent_away(browser, site, "flood")
+        await assert_disconnected(browser, site, "flood")
 
 
-async def test_what_is_asked_beyond_the_fourth_at_once_is_refused_unseen_and_may_be_asked_again() -> None:
+async def test_a_fifth_request_at_once_is_refused_unseen_and_may_be_repeated() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend) as site, await site.connect() as client:
         backend.hold()
@@ -355,7 +355,7 @@ def settings(browser: Http2Client) -> list[SettingsFrame]:
     return [frame for frame in browser.frames if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags]
 
 
-async def test_of_an_answer_no_more_is_taken_from_the_application_than_the_client_takes() -> None:
+async def test_the_application_produces_no_more_than_the_client_reads() -> None:
     sent = 0
     stuck = trio.Event()
 
@@ -394,7 +394,7 @@ async def test_of_an_answer_no_more_is_taken_from_the_application_than_the_clien
 
 
 @pytest.mark.parametrize("increment", [0, 1])
-async def test_who_opens_no_window_worth_the_name_is_given_up(increment: int, patient_clock: MockClock) -> None:
+async def test_a_client_that_opens_next_to_no_window_is_disconnected(increment: int, patient_clock: MockClock) -> None:
     async with serving(backend_deadline=60) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start(INITIAL_WINDOW_SIZE=0)
@@ -408,12 +408,12 @@ async def test_who_opens_no_window_worth_the_name_is_given_up(increment: int, pa
 
             nursery.start_soon(open_it)
             begun = trio.current_time()
-            await assert_sent_away(browser, site, "slow_reader")
+            await assert_disconnected(browser, site, "slow_reader")
             assert trio.current_time() - begun == pytest.approx(30, abs=0.1)
             nursery.cancel_scope.cancel()
 
 
-async def test_who_takes_back_what_it_has_no_room_for_is_no_slow_reader(patient_clock: MockClock) -> None:
+async def test_a_client_that_cancels_what_it_has_no_room_for_is_not_a_slow_reader(patient_clock: MockClock) -> None:
     async with serving(keep_alive=40) as site, await site.connect() as client:
         browser = Http2Client(client)
         await browser.start(INITIAL_WINDOW_SIZE=10)
@@ -425,7 +425,7 @@ async def test_who_takes_back_what_it_has_no_room_for_is_no_slow_reader(patient_
         assert trio.current_time() == pytest.approx(40, abs=0.1)
 
 
-async def test_who_has_taken_everything_may_be_silent_for_as_long_as_its_next_answer_takes(
+async def test_a_client_that_has_read_everything_may_wait_silently_for_its_next_answer(
     patient_clock: MockClock,
 ) -> None:
     backend = FakeBackend(USERS)

@@ -69,7 +69,7 @@ async def run(*command: str | Path) -> str:
     return done.stdout.decode()
 
 
-async def test_it_says_where_it_is() -> None:
+async def test_it_reports_its_url() -> None:
     async with serving() as site:
         assert site.url == f"http://127.0.0.1:{site.address[1]}"
         assert b"Happy and well" in await site.get()
@@ -108,7 +108,7 @@ async def test_stopping_stops_accepting() -> None:
         site.stopping.set()
         with trio.fail_after(5):
             await site.returned.wait()
-        async with await site.connect() as client:  # into the backlog: the sockets stay open for whoever is next
+        async with await site.connect() as client:  # into the backlog: the sockets stay open for a restart
             await client.send(GET)
             with trio.move_on_after(0.05):
                 await client.more()
@@ -128,7 +128,7 @@ async def test_an_idle_connection_gives_way_where_a_limit_is_reached(caps: tuple
         assert site.observer.metrics.refusals == {}
 
 
-async def test_who_is_one_too_many_is_told_to_come_back() -> None:
+async def test_a_connection_beyond_the_limit_gets_503_with_retry_after() -> None:
     backend = FakeBackend(USERS)
     async with serving(backend, caps=ConnectionCaps(total=1, per_address=9)) as site:
         async with await site.connect() as client:
@@ -144,7 +144,7 @@ async def test_who_is_one_too_many_is_told_to_come_back() -> None:
 
 
 @pytest.mark.slow
-async def test_noise_harms_nobody(patient_clock: MockClock) -> None:
+async def test_random_bytes_end_only_their_connections(patient_clock: MockClock) -> None:
     """Random bytes, bare and where a protocol goes on; two hundred frames that are nearly right."""
     noise = random.Random(20261122)
     frames = [
@@ -230,8 +230,8 @@ async def test_a_handshake_for_which_there_is_no_memory_is_refused_with_an_alert
         assert handshakes.used == 0
 
 
-async def test_tls_says_that_it_closes(certfile: Path, trusting: ssl.SSLContext) -> None:
-    """RFC 8446 section 6.1: without it, the end of an answer could be cut off by anybody on the way."""
+async def test_tls_sends_the_close_alert(certfile: Path, trusting: ssl.SSLContext) -> None:
+    """RFC 8446 section 6.1: without it, the end of an answer could be truncated on the way."""
     async with serving(certfile=certfile) as site:
         stream = trio.SSLStream(
             await trio.open_tcp_stream(*site.address), trusting, server_hostname="localhost", https_compatible=False
@@ -246,7 +246,9 @@ async def test_tls_says_that_it_closes(certfile: Path, trusting: ssl.SSLContext)
 
 
 @pytest.mark.parametrize("hello", [GET, b"\x16\x03\x01garbage", b""])
-async def test_what_is_no_tls_ends_itself_only(hello: bytes, certfile: Path, patient_clock: MockClock) -> None:
+async def test_bytes_that_are_not_tls_end_only_their_connection(
+    hello: bytes, certfile: Path, patient_clock: MockClock
+) -> None:
     async with serving(certfile=certfile) as site:
         async with await site.connect() as client:
             if hello:
@@ -271,7 +273,7 @@ async def test_a_client_in_the_middle_of_its_handshake_does_not_delay_the_stop(
         assert trio.current_time() == pytest.approx(begun, abs=0.1)
 
 
-async def test_idle_tls_clients_are_told_of_the_stop(certfile: Path, trusting: ssl.SSLContext) -> None:
+async def test_idle_tls_clients_get_a_goaway_at_a_stop(certfile: Path, trusting: ssl.SSLContext) -> None:
     trusting.set_alpn_protocols(["h2"])
     async with serving(certfile=certfile) as site, await site.connect(trusting) as client:
         browser = Http2Client(client)

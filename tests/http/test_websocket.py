@@ -133,7 +133,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize(("data", "code"), GARBAGE.values(), ids=GARBAGE)
-async def test_whoever_breaks_the_protocol_is_told_which_way(data: bytes, code: int):
+async def test_the_close_code_tells_how_the_protocol_was_broken(data: bytes, code: int):
     async with running(greet) as pair:
         await pair.other.stream.send_all(data)
         assert await pair.other.closed() == code
@@ -145,7 +145,7 @@ SHORT = {name: case for name, case in GARBAGE.items() if len(case[0]) <= 400}
 
 
 @pytest.mark.parametrize(("data", "code"), SHORT.values(), ids=SHORT)
-async def test_and_so_is_who_does_it_byte_by_byte(data: bytes, code: int):
+async def test_the_close_code_is_the_same_byte_by_byte(data: bytes, code: int):
     async with running(greet) as pair:
         with suppress(trio.BrokenResourceError):
             for byte in data:
@@ -172,7 +172,7 @@ async def test_a_few_messages_are_ignored_and_ever_again(patient_clock: MockCloc
         assert await pair.other.event() == Pong(b"still there?")
 
 
-async def test_a_client_that_leaves_without_a_word_is_noticed():
+async def test_a_client_that_closes_without_a_close_frame_is_noticed():
     async with running(greet) as pair:
         assert await pair.other.next() == TextMessage("hello")
         await trio.aclose_forcefully(pair.other.stream)
@@ -180,7 +180,7 @@ async def test_a_client_that_leaves_without_a_word_is_noticed():
         assert pair.said is False
 
 
-async def test_a_slow_reader_is_told_so_behind_the_frame_that_it_was_reading(patient_clock: MockClock):
+async def test_a_slow_reader_gets_the_close_behind_the_frame_that_it_was_reading(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await trio.sleep(30.5)
         assert not pair.ended.is_set()
@@ -189,7 +189,7 @@ async def test_a_slow_reader_is_told_so_behind_the_frame_that_it_was_reading(pat
         assert pair.said is True
 
 
-async def test_who_never_reads_is_dropped_without_words(patient_clock: MockClock):
+async def test_a_client_that_never_reads_is_dropped_without_a_close_frame(patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await pair.ended.wait()
         assert trio.current_time() == pytest.approx(31)
@@ -211,14 +211,14 @@ async def beat(socket: WebSocket) -> None:
         await trio.sleep(15)
 
 
-async def test_who_answers_pings_stays(patient_clock: MockClock):
+async def test_a_client_that_answers_pings_stays(patient_clock: MockClock):
     async with running(beat) as pair:
         for _ in range(100):
             assert await pair.other.next() == TextMessage("hello")
         assert pair.other.pings == pytest.approx(100, abs=1)
 
 
-async def test_who_does_not_answer_pings_does_not_read(patient_clock: MockClock):
+async def test_a_client_that_does_not_answer_pings_is_closed_as_a_slow_reader(patient_clock: MockClock):
     async with running(beat) as pair:
         pair.other.answers_pings = False
         assert await pair.other.closed() == Code.TRY_AGAIN_LATER
@@ -243,7 +243,7 @@ async def test_it_can_be_ended_before_it_begins():
 
 
 @pytest.mark.parametrize("way", ["ended", "cancelled"])
-async def test_who_does_not_read_does_not_hold_up_the_end(way: str, patient_clock: MockClock):
+async def test_a_client_that_does_not_read_does_not_delay_the_end(way: str, patient_clock: MockClock):
     async with running(flood, buffer=10_000) as pair:
         await trio.sleep(5)
         pair.socket.end(Code.GOING_AWAY) if way == "ended" else pair.scope.cancel()
@@ -252,7 +252,7 @@ async def test_who_does_not_read_does_not_hold_up_the_end(way: str, patient_cloc
         assert not pair.said
 
 
-async def test_nor_does_who_is_sent_something_in_the_last_moment(patient_clock: MockClock):
+async def test_a_frame_sent_in_the_last_moment_does_not_delay_the_end(patient_clock: MockClock):
     async def talk(socket: WebSocket) -> None:
         socket.end(Code.GOING_AWAY)
         with trio.CancelScope(shield=True):
@@ -272,14 +272,14 @@ async def test_the_frame_that_is_on_its_way_gets_whole_before_the_close(patient_
         assert trio.current_time() == 5
 
 
-async def test_cancelled_it_says_that_it_failed():
+async def test_after_a_cancellation_the_close_code_is_1011():
     async with running(greet) as pair:
         assert await pair.other.next() == TextMessage("hello")
         pair.scope.cancel()
         assert await pair.other.closed() == Code.FAILED
 
 
-async def test_a_talk_that_fails_is_over_with_a_word_and_its_exception_comes_out():
+async def test_a_sender_that_fails_ends_with_a_close_frame_and_its_exception():
     async def talk(socket: WebSocket) -> None:
         await socket.send(HELLO)
         raise ZeroDivisionError

@@ -41,7 +41,7 @@ def test_what_is_written_is_read_and_written_again(text: str, address: Address):
         ("127.0.0.1:65536", 'expected "127.0.0.1:7979"'),
         ("127.0.0.1:http", 'expected "127.0.0.1:7979"'),
         ("127.0.0.1: 79", 'expected "127.0.0.1:7979"'),
-        ("127.0.0.1:\u0667\u0669", 'expected "127.0.0.1:7979"'),  # digits, but nobody's port
+        ("127.0.0.1:\u0667\u0669", 'expected "127.0.0.1:7979"'),  # digits, but not ASCII
         ("127.0.0.1:\u00b2", 'expected "127.0.0.1:7979"'),
         ("127.0.0.1:" + "9" * 5000, 'expected "127.0.0.1:7979"'),
         ("::1:79", "in brackets"),

@@ -112,7 +112,7 @@ class TestRate:
         assert [limiter.allow("192.0.2.1", 1000) for _ in range(6)] == [True] * 5 + [False], "silence saves up a burst"
 
     def test_asking_in_vain_costs_nothing(self):
-        """Whoever is refused and goes on asking is served as soon as whoever waits."""
+        """A client that keeps trying is served as soon as one that waits."""
         limiter = RateLimiter(rate=1, burst=1)
         assert limiter.allow("192.0.2.1", 0)
         assert not any(limiter.allow("192.0.2.1", tenth / 10) for tenth in range(1, 10))

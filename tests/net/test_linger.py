@@ -108,7 +108,7 @@ async def test_closed_after_the_last_look_whatever_the_peer_does(patient_clock: 
             assert is_open(peer)
 
 
-async def test_a_peer_that_talks_on_is_read_and_then_closed_all_the_same(patient_clock: trio.testing.MockClock):
+async def test_a_peer_that_keeps_sending_is_read_and_then_closed(patient_clock: trio.testing.MockClock):
     pool = LingerPool()
     async with running(pool):
         with pair() as (ours, peer):
@@ -160,7 +160,7 @@ async def test_a_peer_that_resets_later_is_closed_at_the_next_look(patient_clock
 
 
 async def test_one_that_lingers_long_delays_no_other(patient_clock: trio.testing.MockClock):
-    """Whoever comes while the pool waits for a late look is looked at in time, or sockets would pile up behind it."""
+    """A socket that arrives while the pool waits for a late check is checked in time."""
     pool = LingerPool()
     async with running(pool):
         with pair() as (slow, _), pair() as (quick, peer):
@@ -261,7 +261,7 @@ async def test_one_that_comes_after_the_cancellation_is_closed_at_once(patient_c
 
 
 async def test_one_that_comes_after_the_end_is_closed_at_once(patient_clock: trio.testing.MockClock):
-    """A handler that was on its last line when everything was cancelled hands its socket over to nobody."""
+    """A handler that was on its last line when everything was cancelled adds its socket after the end."""
     pool = LingerPool()
     with pair() as (ours, _):
         async with running(pool):

@@ -94,13 +94,13 @@ def test_what_cannot_be_listened_at_is_said_in_one_line(text: str, reason: str):
     assert open_descriptors() == before
 
 
-def test_a_name_that_nobody_has_is_said_in_the_resolvers_words(monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_name_is_reported_with_the_resolvers_text(monkeypatch: pytest.MonkeyPatch):
     """Its numbers are not those of errno."""
 
-    def nobody(*_args: object, **_options: object) -> None:
+    def fail(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(BindError, match=r"^cannot listen on nobody\.invalid:79: Name or service not known$"):
         bind(Address("nobody.invalid", 79))
 

@@ -284,7 +284,7 @@ class TestLargeAnswers:
                 with pytest.raises(trio.BrokenResourceError):  # not an orderly end: this was not all
                     await read_all(stream)
 
-    async def test_one_whom_a_cap_stops_amid_the_answer_is_not_told_so_as_if_it_were_the_answer(self):
+    async def test_a_limit_reached_in_the_middle_of_an_answer_adds_no_refusal_to_the_answer(self):
         caps = ConnectionCaps(total=1, per_address=1)
         async with serving(echo=Echo(padding=self.PADDING), caps=caps) as door:
             async with await door.connect():  # has the one place
@@ -501,7 +501,7 @@ class TestRunningOut:
                 stopping.set()
 
     @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EINTR])
-    async def test_a_connection_that_failed_before_it_was_accepted_delays_nobody(
+    async def test_a_connection_that_failed_before_it_was_accepted_delays_no_other(
         self, number: int, patient_clock: MockClock
     ):
         with faulty_listener([number] * 5) as listener:
