@@ -1,7 +1,8 @@
-"""The commands for the users of a SQLite database: add, set, show, remove."""
+"""The commands for the users of a SQLite database: add, set, list, show, remove."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -110,6 +111,7 @@ def user_add(place: Place, login: str, **options: Any) -> None:
     found = place.find()
     with failures_reported(), admin.administered(found.path, make=True) as connection:
         admin.add_user(connection, login, _edit(options), found.retention)
+    click.echo(f"added {login}: {_brief(options['status'])}")
 
 
 @user.command("set")
@@ -121,6 +123,26 @@ def user_set(place: Place, login: str, **options: Any) -> None:
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
         admin.change_user(connection, login, _edit(options), found.retention)
+    click.echo(f"changed {login}")
+
+
+@user.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@place_options
+def user_list(place: Place, as_json: bool) -> None:
+    """List the users that have a status, with its first line and since when it holds."""
+    found = place.find()
+    with failures_reported(), admin.administered(found.path) as connection:
+        infos = admin.list_users(connection)
+    width = max((len(info.user) for info in infos), default=0)
+    for info in infos:
+        if as_json:
+            since = None if info.since is None else info.since.isoformat()
+            write_utf8(
+                json.dumps({"user": info.user, "status": info.status, "since": since}, ensure_ascii=False) + "\n"
+            )
+        else:
+            click.echo(f"{info.user:<{width}}  {_local(info.since)}  {_brief(info.status)}".rstrip())
 
 
 @user.command("show")
@@ -165,6 +187,12 @@ def _show(person: StoredUser) -> None:
         click.secho(f"{_local(info.since)} {ended:<19}  {clean_line(info.status)}", dim=True)
 
 
+def _brief(status: str) -> str:
+    """The first line of a status, and how many more there are."""
+    first, *more = clean(status).strip("\n").split("\n")
+    return f"{first} (+{len(more)} lines)" if more else first
+
+
 def _local(when: datetime | None) -> str:
     return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
 
@@ -180,3 +208,4 @@ def user_remove(place: Place, login: str, yes: bool) -> None:
         if not yes and sys.stdin.isatty():
             click.confirm(f"Remove {login} and the whole history?", abort=True)
         admin.remove_user(connection, login)
+    click.echo(f"removed {login} and the whole history")

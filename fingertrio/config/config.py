@@ -77,7 +77,7 @@ DEFAULT: Mapping[str, Any] = {
     "process": {"run_as_root": True},  # on loopback, for a first look; a server has a user of its own
     "finger": {"listen": ["127.0.0.1:7979"]},
     "setter": {"listen": ["127.0.0.1:1079"]},
-    "http": {"listen": ["127.0.0.1:8000"]},
+    "http": {"listen": ["127.0.0.1:8000"], "trusted_proxies": []},
 }
 
 

@@ -122,3 +122,22 @@ def test_a_time_that_clocks_skip_or_show_twice_is_rejected(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_the_list_has_each_user_with_the_first_line_of_the_status(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    assert done("user", "add", "grace", "--status", "Compiling\nand waiting", path=path) == (
+        "added grace: Compiling (+1 lines)\n"
+    )
+    done("user", "add", "ada", path=path)
+    assert done("user", "set", "ada", "--name", "Ada", path=path) == "changed ada\n"
+    first, second = done("user", "list", path=path).splitlines()
+    assert first.startswith("ada    20")
+    assert first.endswith("  No Plan.")
+    assert second.endswith("  Compiling (+1 lines)")
+    documents = [json.loads(line) for line in done("user", "list", "--json", path=path).splitlines()]
+    assert [(document["user"], document["status"]) for document in documents] == [
+        ("ada", "No Plan."),
+        ("grace", "Compiling\nand waiting"),
+    ]
+    assert done("user", "remove", "ada", "--yes", path=path) == "removed ada and the whole history\n"

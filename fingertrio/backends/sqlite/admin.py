@@ -97,6 +97,13 @@ def show_user(connection: sqlite3.Connection, login: str, history: int, retentio
     return StoredUser(login, name, rows.details_from_json(details), present, tuple(past))
 
 
+def list_users(connection: sqlite3.Connection) -> list[UserInfo]:
+    """Every user that has a status now, in the order of their names."""
+    time = now()
+    found = (rows.find(connection, login, time) for login in rows.logins(connection, time))
+    return [info for info in found if info is not None]
+
+
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Add a user. Raises ValueError: the data is not valid, or the user exists already."""
     login = checks.login(login)

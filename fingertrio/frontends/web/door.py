@@ -75,15 +75,18 @@ class _Http:
 def _warn_of_unlisted_proxies(options: HttpSection, door: Door) -> None:
     """Warn if only this machine can connect, and a proxy that does so is not in trusted_proxies.
 
-    All clients of such a proxy would have its address, and loopback and Unix sockets are usually exempt from limits.
+    All clients of such a proxy would have its address, and loopback and Unix sockets are usually exempt from limits. An
+    empty list that is written out says that there is no proxy.
     """
     addresses = [parse_address(address_of(listener)) for listener in door.listeners]
     unlisted = [address for address in addresses if not _is_listed(address, options.trusted_proxies)]
-    if unlisted and all(address.is_local for address in addresses):
+    has_none = "trusted_proxies" in options.model_fields_set and not options.trusted_proxies
+    if unlisted and not has_none and all(address.is_local for address in addresses):
         door.observer.warning(
             "no_trusted_proxies",
             reason="only this machine can connect. If a proxy forwards requests to these addresses, name it in [http] "
-            "trusted_proxies: otherwise the limits for each address do not apply to the proxy's clients",
+            "trusted_proxies: otherwise the limits for each address do not apply to the proxy's clients. If there is "
+            "none, write trusted_proxies = []",
             addresses=", ".join(map(str, unlisted)),
         )
 

@@ -64,6 +64,10 @@ async def test_a_list_that_does_not_contain_the_proxies_of_an_address_is_reporte
     assert line["addresses"].startswith("127.0.0.1:")
 
 
+async def test_an_empty_list_that_is_written_out_says_that_there_is_no_proxy():
+    assert await warnings("127.0.0.1:0", trusted_proxies=[]) == []
+
+
 async def test_a_reload_that_changes_the_list_is_checked_too():
     assert len(await warnings("127.0.0.1:0", trusted_proxies=["127.0.0.1"], reload={})) == 1
     assert len(await warnings("127.0.0.1:0", reload={})) == 1, "known since the start"
