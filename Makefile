@@ -52,7 +52,8 @@ faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" fo
 	@$(BIN)/python -m faults $(ARGS)
 
 reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the models
-	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md
+	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md.new
+	@mv docs/reference/configuration.md.new docs/reference/configuration.md
 
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt

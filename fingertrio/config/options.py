@@ -98,7 +98,7 @@ def list_options(options_type: type[Any]) -> list[Option]:
     if issubclass(options_type, BaseModel):
         return [
             Option(
-                name,
+                field.alias or name,
                 _kind(field.annotation),
                 None if field.is_required() else _default(field.get_default(call_default_factory=True)),
                 field.description or "",

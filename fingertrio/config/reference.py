@@ -17,6 +17,8 @@ from fingertrio.config.sections import (
     AccountsSection,
     LimitsSection,
     LogSection,
+    Preset,
+    PresetsSection,
     ProcessSection,
     Section,
     ServiceSection,
@@ -52,6 +54,7 @@ def reference() -> str:
     parts += ["## Everything else"]
     for name, section in _OTHER_SECTIONS.items():
         parts += [f"### `[{name}]`", _summary(section), _table(list_options(section))]
+    parts += ["### `[presets]`", _summary(PresetsSection), "Each is a table:", _table(list_options(Preset))]
     parts += ["## The default", f"```toml\n{_default_file()}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
