@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 
 INTERNAL_ERROR = "Internal error in server"
 NO_SUCH_USER = "No such user"
+NO_PLAN = "No Plan."  # what people read for an empty status, as finger has shown since 4.2BSD
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 
 import click
 
+from fingertrio.backend import NO_PLAN
 from fingertrio.backends.sqlite import admin, transfer
 from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
@@ -107,7 +108,7 @@ def _edit(options: Mapping[str, Any]) -> Edit:
 def user_add(place: Place, login: str, **options: Any) -> None:
     """Add USER, who must not exist yet; without --status, the status is "No Plan."."""
     if options["status"] is None:
-        options["status"] = "No Plan."  # what finger has shown since 4.2BSD for a user without a plan
+        options["status"] = NO_PLAN
     found = place.find()
     with failures_reported(), admin.administered(found.path, make=True) as connection:
         admin.add_user(connection, login, _edit(options), found.retention)

@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeVar
 import trio
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import NO_PLAN, BackendError, UserInfo
 from fingertrio.backends.plan.homes import open_home, read_file
 from fingertrio.backends.plan.looks import PATIENCE, Looks, NoAnswerError
 from fingertrio.backends.plan.release import ExactWaits
@@ -23,7 +23,6 @@ from fingertrio.wire.text import clean_line, decode
 
 _log = logging.getLogger(__name__)
 
-NO_PLAN = "No Plan."  # as in finger since 4.2BSD
 
 # Bytes. A plan of 64 KiB is a book. A project is a few lines. An OpenPGP public key with many signatures takes 10 KiB,
 # an ssh key less than one.

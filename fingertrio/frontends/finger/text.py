@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
-from fingertrio.backend import UserInfo
+from fingertrio.backend import NO_PLAN, UserInfo
 from fingertrio.wire.text import clean, clean_line, first_line, to_wire
 
 USER_LIST_DENIED = "Finger online user list denied"  # text from 3.2.2
@@ -45,7 +45,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def render_status(info: UserInfo) -> bytes:
     """The status alone: `answer = "status"`."""
-    return to_wire(info.status)
+    return to_wire(info.status or NO_PLAN)
 
 
 def render_full(
@@ -73,7 +73,7 @@ def render_full(
             lines.append(_detail(key, text))
     if _may_show("plan", facts):
         plan = clean(info.status).strip("\n")
-        lines.append(f"Plan:\n{plan}" if plan else "No Plan.")
+        lines.append(f"Plan:\n{plan}" if plan else NO_PLAN)
     return to_wire("\n".join(lines + _stale(stale_since)))
 
 

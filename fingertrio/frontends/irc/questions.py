@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
-from fingertrio.backend import NO_SUCH_USER, BackendError
+from fingertrio.backend import NO_PLAN, NO_SUCH_USER, BackendError
 from fingertrio.frontends.irc.answer import compose, is_answer, usage
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
@@ -258,7 +258,7 @@ class Questions:
                 question.outcome, text = "unknown", NO_SUCH_USER
                 self._askers.failed(question.asker, trio.current_time())
             else:
-                question.outcome, text, question.command = "ok", found.value.status, "PRIVMSG"
+                question.outcome, text, question.command = "ok", found.value.status or NO_PLAN, "PRIVMSG"
                 self._askers.succeeded(question.asker)
         room = self._client.room(question.command, question.target)
         self._put(question, compose(question.name, text, room, stale_since=stale_since))

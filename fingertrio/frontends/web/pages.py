@@ -21,7 +21,7 @@ from markupsafe import Markup
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.backend import NO_SUCH_USER, UserInfo
+from fingertrio.backend import NO_PLAN, NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
@@ -105,7 +105,7 @@ def user_context(info: UserInfo) -> Mapping[str, Any]:
     return {
         "user": info.user,
         "name": None if info.name is None else clean_line(info.name),
-        "lines": _lines(info.status),
+        "lines": _lines(info.status or NO_PLAN),
         "times": list(_times(info)),
         "details": [(clean_line(label), _lines(text)) for label, text in info.details.items()],
     }
