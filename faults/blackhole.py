@@ -65,6 +65,8 @@ async def run(scale: Scale, findings: Findings) -> None:
             findings.figure(f"recovered {took:.2f} s after its return")
             findings.require(took <= _RECOVERY + scale.slack, f"recovery took {took:.2f} s")
             watch.report(findings)
+            # The log is written by a thread of its own, a moment after the answer.
+            await until(lambda: bool(program.events()["recovered"]), _RECOVERY)
             told = program.events()
             findings.figure(f"{told['degraded']} log lines of degradation, {told['recovered']} of recovery")
             findings.require(told["recovered"], "the log does not report the recovery")
