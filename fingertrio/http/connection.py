@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import select
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
 from socket import SO_LINGER, SOL_SOCKET
@@ -34,8 +35,11 @@ from fingertrio.http.upgrade import UpgradedSession
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
-# Bytes of one receive, and bytes sent under one deadline.
+# Bytes sent under one deadline.
 _SLICE = 65536
+
+# Bytes of one receive, unless the protocol can take more at once.
+_RECEIVE = 16384
 
 # Parts of an answer that are joined to one send; larger ones would be copied for nothing.
 _JOIN = 16384
@@ -210,7 +214,7 @@ class HttpConnection:
         self._limit_reading(self._traffic.config.ssl_handshake_timeout)
         self._in_handshake = True
         await trio.lowlevel.wait_readable(self._socket.socket)
-        await self._wait_for_turn()  # a signature takes a millisecond or two
+        await self._wait(self._traffic.wait_for_round)  # a signature takes a millisecond or two
         if handshakes.take(HANDSHAKE_COST):
             try:
                 await stream.do_handshake()
@@ -252,17 +256,21 @@ class HttpConnection:
         """Feed the protocol in portions, and let others run in between: 64 kB can be thousands of frames or chunks."""
         position = 0
         while position < len(data) and not self._reading.cancel_called:
-            await self._wait_for_turn()
+            if position or isinstance(self._stream, trio.SSLStream):  # else `_receive` has waited
+                await self._wait_for_turn()
             portion = data[position : position + protocol.portion]
             position += len(portion)
             self._unfed = data[position:]
             await protocol.receive(portion)
 
     async def _wait_for_turn(self) -> None:
+        await self._wait(self._traffic.wait_for_turn)
+
+    async def _wait(self, turn: Callable[[], Awaitable[None]]) -> None:
         """Wait until this connection may use the processor. The client's time stands still meanwhile."""
         left = self._reading.deadline - trio.current_time()
         self._reading.deadline = inf
-        await self._traffic.wait_for_turn()
+        await turn()
         if self._reading.deadline == inf:
             self._reading.deadline = trio.current_time() + left
 
@@ -279,7 +287,13 @@ class HttpConnection:
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(_SLICE))
+            if not isinstance(self._stream, trio.SSLStream):
+                # What waits for its turn stays in the kernel: a thousand connections would hold 64 MB here.
+                await trio.lowlevel.wait_readable(self._socket.socket)
+                await self._wait_for_turn()
+            return bytes(
+                await self._stream.receive_some(max(_RECEIVE, self._protocol.portion if self._protocol else 0))
+            )
         except _GONE:
             self._lost = True
             return b""

@@ -96,6 +96,11 @@ class Traffic:
             async with self._turns:
                 pass
 
+    async def wait_for_round(self) -> None:
+        """Wait before work that takes a millisecond or more and begins later. Each round releases one connection."""
+        async with self._turns:
+            pass
+
     def limit(self, scope: trio.CancelScope, seconds: float) -> None:
         """Give a send so many seconds from now."""
         scope.deadline = min(trio.current_time() + seconds, self._latest)
