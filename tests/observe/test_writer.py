@@ -92,11 +92,12 @@ def test_a_pipe_that_is_not_read_blocks_nothing_and_the_loss_is_reported(pipe: P
 
 def test_a_pipe_that_is_not_read_delays_the_end_by_a_bounded_time(pipe: Pipe) -> None:
     writer = LogWriter(pipe.writer, lambda _lines: None, lost_line)
-    writer.write(line(1) * 100)
+    writer.write(line(1) * 100 + line(2))
     began = time.monotonic()
     writer.close(0.1)
     assert 0.1 <= time.monotonic() - began < CLOSE_TIMEOUT
-    pipe.read_lines('"number"')  # and lets the thread end
+    pipe.read_lines('"number": 2')
+    writer.close(10)  # the thread must not write to a later pipe with the same number
 
 
 def test_lines_wait_for_more_and_events_do_not(pipe: Pipe) -> None:
