@@ -402,7 +402,7 @@ async def unused(*_args: Any) -> None:
 
 
 @pytest.mark.parametrize("work", [0.002, 0.0], ids=["long", "short"])
-async def test_while_connections_have_worked_for_long_each_round_of_the_loop_releases_one(work: float) -> None:
+async def test_while_connections_have_worked_for_long_each_round_of_the_loop_releases_few(work: float) -> None:
     observer = Observer()
     traffic = Traffic(ASGIWrapper(unused), make_config(observer, 5), "http", observer, Budgets())
     rounds = 0
@@ -423,6 +423,6 @@ async def test_while_connections_have_worked_for_long_each_round_of_the_loop_rel
             rounds += 1
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    # Trio shuffles the tasks of a round, so that two connections of two rounds may have the same number.
+    # Trio shuffles the tasks of a round, so that connections of two rounds may have the same number.
     in_a_round = max(Counter(passed_in).values())
-    assert in_a_round <= 2 if work else in_a_round > 2
+    assert in_a_round <= 5 if work else in_a_round > 5
