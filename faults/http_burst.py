@@ -100,7 +100,7 @@ def _cpu(program: AttackedProgram) -> float:
 
 async def run(scale: Scale, findings: Findings) -> None:
     """First the burst, then each kind of frame."""
-    count, seconds = scale.of(3000, 100), scale.of(_FLOOD, 2.0)
+    count, seconds = scale.of(3000, 100), scale.of(_FLOOD, 0.5)
     findings.done = f"{count} HTTP/1 requests at once; an HTTP/2 connection each of {', '.join(_FRAMES)} without end"
     raise_file_limit(_DESCRIPTORS)
     with running(sections(http={"max_connections_per_address": 1000})) as program:
