@@ -243,8 +243,8 @@ async def test_a_jump_of_the_clock_is_a_change_of_everything_and_ends_are_emitte
                     pass
                 assert await status_of(backend, "moshez") == expected
             clock.time += DAY + 1  # less than a jump would be enough for the end, but not to be noticed at once
-            while await anext(feed) != Change("moshez"):
-                pass
+            # The feed may have merged the end of the status into a change of everything, which came just before.
+            assert await anext(feed) in {Change("moshez"), Change(None)}
             assert await status_of(backend, "moshez") == "Happy and well"
 
 
