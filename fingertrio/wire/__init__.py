@@ -4,8 +4,9 @@ A parser takes bytes and returns frozen dataclasses. "More is needed" is a value
 ProtocolError and no other exception.
 """
 
-# How the binary header of the PROXY protocol (version 2) begins. Its first line looks like an empty query.
-PROXY_HEADER = b"\r\n\r\n\0"
+# The signature of the PROXY protocol's binary header (version 2). Its first line looks like an empty query, so nothing
+# shorter will do: a client may send other data after an empty query.
+PROXY_HEADER = b"\r\n\r\n\0\r\nQUIT\n"
 PROXY_REFUSAL = "The PROXY protocol is not supported here: turn it off in the proxy"
 
 
