@@ -37,7 +37,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: a query, of which server, and what its answer is or must hold."""
+    """One row: a query, its server, and what its answer is or must hold."""
 
     name: str
     server: str

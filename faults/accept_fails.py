@@ -24,7 +24,7 @@ from fingertrio.testing.measure import cpu_seconds
 
 _BACKLOG = 4096
 _SHORT = 5.0  # seconds of failing: less than the ten after which the door fails
-_BUSY = 0.2  # share of a core, of which the honest clients need most
+_BUSY = 0.2  # share of a core, mostly needed by the honest clients
 _LINE = 0.95  # seconds between two log lines: one, less the rounding of the clocks
 _RECOVERY = 1.0  # seconds
 _GIVEN_UP = 20.0  # seconds until the door has failed

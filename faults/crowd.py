@@ -46,7 +46,7 @@ def _is_silent(sock: socket.socket) -> bool:
 
 @asynccontextmanager
 async def _held(port: int, count: int, prefix: bytes) -> AsyncIterator[_Held]:
-    """`count` connections from several addresses, each of which has sent `prefix`."""
+    """`count` connections from several addresses, all with `prefix` already sent."""
     held = _Held()
     try:
         began = trio.current_time()

@@ -1,4 +1,4 @@
-"""Redis is killed and restarted twenty times, under three nodes, one of which dies half-way.
+"""Redis is killed and restarted twenty times, under three nodes; one node dies half-way.
 
 Everything is real: redis-server with its append-only file, three times `python -m fingertrio`, and the doors that
 people use. In each round:

@@ -30,7 +30,7 @@ async def run(scale: Scale, findings: Findings) -> None:
     each = scale.of(8, 2)
     grace = scale.of(5.0, 0.5)
     findings.done = (
-        f"{each} clients each of {'; '.join(_ASK)}, each of which reads one byte of an answer of 4 MB; then SIGTERM"
+        f"{each} clients each of {'; '.join(_ASK)}, each client reads one byte of an answer of 4 MB; then SIGTERM"
     )
     table = sections(
         backend={"use": "faulty", "users": {"moshez": "Happy and well"}, "huge": _HUGE},

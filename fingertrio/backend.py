@@ -111,7 +111,7 @@ class EmitsChanges(Protocol):
     """Reports changes, so that the service may cache an answer until it changes."""
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """A feed of every change after the context was entered, whoever made it; for one reader.
+        """A feed of every change after the context was entered, from any source; for one reader.
 
         The feed may end or raise when its source fails. Its reader then empties its cache and enters a new one.
         """

@@ -1,8 +1,8 @@
 """The tokens in a file: read again when it changes, replaced as a whole.
 
-The file is made for its owner alone (0600). A file that other users could change is refused, because whoever can write
-it can set every status. Work on the file is done in a thread with a limiter of its own, so a slow file system delays
-writers of statuses and nobody else.
+The file is made for its owner alone (0600). A file that other users could change is refused, because its writer can
+set every status. Work on the file is done in a thread with a limiter of its own, so a slow file system delays
+writers of statuses and no other user.
 """
 
 from __future__ import annotations

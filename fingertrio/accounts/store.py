@@ -1,6 +1,6 @@
 """Where the tokens are kept, and how they change while several programs use them.
 
-All tokens are one small document (`accounts.tokens`). A `Document` can be read and, if nobody has changed it meanwhile,
+All tokens are one small document (`accounts.tokens`). A `Document` can be read and, if it has not changed meanwhile,
 replaced. So the command line and any number of servers work on the same document without a server in between, and a
 token that is added or revoked counts from the next request on.
 """

@@ -13,7 +13,7 @@ class Spellings:
     """An index of the users' names by their case-folded form.
 
     It is read from the list of users once, and follows the changes after that. It may name a user who has been removed
-    since, so whoever uses it asks the backend for that user.
+    since, so the caller asks the backend for that user.
     """
 
     def __init__(self) -> None:

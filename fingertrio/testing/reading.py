@@ -25,7 +25,7 @@ from fingertrio.testing.kit import (
 
 chapter = Chapter()
 
-# Valid login names, each of which has broken some program: a number, a wildcard of SQL, a keyword, a device name, the
+# Valid login names, known to break programs: a number, a wildcard of SQL, a keyword, a device name, the
 # longest name, letters that fold, compose, or grow when their case changes.
 _ODD_NAMES = (
     *("0", "1000", "_", "____", "None", "null", "nan", "NUL", "__proto__", "constructor", "first.last", "user+tag"),

@@ -26,7 +26,7 @@ from fingertrio.wire.status import STATUS_LIMIT
 
 chapter = Chapter()
 
-# Valid statuses, each of which has broken some program: quoting, formats, encodings, normal forms, widths, sizes.
+# Valid statuses, known to break programs: quoting, formats, encodings, normal forms, widths, sizes.
 _STATUSES = (
     *("0", "None", "null", "-l", "# no comment", "a: b: c", 'it\'s "quoted"', "'; DROP TABLE users; --", "%s {} \\n"),
     *("<b>&amp;</b>", "  spaces around  ", "tab\there", "two\nlines", "a paragraph\n\nand another\n  indented"),
@@ -208,7 +208,7 @@ async def a_cancelled_new_user_is_whole_or_nobody(_subject: Subject, backend: Se
 
 
 def _new_names() -> list[str]:
-    """Unused login names, each of which some program folds, normalizes, encodes, cuts or takes for another."""
+    """Unused login names that some program folds, normalizes, encodes, cuts or takes for another."""
     name, digits = new_name(), f"{secrets.randbelow(10**12):012}"
     odd = (name, name.upper(), name.title(), f"_{name}", f"{name}.last", f"{name}+tag", f"{name}$", name.ljust(64, "x"))
     scripts = (

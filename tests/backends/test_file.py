@@ -293,7 +293,7 @@ async def test_an_editor_may_save_the_file_as_utf_16_or_windows_1252(path: Path,
 
 async def test_a_file_that_was_emptied_has_no_users(path: Path, hurried: None) -> None:
     async with opened(path) as backend, backend.changes() as feed:
-        write(path, "# nobody\n")
+        write(path, "# empty\n")
         with trio.fail_after(A_SECOND):
             assert {(await anext(feed)).user for _ in range(2)} == {"moshez", "alice"}
         assert await backend.get_users() == []

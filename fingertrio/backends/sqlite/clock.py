@@ -31,7 +31,7 @@ TOLERANCE = _DAY
 SETTLING = 600.0
 _JUMP = 3600.0
 
-# Seconds after which a clock that is years ahead of all statuses is believed, because nobody has corrected it.
+# Seconds after which a clock that is years ahead of all statuses is believed, because it was not corrected.
 _CONFIRMED = 7 * 24 * 3600.0
 
 # Statuses whose median time stands for the time of the last statuses: more than are set while a clock is wrong.

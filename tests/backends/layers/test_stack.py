@@ -35,7 +35,7 @@ CAPABILITIES: tuple[type, ...] = (ListsUsers, SetsStatus, ClearsStatus, EmitsCha
 
 
 def over(*backends: Backend, skip_after: float | None = None) -> LayeredBackend:
-    """The backends as layers, all of which may be skipped or none."""
+    """The backends as layers; either all may be skipped or none."""
     return stack_layers(
         [OpenLayer(f"layer {number}", backend, skip_after) for number, backend in enumerate(backends, 1)]
     )

@@ -177,8 +177,8 @@ def sentinel(directory: Path) -> Iterator[tuple[int, RedisServer, RedisServer]]:
 
 async def test_when_the_primary_dies_the_replica_takes_over(sentinel: tuple[int, RedisServer, RedisServer]) -> None:
     port, primary, replica = sentinel
-    nobody = free_port()
-    async with open_redis(options_for(f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{port}/mymaster")) as backend:
+    unused = free_port()
+    async with open_redis(options_for(f"redis+sentinel://127.0.0.1:{unused},127.0.0.1:{port}/mymaster")) as backend:
         await set_when_possible(backend, "moshez", "Happy and well")
         assert await trio.to_thread.run_sync(primary.command, "WAIT", "1", "5000") == b":1"
         await until(lambda: replica.command("EXISTS", "{fingertrio:1}:user:moshez") == b":1")

@@ -73,7 +73,7 @@ async def away(server: RedisServer, backend: RedisBackend) -> AsyncIterator[Redi
 
 
 async def test_redis_is_killed_and_started_again_and_again(server: RedisServer) -> None:
-    """Three nodes, of which one ends for good: known answers are given meanwhile, and soon everything works again."""
+    """Three nodes, and one ends for good: known answers are given meanwhile, and soon everything works again."""
     async with AsyncExitStack() as stack, AsyncExitStack() as third:
         backends = [await stack.enter_async_context(open_redis(options_for(server))) for _ in range(2)]
         services = [await stack.enter_async_context(FingerService.open(backend)) for backend in backends]

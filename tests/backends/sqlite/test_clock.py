@@ -26,7 +26,7 @@ KEEP = Retention(1000)
 
 
 class Clocks:
-    """A calendar clock and a monotonic clock, both of which a test advances."""
+    """A calendar clock and a monotonic clock, both advanced by a test."""
 
     def __init__(self) -> None:
         self.calendar = Clock()

@@ -30,7 +30,7 @@ async def is_silent(server: FakeServer) -> None:
 async def test_many_askers_are_answered_in_order_up_to_the_limit(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
 ) -> None:
-    """41 questions in one segment, each for another user: 32 are answered, in order, the others are told."""
+    """41 questions in one segment, each for another user: 32 are answered, in order, the others get a refusal."""
     for number in range(41):
         backend.users[f"user{number}"] = UserInfo(f"user{number}", "here")
     backend.hold()
