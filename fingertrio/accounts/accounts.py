@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 
 from fingertrio.accounts.store import TokenStore
-from fingertrio.accounts.tokens import TokensError, looks_like_token
+from fingertrio.accounts.tokens import Token, TokensError, looks_like_token
 from fingertrio.accounts.writer import Writer
 from fingertrio.backend import BackendError
 from fingertrio.names import canonical_name, is_user_name
@@ -78,6 +78,11 @@ class Accounts:
             ProofError: it is no token, or one that has expired or was revoked; or too many attempts failed.
             TokensError, BackendError: the tokens cannot be read.
         """
+        token = await self.check_token(secret, peer=peer)
+        return writer_of(token, door)
+
+    async def check_token(self, secret: str, *, peer: str) -> Token:
+        """What is kept of a valid token. Arguments and errors as for `by_token`."""
         if (wait := self._failures.wait(peer, trio.current_time())) > 0:
             raise ProofError("too many failed attempts from your address, try again later", "throttled", wait)
         token = await self.tokens.find(secret) if looks_like_token(secret) else None
@@ -89,7 +94,7 @@ class Accounts:
             raise ProofError("this token has expired", "expired")
         with suppress(TokensError, BackendError):  # a file system that is full or read-only does not lock people out
             await self.tokens.used(token)
-        return Writer(token.user, token.scope == "admin", door, f"token:{token.id}")
+        return token
 
     async def by_peer(self, sock: socket.SocketType, *, door: str) -> Writer:
         """The writer at the other end of a connected Unix socket: the kernel tells its user id. Root may set everybody.
@@ -106,6 +111,11 @@ class Accounts:
 
     def _failed(self, peer: str) -> None:
         self._failures.allow(peer, trio.current_time())
+
+
+def writer_of(token: Token, door: str) -> Writer:
+    """The writer that a valid token speaks for at the front end `door`."""
+    return Writer(token.user, token.scope == "admin", door, f"token:{token.id}")
 
 
 def _login_name(uid: int) -> str | None:

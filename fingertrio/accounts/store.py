@@ -9,10 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from fingertrio.accounts.tokens import Scope, Token, TokensError, digest_of, dump, load, make_token
+from fingertrio.accounts.tokens import (
+    Scope,
+    SessionKey,
+    Token,
+    TokensError,
+    digest_of,
+    dump,
+    load_all,
+    make_session_key,
+    make_token,
+)
 
 # Attempts to replace a document that other programs change too. Each attempt takes about a millisecond.
 _ATTEMPTS = 20
@@ -42,6 +52,7 @@ class TokenStore:
         self._now = now
         self._read: bytes | None = None  # the document that `_tokens` comes from
         self._tokens: dict[str, Token] = {}  # by digest
+        self._keys: Sequence[SessionKey] = ()
 
     async def find(self, secret: str) -> Token | None:
         """The token with this secret, expired or not; None: there is none."""
@@ -91,19 +102,52 @@ class TokenStore:
                 ]
             )
 
+    async def sign_out(self, token: Token) -> None:
+        """End the web sessions that were begun with `token`."""
+        now = self._now()
+        await self._change(
+            lambda tokens: [
+                replace(other, signed_out=now) if other.digest == token.digest else other for other in tokens
+            ]
+        )
+
+    async def session_keys(self) -> Sequence[SessionKey]:
+        """The keys that web sessions are signed with, oldest first."""
+        await self._refresh()
+        return self._keys
+
+    async def renew_session_keys(self, *, after: timedelta, keep: timedelta) -> Sequence[SessionKey]:
+        """Add a key if the newest is older than `after`, and drop those older than `keep`; the keys from now on."""
+        now = self._now()
+        if not self._keys or now - self._keys[-1].created > after:
+
+            def renew(keys: Sequence[SessionKey]) -> Sequence[SessionKey]:
+                if keys and now - keys[-1].created <= after:
+                    return keys  # another server was faster
+                return [*(key for key in keys if now - key.created <= keep), make_session_key(now)]
+
+            await self._change(lambda tokens: tokens, renew)
+        return self._keys
+
     async def _refresh(self) -> None:
         document = await self._document.read()
         if document != self._read or document is None:
             self._take(document)
 
     def _take(self, document: bytes | None) -> None:
-        self._tokens = {token.digest: token for token in load(document)}
+        tokens, self._keys = load_all(document)
+        self._tokens = {token.digest: token for token in tokens}
         self._read = document
 
-    async def _change(self, change: Callable[[Sequence[Token]], Sequence[Token]]) -> None:
+    async def _change(
+        self,
+        change: Callable[[Sequence[Token]], Sequence[Token]],
+        renew: Callable[[Sequence[SessionKey]], Sequence[SessionKey]] = lambda keys: keys,
+    ) -> None:
         for _ in range(_ATTEMPTS):
             old = await self._document.read()
-            new = dump(change(load(old)))
+            tokens, keys = load_all(old)
+            new = dump(change(tokens), renew(keys))
             if new == old or await self._document.replace(new, old):
                 self._take(new)
                 return

@@ -1,4 +1,4 @@
-"""Tokens, and the JSON document that holds them. No I/O.
+"""Tokens, and the JSON document that holds them and the keys of web sessions. No I/O.
 
 A token is `ft_` and 256 random bits in base 32, so that scanners for leaked secrets can find it. The document has only
 its SHA-256: a fast hash is enough, because there is nothing to guess. `id` names a token without giving it away.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast
@@ -43,6 +43,7 @@ class Token:
         label: what it is for, in its owner's words; may be empty.
         scope: "set" for that user's status, "admin" for every user's.
         created, expires, last_used: aware; `last_used` is exact to the day.
+        signed_out: web sessions that began at this time or before have ended.
     """
 
     id: str
@@ -53,10 +54,24 @@ class Token:
     created: datetime
     expires: datetime | None = None
     last_used: datetime | None = None
+    signed_out: datetime | None = None
 
     def has_expired(self, now: datetime) -> bool:
         """Whether it is past its `expires`."""
         return self.expires is not None and now >= self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """A key that signs web sessions (`accounts.sessions`): 256 random bits, in hexadecimal, and when it was made."""
+
+    secret: str
+    created: datetime
+
+
+def make_session_key(now: datetime) -> SessionKey:
+    """A new key."""
+    return SessionKey(secrets.token_hex(32), now)
 
 
 def make_token(
@@ -91,9 +106,11 @@ def _id_of(digest: str) -> str:
     return base64.b32encode(bytes.fromhex(digest)).decode("ascii")[:_ID_LENGTH].lower()
 
 
-def dump(tokens: Iterable[Token]) -> bytes:
+def dump(tokens: Iterable[Token], keys: Sequence[SessionKey] = ()) -> bytes:
     """The document."""
-    document = {"version": _VERSION, "tokens": [_to_json(token) for token in tokens]}
+    document: dict[str, object] = {"version": _VERSION, "tokens": [_to_json(token) for token in tokens]}
+    if keys:
+        document["session_keys"] = [{"key": key.secret, "created": key.created.isoformat()} for key in keys]
     return f"{json.dumps(document, ensure_ascii=False, indent=1)}\n".encode()
 
 
@@ -103,13 +120,19 @@ def load(document: bytes | None) -> list[Token]:
     Raises:
         TokensError: it is not a document that `dump` writes.
     """
+    return load_all(document)[0]
+
+
+def load_all(document: bytes | None) -> tuple[list[Token], list[SessionKey]]:
+    """The tokens in `document` and the keys of web sessions, oldest first. Raises TokensError as `load` does."""
     if document is None:
-        return []
+        return [], []
     try:
         found = json.loads(document)
         if found["version"] != _VERSION:
             raise TokensError(f"the tokens have version {found['version']!r}; this fingertrio reads version {_VERSION}")
-        return [_from_json(entry) for entry in found["tokens"]]
+        keys = [SessionKey(_hexadecimal(key["key"]), _moment(key["created"])) for key in found.get("session_keys", ())]
+        return [_from_json(entry) for entry in found["tokens"]], keys
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TokensError(
             "the tokens are damaged: restore the file from a backup, or delete it and make new tokens"
@@ -117,6 +140,7 @@ def load(document: bytes | None) -> list[Token]:
 
 
 def _to_json(token: Token) -> Mapping[str, str | None]:
+    optional = {} if token.signed_out is None else {"signed_out": token.signed_out.isoformat()}
     return {
         "id": token.id,
         "sha256": token.digest,
@@ -126,6 +150,7 @@ def _to_json(token: Token) -> Mapping[str, str | None]:
         "created": token.created.isoformat(),
         "expires": _text(token.expires),
         "last_used": _text(token.last_used),
+        **optional,
     }
 
 
@@ -138,7 +163,7 @@ def _from_json(entry: Mapping[str, str | None]) -> Token:
     if not all(isinstance(text, str) for text in texts.values()) or texts["scope"] not in {"set", "admin"}:
         raise ValueError("a token has a field of the wrong type")
     known = cast("Mapping[str, str]", texts)
-    bytes.fromhex(known["sha256"])
+    _hexadecimal(known["sha256"])
     return Token(
         id=known["id"],
         digest=known["sha256"],
@@ -148,7 +173,13 @@ def _from_json(entry: Mapping[str, str | None]) -> Token:
         created=_moment(known["created"]),
         expires=_optional(entry["expires"]),
         last_used=_optional(entry["last_used"]),
+        signed_out=_optional(entry.get("signed_out")),
     )
+
+
+def _hexadecimal(text: str) -> str:
+    bytes.fromhex(text)
+    return text
 
 
 def _optional(text: str | None) -> datetime | None:
