@@ -1,6 +1,6 @@
 """The web application: what pages, JSON, XML-RPC and the live feed have in common.
 
-Every response passes `_finish`, which adds the security headers. Every failure passes `_show_error`, which renders a
+Every response passes `_finish`, which adds the security headers. Every failure passes `show_error`, which renders a
 page or, below /api/, `application/problem+json` (RFC 9457). So handlers only raise: BackendError becomes a 503 with its
 public message, an unexpected exception a 500 that hides its cause, and a handler that runs too long is cancelled.
 """
@@ -28,10 +28,12 @@ from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
-from fingertrio.frontends.web import api, pages
+from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
+from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
+from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
@@ -48,8 +50,8 @@ _RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
+        "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -68,6 +70,7 @@ def create_app(
     *,
     proofs: Proofs | None = None,
     live: Blueprint | None = None,
+    pages: Pages | None = None,
     deadline: float = HANDLER_DEADLINE,
 ) -> QuartTrio:
     """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
@@ -77,22 +80,24 @@ def create_app(
         observer: logs unexpected exceptions.
         proofs: what a client that writes has to prove; None: nothing can be written.
         live: the routes of the live feed, if its hub runs.
+        pages: renders the pages; None: those of a site with no name of its own.
         deadline: seconds that a handler may take.
     """
-    app = _App(observer, deadline)
-    app.register_blueprint(pages.pages_blueprint(service))
+    pages = pages or Pages()
+    app = _App(observer, deadline, pages)
+    app.register_blueprint(pages_blueprint(service, pages))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
         app.register_blueprint(writing_blueprint(service, proofs))
     if live is not None:
         app.register_blueprint(live)
-    app.register_error_handler(HTTPException, _show_error)
-    app.register_error_handler(BackendError, _show_backend_error)
-    app.register_error_handler(ProofError, _show_refusal)
-    app.register_error_handler(NotAllowedError, _show_not_allowed)
+    app.register_error_handler(HTTPException, app.show_error)
+    app.register_error_handler(BackendError, app.show_backend_error)
+    app.register_error_handler(ProofError, app.show_refusal)
+    app.register_error_handler(NotAllowedError, app.show_not_allowed)
     app.register_error_handler(TokensError, app.show_tokens_error)
-    app.register_error_handler(trio.TooSlowError, _show_too_slow)
+    app.register_error_handler(trio.TooSlowError, app.show_too_slow)
     app.after_request(_finish)
     return app
 
@@ -100,8 +105,9 @@ def create_app(
 class _App(QuartTrio):
     request_class = LateRequest
 
-    def __init__(self, observer: Observer, deadline: float) -> None:
+    def __init__(self, observer: Observer, deadline: float, pages: Pages) -> None:
         super().__init__(__name__, static_folder=None)
+        self._pages = pages
         self._observer = observer
         self._deadline = deadline
         self.config["MAX_CONTENT_LENGTH"] = _BODY_LIMIT
@@ -113,9 +119,39 @@ class _App(QuartTrio):
         with trio.fail_after(self._deadline):
             return await super().dispatch_request(request_context)
 
+    async def show_error(self, error: HTTPException) -> Response:
+        """Any HTTP error: as problem+json below /api/, as a page elsewhere."""
+        status = error.code or 500
+        detail = INTERNAL_ERROR if status == 500 else error.description or error.name
+        if detail == NotFound.description:  # werkzeug's long default text
+            detail = "This page does not exist"
+        if request.path.startswith(api.PREFIX):
+            errors = error.errors if isinstance(error, api.UnprocessableContent) else None
+            response = api.problem(status, error.name, detail, errors)
+        else:
+            response = self._pages.error(status, error.name, detail)
+        for name, value in error.get_headers():
+            if name != "Content-Type":  # above all Allow, which a 405 requires
+                response.headers[name] = value
+        return response
+
+    async def show_backend_error(self, error: BackendError) -> Response:
+        response = await self.show_error(ServiceUnavailable(error.public_message))
+        response.headers["Retry-After"] = _RETRY_AFTER
+        return response
+
+    async def show_refusal(self, error: ProofError) -> Response:
+        return await self.show_error(refusal(error))
+
+    async def show_not_allowed(self, error: NotAllowedError) -> Response:
+        return await self.show_error(Forbidden(str(error)))
+
+    async def show_too_slow(self, _error: trio.TooSlowError) -> Response:
+        return await self.show_backend_error(BackendError("The request took too long, please try again later"))
+
     async def show_tokens_error(self, error: TokensError) -> Response:
         self._observer.error("tokens_unreadable", reason=str(error))
-        return await _show_error(InternalServerError())
+        return await self.show_error(InternalServerError())
 
     def log_exception(self, exception_info: _ExcInfo) -> None:
         self._observer.error("http_handler_failed", exc=exception_info[1])
@@ -153,38 +189,3 @@ async def _finish(response: Response) -> Response:
         await response.add_etag()
         await response.make_conditional(request)
     return response
-
-
-async def _show_error(error: HTTPException) -> Response:
-    """Any HTTP error: as problem+json below /api/, as a page elsewhere."""
-    status = error.code or 500
-    detail = INTERNAL_ERROR if status == 500 else error.description or error.name
-    if detail == NotFound.description:  # werkzeug's long default text
-        detail = "This page does not exist"
-    if request.path.startswith(api.PREFIX):
-        errors = error.errors if isinstance(error, api.UnprocessableContent) else None
-        response = api.problem(status, error.name, detail, errors)
-    else:
-        response = pages.error_page(status, error.name, detail)
-    for name, value in error.get_headers():
-        if name != "Content-Type":  # above all Allow, which a 405 requires
-            response.headers[name] = value
-    return response
-
-
-async def _show_backend_error(error: BackendError) -> Response:
-    response = await _show_error(ServiceUnavailable(error.public_message))
-    response.headers["Retry-After"] = _RETRY_AFTER
-    return response
-
-
-async def _show_refusal(error: ProofError) -> Response:
-    return await _show_error(refusal(error))
-
-
-async def _show_not_allowed(error: NotAllowedError) -> Response:
-    return await _show_error(Forbidden(str(error)))
-
-
-async def _show_too_slow(_error: trio.TooSlowError) -> Response:
-    return await _show_backend_error(BackendError("The request took too long, please try again later"))

@@ -6,6 +6,7 @@ import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, HTTPScope
 
 from fingertrio.frontends.web.pages import check_rendering
+from fingertrio.frontends.web.rendering import Pages
 
 # There is no such page: the answer needs no backend, and passes through routing, error handling and a template.
 _PATH = "/-/"
@@ -18,7 +19,7 @@ async def check_app(app: ASGIFramework) -> None:
         RuntimeError: the application answered with a status other than 404.
         Exception: a template cannot be rendered.
     """
-    check_rendering()
+    check_rendering(Pages())
     status: list[int] = []
     request: list[ASGIReceiveEvent] = [{"type": "http.request", "body": b"", "more_body": False}]
 

@@ -18,7 +18,6 @@ from fingertrio.accounts.tokens import looks_like_token
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web.gate import note_question
-from fingertrio.frontends.web.pages import user_page
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
@@ -31,13 +30,14 @@ from fingertrio.wire.xmlrpc import BODY_LIMIT, Fault, FaultCode, XMLRPCError, du
 # Seconds for a request body. A normal one is one or two packets and arrives with its headers.
 BODY_DEADLINE = 10.0
 
-# The usual path of XML-RPC is also a valid user name. That user's page has the same URL, with GET.
-_USER_NAME = "RPC2"
+# The usual path of XML-RPC. It is also a valid user name, whose page is elsewhere (see `pages.RESERVED`).
+_PATH = "/RPC2"
 
 # Fetch standard, "CORS-safelisted request-header": the types that a page of any site may send without a preflight.
 _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
-# All methods, so that each 405 comes from here with the right Allow header. GET and HEAD are for the user named RPC2.
+# All methods, so that each 405 comes from here with the right Allow header, and not from the page of a user.
+_ALLOWED = ["OPTIONS", "POST"]
 _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -109,10 +109,10 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
     dispatcher = XMLRPCDispatcher(finger_methods(service, proofs), observer)
     blueprint = Blueprint("xmlrpc", __name__)
 
-    @blueprint.route(f"/{_USER_NAME}", methods=_HTTP_METHODS, provide_automatic_options=False)
+    @blueprint.route(_PATH, methods=_HTTP_METHODS, provide_automatic_options=False)
     async def rpc2() -> Response:
         if request.method != "POST":
-            return await _respond_without_call(service)
+            return _respond_without_call()
         if _could_be_cross_site(request):
             raise UnsupportedMediaType("Send XML-RPC calls with Content-Type: text/xml")
         try:
@@ -127,15 +127,11 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
     return blueprint
 
 
-async def _respond_without_call(service: FingerService) -> Response:
-    """The page of the user named RPC2, or the methods that are allowed."""
-    page = await user_page(service, _USER_NAME)
-    if page is not None and request.method in {"GET", "HEAD"}:
-        return page
-    allowed = ["OPTIONS", "POST"] if page is None else ["GET", "HEAD", "OPTIONS", "POST"]
+def _respond_without_call() -> Response:
+    """The methods that are allowed."""
     if request.method == "OPTIONS":
-        return Response(b"", headers={"Allow": ", ".join(allowed)})
-    raise MethodNotAllowed(valid_methods=allowed)
+        return Response(b"", headers={"Allow": ", ".join(_ALLOWED)})
+    raise MethodNotAllowed(valid_methods=_ALLOWED)
 
 
 def _could_be_cross_site(request: Request) -> bool:

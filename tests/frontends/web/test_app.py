@@ -46,8 +46,8 @@ async def test_every_response_keeps_the_browser_from_doing_more_than_show_it(pat
     async with application() as site:
         headers = (await site.client.get(path)).headers
         assert headers["Content-Security-Policy"] == (
-            "default-src 'none'; style-src 'self'; img-src 'self'; "
-            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+            "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
+            "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
@@ -140,11 +140,10 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 PATHS = ["/", "/moshez", "/nobody", "/-/style.css", "/api/users", "/api/users/moshez", "/api/watch", "/RPC2"]
 
 
-@pytest.mark.parametrize("users", [USERS, USERS | {"RPC2": "Remote and procedural"}])
 @pytest.mark.parametrize("path", PATHS)
-async def test_allow_is_true_at_every_path(path: str, users: dict[str, str]) -> None:
+async def test_allow_is_true_at_every_path(path: str) -> None:
     """The methods that Allow names are those, and only those, that are not answered by 405."""
-    async with serving(users) as site, httpx2.AsyncClient(base_url=site.url) as client:
+    async with serving() as site, httpx2.AsyncClient(base_url=site.url) as client:
         responses = {method: await client.request(method, path) for method in METHODS}
         allowed = {method for method, response in responses.items() if response.status_code != 405}
         for method, response in responses.items():

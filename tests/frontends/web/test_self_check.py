@@ -10,7 +10,7 @@ import pytest
 import trio
 from jinja2 import Template
 
-from fingertrio.frontends.web import pages
+from fingertrio.frontends.web import rendering
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.self_check import check_app
 from fingertrio.observe.observer import Observer
@@ -102,7 +102,11 @@ async def test_a_front_end_that_works_passes_its_check():
 
 @pytest.mark.parametrize("template", ["error.html", "user.html", "users.html"])
 async def test_a_template_that_fails_is_found(template: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(pages._TEMPLATES, template, Template("{{ 1 // 0 }}"))
+    broken = Template("{{ 1 // 0 }}")
+    right = rendering._environment.get_template
+    monkeypatch.setattr(
+        rendering._environment, "get_template", lambda name, *rest: broken if name == template else right(name, *rest)
+    )
     async with serving(USERS) as site:
         with pytest.raises((ZeroDivisionError, ExceptionGroup)):
             await site.door.check()

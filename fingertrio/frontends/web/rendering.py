@@ -1,0 +1,115 @@
+"""Templates, and what every page has around its content: the site's name, its style sheets, when it was made.
+
+A page has the same bytes for every visitor: nothing in a request but its path, its query and its host decides what a
+page shows. Relative times ("3 h ago") count from the start of the present minute, so that a page stays the same for a
+minute; without script it says which minute that is.
+
+The templates' source is read at import: afterwards the program may have given up the privileges to read them. Each is
+compiled when it is first rendered, so that a start does not wait for it.
+"""
+
+from __future__ import annotations
+
+import encodings.unicode_escape  # noqa: F401 -- Jinja2 imports it when it compiles a template
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from quart import Response, request
+
+from fingertrio.frontends.web import assets, times
+from fingertrio.frontends.web.avatars import hue, initial
+from fingertrio.frontends.web.site import Site
+from fingertrio.frontends.web.text import href, is_link
+from fingertrio.wire.text import clean_line
+
+HTML = "text/html; charset=utf-8"
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def _make_environment() -> Environment:
+    sources = {path.name: path.read_text(encoding="utf-8") for path in _TEMPLATES.glob("*.html")}
+    environment = Environment(
+        loader=DictLoader(sources),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"href": href, "hue": hue, "initial": initial}
+    environment.tests["link"] = is_link
+    environment.globals |= {"asset": assets.path_of}
+    return environment
+
+
+_environment = _make_environment()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Pages:
+    """Renders the pages of one site.
+
+    Args:
+        site: returns the site's name, style and address; it can change at a reload.
+        clock: the present, in UTC.
+
+    Attributes:
+        signs_in: whether users can sign in at `/-/me`; every page then links to it.
+    """
+
+    def __init__(self, site: Callable[[], Site] = Site, clock: Callable[[], datetime] = _now) -> None:
+        self._site = site
+        self._clock = clock
+        self.signs_in = False
+
+    @property
+    def site(self) -> Site:
+        """The site, as configured now."""
+        return self._site()
+
+    def minute(self) -> datetime:
+        """The start of the present minute: what relative times count from."""
+        return self._clock().replace(second=0, microsecond=0)
+
+    def html(self, template: str, *, root: str, stale: datetime | None = None, **context: Any) -> str:
+        """A whole page.
+
+        Args:
+            template: the name of a file in templates/, which extends base.html.
+            root: the relative address of the site's root from this page: "./", "../".
+            stale: since when the page may be out of date, as the source of its data is unavailable.
+            context: the template's variables.
+        """
+        now = self.minute()
+        return _environment.get_template(template).render(
+            root=root,
+            site=self.site,
+            signs_in=self.signs_in,
+            made=times.exact(now),
+            stale=None if stale is None else times.exact(stale),
+            **context,
+        )
+
+    def response(self, template: str, status: int = 200, *, stale: datetime | None = None, **context: Any) -> Response:
+        """A whole page as the response to the present request; see `html`."""
+        return Response(
+            self.html(template, root=root_of(request.path), stale=stale, **context), status, content_type=HTML
+        )
+
+    def error(self, status: int, title: str, detail: str) -> Response:
+        """A page with an error message."""
+        return self.response(
+            "error.html", status, title=title, detail=clean_line(detail), asked=clean_line(request.path)
+        )
+
+
+def root_of(path: str) -> str:
+    """The relative address of the site's root, from the page at `path` of the site."""
+    return "../" * (path.count("/") - 1) or "./"

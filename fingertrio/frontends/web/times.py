@@ -1,0 +1,76 @@
+"""Times as people read them: "3 h ago", "until 17:00 UTC", and the exact time behind them.
+
+In UTC, because the server does not know the reader's zone; the script of the pages says the same in the reader's zone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_WEEK = 7 * _DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One time on a page.
+
+    Attributes:
+        machine: for the attribute `datetime`.
+        exact: "29 November 2026, 21:05 UTC".
+        short: as short as it is clear, relative to the page's own time; the same as `exact` where there is no such.
+    """
+
+    machine: str
+    exact: str
+    short: str
+
+
+def exact(time: datetime) -> Shown:
+    """A time as it is."""
+    machine, text = _texts(time)
+    return Shown(machine, text, text)
+
+
+def ago(time: datetime, now: datetime) -> Shown:
+    """How long ago a time in the past is: "3 h ago"."""
+    return Shown(*_texts(time), _ago(time.astimezone(UTC), now))
+
+
+def until(time: datetime, now: datetime) -> Shown:
+    """When a time in the future is: "17:00 UTC", "Monday 09:00 UTC", "6 December"."""
+    return Shown(*_texts(time), _until(time.astimezone(UTC), now))
+
+
+def _texts(time: datetime) -> tuple[str, str]:
+    utc = time.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def _ago(time: datetime, now: datetime) -> str:
+    passed = now - time
+    if passed < _MINUTE:
+        return "just now"
+    if passed < _HOUR:
+        return f"{passed // _MINUTE} min ago"
+    if passed < _DAY:
+        return f"{passed // _HOUR} h ago"
+    if passed < _WEEK:
+        days = passed // _DAY
+        return "yesterday" if days == 1 else f"{days} days ago"
+    return _date(time, now)
+
+
+def _until(time: datetime, now: datetime) -> str:
+    ahead = time - now
+    if ahead < _DAY / 2 or time.date() == now.date():
+        return f"{time:%H:%M} UTC"
+    if ahead < 6 * _DAY:
+        return f"{time:%A %H:%M} UTC"
+    return _date(time, now)
+
+
+def _date(time: datetime, now: datetime) -> str:
+    """A day; with its year where that is another one."""
+    return f"{time.day} {time:%b}" if time.year == now.year else f"{time.day} {time:%b %Y}"
