@@ -62,7 +62,7 @@ TABLE = (
     Row("backends.layers", ours="backend changes config.errors config.plugins", others="pydantic trio"),
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),
-    Row("frontends.setter", ours="accounts backend net observe service wire", others="trio"),
+    Row("frontends.setter", ours="accounts backend http.tls net observe service wire", others="trio"),
     Row("frontends.irc", ours="backend clients.dial names observe service wire", others="trio"),
     Row(
         "frontends.web",

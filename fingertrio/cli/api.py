@@ -7,12 +7,14 @@ one megabyte.
 from __future__ import annotations
 
 import json
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fingertrio import version
 from fingertrio.wire.text import clean_line
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 TIMEOUT = 10.0  # seconds for each step: connecting, sending, receiving
 _SIZE_LIMIT = 1024 * 1024  # bytes of an answer
@@ -43,6 +45,8 @@ def request(method: str, url: str, path: str, *, token: str | None = None, docum
     Raises:
         APIError: the URL is wrong, there was no answer, or it is an error.
     """
+    from http.client import HTTPException  # noqa: PLC0415 -- commands that ask no web front end start without it
+
     connection = _connection(url)
     headers = {"User-Agent": f"fingertrio/{version}", "Accept": "application/json"}
     body = None
@@ -64,6 +68,8 @@ def request(method: str, url: str, path: str, *, token: str | None = None, docum
 
 
 def _connection(url: str) -> HTTPConnection:
+    from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 -- as above
+
     parts = urlsplit(url)
     try:
         if parts.scheme in {"http", "https"} and parts.hostname:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -16,6 +17,8 @@ from fingertrio.server.runtime import RunningServer
 from fingertrio.wire.text import clean_line
 
 REFUSED, MISTAKE, UNREACHABLE = 1, 2, 3  # exit statuses
+
+TLS_SCHEME = "tls://"  # of a setter whose clients speak TLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +101,29 @@ class SetterTarget:
         return "" if self._url is None else _present(self._url, user)
 
     def send(self, write: Write) -> Write:
-        import trio  # noqa: PLC0415 -- a status that goes by HTTP needs no Trio
+        import ssl  # noqa: PLC0415 -- a status that goes by HTTP needs neither this nor Trio
+
+        import trio  # noqa: PLC0415 -- as above
 
         from fingertrio.clients.dial import RemoteError  # noqa: PLC0415 -- as above
         from fingertrio.clients.setter import SetterError, set_status  # noqa: PLC0415 -- as above
         from fingertrio.net.address import parse_address  # noqa: PLC0415 -- as above
 
         try:
-            address = parse_address(self.name)
-            until = None if write.until is None else write.until.isoformat()
-            place = {"host": address.host, "port": address.port, "path": str(address.path or "")}
-            trio.run(lambda: set_status(write.user, write.status, until=until, token=self._token, **place))  # type: ignore[arg-type]
+            address = parse_address(self.name.removeprefix(TLS_SCHEME))
+            send = partial(
+                set_status,
+                write.user,
+                write.status,
+                until=None if write.until is None else write.until.isoformat(),
+                token=self._token,
+                host=address.host,
+                port=address.port,
+                path=address.path or "",
+                # It accepts what the system's certificate authorities signed, or those of SSL_CERT_FILE.
+                tls=ssl.create_default_context() if self.name.startswith(TLS_SCHEME) else None,
+            )
+            trio.run(send)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         except SetterError as error:
@@ -131,10 +146,12 @@ def _present(url: str, user: str) -> str:
 def find_target(url: str | None, place: str | None) -> Target:
     """The target that the options name, or the first source in the order that `discover` describes."""
     token = os.environ.get("FINGERTRIO_TOKEN")
+    url = (url or os.environ.get("FINGERTRIO_URL") or "").rstrip("/")
+    if place is None and url.startswith(TLS_SCHEME):
+        place = url
     if place is not None:
         return SetterTarget(place, {}, token)
     login = discover.read_login()
-    url = (url or os.environ.get("FINGERTRIO_URL") or "").rstrip("/")
     if url:
         token = token or (login.token if login is not None and login.url == url else None)
         if token is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 
 import trio
 
@@ -26,6 +27,7 @@ async def set_status(
     host: str = "",
     port: int = 0,
     path: str | os.PathLike[str] = "",
+    tls: ssl.SSLContext | None = None,
     timeout: float = 10.0,
 ) -> None:
     """Set `user`'s status at `host` and `port`, or at the unix socket `path`. Returns when the server has set it.
@@ -38,6 +40,7 @@ async def set_status(
         host: of the setter.
         port: of the setter.
         path: of its unix socket, instead of host and port.
+        tls: speak TLS, and check that the server's certificate is for `host`.
         timeout: seconds for everything.
 
     Raises:
@@ -46,14 +49,12 @@ async def set_status(
         OSError: connecting to the unix socket failed.
         RemoteError: connecting to the host and port failed; see `clients.dial.connect`.
     """
-    request = encode_request(user, status, until=until, token=token)
+    request = encode_request(user, status, until=until, token=token, ends=tls is not None)
     try:
         with trio.fail_after(timeout):
             stream = await trio.open_unix_socket(path) if path else await connect(host, port)
             async with stream:
-                await stream.send_all(request)
-                await stream.send_eof()
-                answer = await _read_answer(stream)
+                answer = await (_ask(stream, request) if tls is None else _ask_secured(stream, tls, host, request))
     except trio.TooSlowError:
         raise SetterError(f"no answer within {timeout:g} seconds; the status may or may not have been set") from None
     except trio.BrokenResourceError:
@@ -68,7 +69,33 @@ async def set_status(
     raise SetterError(line.removeprefix("ERROR "))
 
 
-async def _read_answer(stream: trio.SocketStream) -> bytes:
+async def _ask(stream: trio.SocketStream, request: bytes) -> bytes:
+    await stream.send_all(request)
+    await stream.send_eof()
+    return await _read_answer(stream)
+
+
+async def _ask_secured(stream: trio.SocketStream, tls: ssl.SSLContext, host: str, request: bytes) -> bytes:
+    secured = trio.SSLStream(stream, tls, server_hostname=host)
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        raise SetterError(f"nothing was set: {_tls_failure(error.__cause__)}") from error
+    async with secured:
+        await secured.send_all(request)
+        return await _read_answer(secured)
+
+
+def _tls_failure(error: BaseException | None) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}"
+        case ssl.SSLError(reason=str(reason)):
+            return f"the TLS handshake failed: {reason.replace('_', ' ').lower()}"
+    return "the server closed the connection during the TLS handshake"
+
+
+async def _read_answer(stream: trio.abc.ReceiveStream) -> bytes:
     answer = bytearray()
     while len(answer) <= ANSWER_LIMIT and (chunk := await stream.receive_some(ANSWER_LIMIT)):
         answer += chunk

@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -27,6 +27,31 @@ from fingertrio.config.sections import (
 )
 from fingertrio.net.address import Address, parse_address
 from fingertrio.net.targets import parse_target
+
+
+class SecuredSection(ListeningSection):
+    """The keys of a section whose sockets can have TLS."""
+
+    certfile: Path | None = Field(None, description="PEM file with the certificate chain; switches TLS on")
+    keyfile: Path | None = Field(None, description="PEM file with the private key")
+
+    @field_validator("certfile", "keyfile")
+    @classmethod
+    def _exists(cls, value: Path | None) -> Path | None:
+        try:
+            if value is not None and not value.is_file():
+                raise ValueError(f'there is no file "{value}"')
+        except (
+            PermissionError
+        ) as error:  # a directory on the path; the door reports whether the file itself can be read
+            raise ValueError(f'"{value}" cannot be read: {error.strerror}') from None
+        return value
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certfile is None) != (self.keyfile is None):
+            raise ValueError("certfile and keyfile go together")
+        return self
 
 
 class FingerSection(ListeningSection):
@@ -60,32 +85,38 @@ Auth = Literal["none", "token", "peer"]
 
 @dataclass(frozen=True, slots=True)
 class SetterAddress(Address):
-    """An address of the setter; `auth` None: that of the section."""
+    """An address of the setter; `auth` and `tls` None: those of the section."""
 
     auth: Auth | None = None
+    tls: bool | None = None
 
 
 def _to_setter_address(value: object) -> SetterAddress:
     if isinstance(value, SetterAddress):
         return value
-    auth: Auth | None = None
-    if isinstance(value, dict):
-        auth = value.get("auth")
-        if value.keys() != {"address", "auth"} or auth not in typing.get_args(Auth):
-            raise ValueError('expected { address = "127.0.0.1:1079", auth = "none", "token" or "peer" }')
-        value = value["address"]
-    address = to_address(value)
-    return SetterAddress(address.host, address.port, address.path, auth)
+    table: dict[str, Any] = value if isinstance(value, dict) else {"address": value}
+    auth, tls = table.get("auth"), table.get("tls")
+    if (
+        not {"address"} <= table.keys() <= {"address", "auth", "tls"}
+        or (isinstance(value, dict) and len(table) < 2)
+        or auth not in (None, *typing.get_args(Auth))
+        or not isinstance(tls, bool | None)
+    ):
+        raise ValueError(
+            'expected { address = "127.0.0.1:1079", auth = "none", "token" or "peer" }, or with tls = false'
+        )
+    address = to_address(table["address"])
+    return SetterAddress(address.host, address.port, address.path, auth, tls)
 
 
-class SetterSection(ListeningSection):
+class SetterSection(SecuredSection):
     """[setter]: two lines set a status."""
 
     listen: Annotated[
         tuple[Annotated[SetterAddress, BeforeValidator(_to_setter_address)], ...], BeforeValidator(to_list)
     ] = Field(
-        description='addresses, or { address = "...", auth = "..." } for one with a proof of its own; '
-        "empty where the service manager passes the sockets"
+        description='addresses, or { address = "...", auth = "..." } for one with a proof of its own (tls = false: '
+        "without TLS); empty where the service manager passes the sockets"
     )
     auth: Auth = Field(
         "none",
@@ -97,22 +128,32 @@ class SetterSection(ListeningSection):
 
     @property
     def local_only(self) -> bool:
-        return self.auth == "none" or (self.auth == "token" and not self.allow_plaintext)
+        return self.auth == "none" or (self.auth == "token" and not self.allow_plaintext and self.certfile is None)
 
     def auth_at(self, place: Address) -> Auth:
-        """The proof that a client needs at a bound address. A host name is recognised by its port."""
+        """The proof that a client needs at a bound address."""
+        return self._entry(place).auth or self.auth
+
+    def tls_at(self, place: Address) -> bool:
+        """Whether clients speak TLS at a bound address."""
+        return place.path is None and self.certfile is not None and self._entry(place).tls is not False
+
+    def _entry(self, place: Address) -> SetterAddress:
+        """What the section says of a bound address. A host name is recognised by its port."""
         for address in self.listen:
             if address.path is not None or place.path is not None:
                 found = address.path == place.path
             else:
                 found = address.port in {0, place.port}
             if found:
-                return address.auth or self.auth
-        return self.auth
+                return address
+        return SetterAddress()
 
     @model_validator(mode="after")
     def _safe(self) -> SetterSection:
         for address in self.listen:
+            if address.tls and (self.certfile is None or address.path is not None):
+                raise ValueError(f'listen = "{address}": tls = true needs certfile and keyfile, and a TCP address')
             if reason := self.refusal_at(address, address.auth or self.auth):
                 raise ValueError(f'listen = "{address}": {reason}')
         return self
@@ -125,10 +166,10 @@ class SetterSection(ListeningSection):
             return None
         if auth == "none":
             return 'auth = "none" lets every client set every status: use a loopback address or "unix:/path"'
-        if not self.allow_plaintext:
+        if not self.allow_plaintext and not self.tls_at(address):
             return (
-                "the network could read the tokens: use https (PUT /api/users/U/status), a loopback address, "
-                "or allow_plaintext = true where something else encrypts the connections"
+                "the network could read the tokens: use TLS (certfile and keyfile), https (PUT /api/users/U/status), a "
+                "loopback address, or allow_plaintext = true where something else encrypts the connections"
             )
         return None
 
@@ -152,11 +193,9 @@ def _to_origin(value: object) -> object:
     return value.lower().removesuffix(standard)
 
 
-class HttpSection(ListeningSection):
+class HttpSection(SecuredSection):
     """[http]: pages, JSON, XML-RPC and the live feed."""
 
-    certfile: Path | None = Field(None, description="PEM file with the certificate chain; makes it https")
-    keyfile: Path | None = Field(None, description="PEM file with the private key")
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
         Field((), description='networks whose X-Forwarded headers are trusted; "unix": every client of a unix socket')
     )
@@ -169,24 +208,6 @@ class HttpSection(ListeningSection):
     )
     max_watchers: int = Field(2000, ge=0, description="watchers of the live feed at once")
     max_watchers_per_address: int = Field(64, ge=1, description="the same for one address (IPv6: one /64)")
-
-    @field_validator("certfile", "keyfile")
-    @classmethod
-    def _exists(cls, value: Path | None) -> Path | None:
-        try:
-            if value is not None and not value.is_file():
-                raise ValueError(f'there is no file "{value}"')
-        except (
-            PermissionError
-        ) as error:  # a directory on the path; the door reports whether the file itself can be read
-            raise ValueError(f'"{value}" cannot be read: {error.strerror}') from None
-        return value
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> HttpSection:
-        if (self.certfile is None) != (self.keyfile is None):
-            raise ValueError("certfile and keyfile go together")
-        return self
 
 
 _NICK_SPECIAL = r"[]\`_^{|}"  # RFC 2812, 2.3.1

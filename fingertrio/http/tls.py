@@ -1,4 +1,4 @@
-"""Load the certificate of an https door, with modern TLS settings and clear error messages.
+"""Load the certificate of an https door, or of the setter, with modern TLS settings and clear error messages.
 
 OpenSSL reports "PEM lib" for most mistakes and never names the file. So each file is checked by itself, and the error
 names the file and the reason.
@@ -7,6 +7,7 @@ names the file and the reason.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -30,12 +31,15 @@ class CertificateError(ValueError):
         self.which = which
 
 
-def make_tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
+def make_tls_context(
+    certfile: Path, keyfile: Path | None, *, protocols: Sequence[str] = ("h2", "http/1.1")
+) -> ssl.SSLContext:
     """TLS 1.2 and newer, offering HTTP/2. TLS 1.2 has only the cipher suites that RFC 9113 section 9.2.2 permits.
 
     Args:
         certfile: PEM file with the certificate chain.
         keyfile: PEM file with the key; None: the key is in `certfile`.
+        protocols: what is spoken over it (ALPN, RFC 7301), best first.
 
     Raises:
         CertificateError: a file cannot be read, has the wrong contents, or does not match the other file.
@@ -44,7 +48,7 @@ def make_tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(protocols)
     _load(context, certfile, keyfile)
     return context
 

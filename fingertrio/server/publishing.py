@@ -40,7 +40,9 @@ def publish(
 def _setters(config: Config, addresses: Sequence[str]) -> dict[str, str]:
     """The setter's addresses, each with the proof that it asks for."""
     section = config.doors.get("setter")
-    return {} if section is None else {text: section.auth_at(parse_address(text)) for text in addresses}
+    if section is None:
+        return {}
+    return {text: section.auth_at(parse_address(text.removeprefix("tls://"))) for text in addresses}
 
 
 def _presets(config: Config) -> dict[str, dict[str, str]]:

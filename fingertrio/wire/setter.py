@@ -1,6 +1,6 @@
-r"""The setter protocol: a name and a status, then the end of input.
+r"""The setter protocol: a name and a status, then the end of input or an `end:` line.
 
-    request ::= [ "AUTH" SP token eol ] name eol status eol *( "more:" text eol ) [ "until:" when eol ]
+    request ::= [ "AUTH" SP token eol ] name eol status eol *( "more:" text eol ) [ "until:" when eol ] [ "end:" eol ]
     answer  ::= "OK" CRLF | "ERROR " reason CRLF
     eol     ::= CRLF | LF
 
@@ -9,7 +9,8 @@ each `more:` adds a line to the status; `until:` ends it by itself (`wire.when` 
 colon is not part of the text. A name has no space, so an AUTH line cannot be one.
 
 Nothing is set before the end of input: until then, the last line may be incomplete and another may follow. A connection
-that breaks before its end of input therefore sets nothing.
+that breaks before its end of input therefore sets nothing. `end:` is for clients that cannot end their input and still
+read the answer: those of TLS, and many a netcat. The two lines come first, so a status can be "end:".
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _LINE_END = re.compile("[\r\n\x85]")
 _AUTH = b"AUTH "
 _MORE = "more:"
 _UNTIL = "until:"
+_END = "end:"
+_ENDS = (b"\nend:\r\n", b"\nend:\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ class SetRequest:
     status: str
     until: str | None = None
     token: str | None = field(default=None, repr=False)
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether `data` ends with an `end:` line, so that nothing more is to be waited for."""
+    return data.endswith(_ENDS) and data.count(b"\n") > (3 if data.startswith(_AUTH) else 2)
 
 
 def parse_request(data: bytes) -> SetRequest:
@@ -73,11 +81,13 @@ def parse_request(data: bytes) -> SetRequest:
     user, status, *rest = (
         _text(line, STATUS_LINE_LIMIT if number else NAME_LINE_LIMIT) for number, line in enumerate(lines)
     )
+    if rest and rest[-1] == _END:
+        rest.pop()
     until = None
     if rest and rest[-1].startswith(_UNTIL):
         until = rest.pop().removeprefix(_UNTIL).strip()
     if not all(line.startswith(_MORE) for line in rest):
-        raise ProtocolError("more than two lines; further ones start with more: or until:")
+        raise ProtocolError("more than two lines; further ones start with more:, until: or end:")
     status = "\n".join([status, *(line.removeprefix(_MORE).removeprefix(" ") for line in rest)])
     return SetRequest(user, status, until, token)
 
@@ -94,8 +104,10 @@ def _text(line: bytes, limit: int) -> str:
     return text
 
 
-def encode_request(user: str, status: str, *, until: str | None = None, token: str | None = None) -> bytes:
-    """The request that sets `status`, or with an empty one takes the present status back.
+def encode_request(
+    user: str, status: str, *, until: str | None = None, token: str | None = None, ends: bool = False
+) -> bytes:
+    """The request that sets `status`, or with an empty one takes the present status back; `ends` adds the `end:` line.
 
     Raises:
         ValueError: a part holds a line end that it cannot have, or the name would be taken for a proof.
@@ -106,6 +118,8 @@ def encode_request(user: str, status: str, *, until: str | None = None, token: s
         lines.insert(0, f"{_AUTH.decode()}{token}")
     if until is not None:
         lines.append(f"{_UNTIL} {until}")
+    if ends:
+        lines.append(_END)
     if user.startswith(_AUTH.decode()):
         raise ValueError("a user name has no space")
     if any(_LINE_END.search(line) for line in lines):

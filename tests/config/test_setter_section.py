@@ -47,11 +47,24 @@ def test_a_passed_socket_has_the_proof_of_the_section():
     [
         ({"listen": ["0.0.0.0:1079"]}, "lets every client set every status"),
         ({"listen": ["127.0.0.1:1079"], "auth": "peer"}, "needs a unix socket"),
-        ({"listen": ["192.0.2.1:1079"], "auth": "token"}, "the network could read the tokens: use https"),
+        ({"listen": ["192.0.2.1:1079"], "auth": "token"}, "the network could read the tokens: use TLS"),
         ({"listen": [{"address": "0.0.0.0:1079", "auth": "none"}], "auth": "token"}, "lets every client set"),
         ({"listen": [{"address": "127.0.0.1:1079"}]}, "expected { address ="),
         ({"listen": [{"address": "127.0.0.1:1079", "auth": "password"}]}, "expected { address ="),
         ({"listen": [{"address": "127.0.0.1:1079", "auth": ["none"]}]}, "expected { address ="),
+        ({"listen": [{"address": "127.0.0.1:1079", "tls": "yes"}]}, "expected { address ="),
+        ({"listen": [{"address": "127.0.0.1:1079", "tls": True}]}, "needs certfile and keyfile"),
+        ({"listen": ["127.0.0.1:1079"], "certfile": __file__}, "certfile and keyfile go together"),
+        ({"listen": ["0.0.0.0:1079"], "certfile": __file__, "keyfile": __file__}, "lets every client set every status"),
+        (
+            {
+                "listen": [{"address": "0.0.0.0:1079", "tls": False}],
+                "auth": "token",
+                "certfile": __file__,
+                "keyfile": __file__,
+            },
+            "the network could read the tokens",
+        ),
         ({"listen": [5]}, "expected an address"),
     ],
 )
@@ -62,3 +75,15 @@ def test_unsafe_combinations_are_refused(values: dict[str, object], reason: str)
 
 def test_plain_tokens_from_other_machines_need_a_word():
     assert section(listen=["192.0.2.1:1079"], auth="token", allow_plaintext=True).auth == "token"
+
+
+def test_with_a_certificate_tcp_speaks_tls_and_tokens_may_come_from_other_machines():
+    setter = section(
+        listen=["0.0.0.0:1079", "unix:/run/fingertrio/setter", {"address": "127.0.0.1:1080", "tls": False}],
+        auth="token",
+        certfile=__file__,
+        keyfile=__file__,
+    )
+    secured = {str(address): setter.tls_at(address) for address in setter.listen}
+    assert secured == {"0.0.0.0:1079": True, "unix:/run/fingertrio/setter": False, "127.0.0.1:1080": False}
+    assert not setter.local_only

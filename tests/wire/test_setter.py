@@ -15,6 +15,7 @@ from fingertrio.wire.setter import (
     SetRequest,
     encode_error,
     encode_request,
+    is_whole,
     parse_request,
 )
 from fingertrio.wire.status import STATUS_LIMIT
@@ -39,13 +40,16 @@ from fingertrio.wire.status import STATUS_LIMIT
         (b"ada\none\nmore: two\nmore:three\nmore:\nmore:   four\n", SetRequest("ada", "one\ntwo\nthree\n\n  four")),
         (b"AUTH t\nada\none\nmore: two\nuntil: 2h\n", SetRequest("ada", "one\ntwo", "2h", "t")),
         (b"ada\nuntil: 2h\n", SetRequest("ada", "until: 2h")),
+        (b"ada\nWeaving\nend:\n", SetRequest("ada", "Weaving")),
+        (b"AUTH t\r\nada\r\none\r\nmore: two\r\nuntil: 2h\r\nend:\r\n", SetRequest("ada", "one\ntwo", "2h", "t")),
+        (b"ada\nend:\n", SetRequest("ada", "end:")),
     ],
 )
 def test_requests(data: bytes, request_: SetRequest):
     assert parse_request(data) == request_
 
 
-TOO_MANY = "more than two lines; further ones start with more: or until:"
+TOO_MANY = "more than two lines; further ones start with more:, until: or end:"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,8 @@ TOO_MANY = "more than two lines; further ones start with more: or until:"
         (b"ada\nWeaving\nuntil: 17:00\nmore: x\n", TOO_MANY),
         (b"ada\nWeaving\nuntil: 17:00\nuntil: 18:00\n", TOO_MANY),
         (b"AUTH t\nAUTH t\nada\nWeaving\n", TOO_MANY),
+        (b"ada\nWeaving\nend:\nuntil: 2h\n", TOO_MANY),
+        (b"ada\nWeaving\nend:\nend:\n", TOO_MANY),
         (b"AUTH t\nada\n", "expected two lines: a user name and a status"),
         (b"AUTH " + b"x" * 600 + b"\nada\nx\n", "line too long"),
         (b"m" * (NAME_LINE_LIMIT + 1) + b"\nwell\n", "line too long"),
@@ -104,13 +110,32 @@ def test_parses_or_raises_protocol_error(data: bytes):
     assert data.count(b"\n") >= 2
 
 
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (b"ada\nWeaving\nend:\n", True),
+        (b"ada\r\nWeaving\r\nend:\r\n", True),
+        (b"AUTH t\nada\nWeaving\nend:\n", True),
+        (b"ada\nWeaving\nend:", False),
+        (b"ada\nWeaving\nsend:\n", False),
+        (b"ada\nend:\n", False),  # the status
+        (b"AUTH t\nada\nend:\n", False),
+        (b"end:\n", False),
+    ],
+)
+def test_an_end_line_ends_a_request_that_has_its_two_lines(data: bytes, whole: bool):
+    assert is_whole(data) is whole
+
+
 LINES = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@given(LINES, LINES, st.none() | LINES.map(str.strip), st.none() | LINES)
-def test_encoded_requests_parse_to_the_same_request(user: str, status: str, until: str | None, token: str | None):
+@given(LINES, LINES, st.none() | LINES.map(str.strip), st.none() | LINES, st.booleans())
+def test_encoded_requests_parse_to_the_same_request(
+    user: str, status: str, until: str | None, token: str | None, ends: bool
+):
     try:
-        data = encode_request(user, status, until=until, token=token)
+        data = encode_request(user, status, until=until, token=token, ends=ends)
     except ValueError:
         assert {"\r", "\n", "\x85"} & set(user + status + (until or "") + (token or "")) or user.startswith("AUTH ")
         return

@@ -2,12 +2,13 @@
 
 Each listening socket has the proof that its clients need: none (loopback and unix sockets only), a token in an AUTH
 line, or the credentials that the kernel reports for the other end of a unix socket. A client that sends a token is
-judged by that token, whatever the socket would have accepted.
+judged by that token, whatever the socket would have accepted. TCP sockets can have TLS (`secure`).
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -19,13 +20,15 @@ from fingertrio.accounts.accounts import Accounts, ProofError
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError, Writer, unproved
 from fingertrio.backend import INTERNAL_ERROR, NO_SUCH_USER, BackendError
+from fingertrio.frontends.setter.secure import HandshakeError, Secured, finish, secure
+from fingertrio.http.tls import BUSY_ALERT
 from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError, TooLongError
-from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, parse_request
+from fingertrio.wire.setter import OK, REQUEST_LIMIT, SetRequest, encode_error, is_whole, parse_request
 from fingertrio.wire.text import clean_line, first_line
 from fingertrio.wire.when import parse_when
 
@@ -34,6 +37,8 @@ Proof = Literal["none", "token", "peer"]
 # Seconds for the whole request, enough to type it by hand.
 READ_DEADLINE = 60.0
 _SEND_DEADLINE = 10.0  # one short line
+
+TLS_SCHEME = "tls://"  # of an address whose clients speak TLS, where addresses are announced
 
 TOO_MANY = encode_error("too many requests from your address, try again later")
 
@@ -46,6 +51,8 @@ class SetterFrontend:
         accounts: turns proofs into writers.
         observer: gets the reports.
         listeners: bound, listening sockets, by the proof that their clients need.
+        secured: the same, for those whose clients speak TLS.
+        tls: the server's side of TLS, for `secured`; can be replaced, for connections from then on.
         caps: how many connections may be open at once, over all sockets.
         rate: how often one address may set a status.
         read_deadline: seconds for a whole request.
@@ -59,6 +66,8 @@ class SetterFrontend:
         observer: Observer,
         listeners: Mapping[Proof, Sequence[socket.socket]],
         caps: ConnectionCaps,
+        secured: Mapping[Proof, Sequence[socket.socket]] | None = None,
+        tls: ssl.SSLContext | None = None,
         rate: RateLimiter | None = None,
         read_deadline: float = READ_DEADLINE,
     ) -> None:
@@ -66,17 +75,14 @@ class SetterFrontend:
         self._accounts = accounts
         self._observer = observer
         self._read_deadline = read_deadline
-        self._servers = [
-            Server(
-                "setter",
-                sockets,
-                partial(self._handle, proof),
-                reports=observer,
-                caps=caps,
-                rate=rate,
-                refusal=TOO_MANY,
-            )
-            for proof, sockets in listeners.items()
+        self.tls = tls
+        make = partial(Server, "setter", reports=observer, caps=caps, rate=rate)
+        self._plain = [
+            make(sockets, partial(self._handle, proof), refusal=TOO_MANY) for proof, sockets in listeners.items()
+        ]
+        self._secured = [
+            make(sockets, partial(self._handle_secured, proof), refusal=BUSY_ALERT)
+            for proof, sockets in (secured or {}).items()
         ]
 
     async def serve(
@@ -85,15 +91,38 @@ class SetterFrontend:
         """Serve until `stopping` is set; see `net.server.Server.serve`."""
         addresses: list[str] = []
         async with trio.open_nursery() as nursery:
-            for server in self._servers:
+            for server in self._plain:
                 addresses += await nursery.start(server.serve, stopping)
+            for server in self._secured:
+                addresses += [f"{TLS_SCHEME}{address}" for address in await nursery.start(server.serve, stopping)]
             task_status.started(addresses)
 
     async def _handle(self, proof: Proof, connection: Connection) -> None:
+        answer = await self._converse(proof, connection, connection.stream)
+        await connection.send(answer, _SEND_DEADLINE)
+
+    async def _handle_secured(self, proof: Proof, connection: Connection) -> None:
+        if (context := self.tls) is None:
+            raise AssertionError("sockets with TLS need a context")
+        try:
+            with trio.fail_after(self._read_deadline):
+                stream: Secured = await secure(connection, context)
+        except HandshakeError:
+            return
+        except trio.TooSlowError:
+            self._observer.refused("setter", "deadline")
+            return
+        except ProtocolError as error:
+            await connection.send(encode_error(str(error)), _SEND_DEADLINE)
+            return
+        await finish(stream, await self._converse(proof, connection, stream), _SEND_DEADLINE)
+
+    async def _converse(self, proof: Proof, connection: Connection, stream: trio.abc.ReceiveStream) -> bytes:
+        """Read the request and carry it out; the answer."""
         user, outcome = "", "bad"
         try:
             with trio.fail_after(self._read_deadline):
-                request = parse_request(await _read_request(connection.stream))
+                request = parse_request(await _read_request(stream))
             user = request.user
             answer, outcome = await self._answer(partial(self._write, request, proof, connection))
         except ProtocolError as error:
@@ -103,10 +132,10 @@ class SetterFrontend:
         except trio.TooSlowError:
             self._observer.refused("setter", "deadline")
             answer = encode_error(f"no complete request within {self._read_deadline:g} seconds")
-        await connection.send(answer, _SEND_DEADLINE)
         took = trio.current_time() - connection.accepted
         self._observer.query("setter", connection.peer or "unix", user, outcome, took, len(answer))
         self._observer.flush()
+        return answer
 
     async def _answer(self, write: Callable[[], Awaitable[None]]) -> tuple[bytes, str]:
         """The answer to a write, and the outcome for the log."""
@@ -145,10 +174,12 @@ class SetterFrontend:
 
 
 async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:
-    """All data until the end of input, at most REQUEST_LIMIT bytes."""
-    data = bytearray()
+    """All data until an `end:` line or the end of input, at most REQUEST_LIMIT bytes."""
+    data = b""
     while chunk := await stream.receive_some(4096):
         data += chunk
         if len(data) > REQUEST_LIMIT:
             raise TooLongError("line too long")
-    return bytes(data)
+        if is_whole(data):
+            break
+    return data

@@ -1,0 +1,208 @@
+"""The setter over TLS, opened by its door: our client, another one, plain text, and connections that are cut off."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+from trio.testing import MockClock
+
+from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.config.doors import SetterSection
+from fingertrio.config.sections import OptionError
+from fingertrio.frontend import Door, TakesOptions
+from fingertrio.frontends.setter.door import open_setter
+from fingertrio.frontends.setter.frontend import READ_DEADLINE
+from fingertrio.net.address import Address
+from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.listen import bind, close_all
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
+from tests.helpers import no_accounts
+
+REQUEST = b"ada\r\nWeaving\r\n"
+
+
+class Files:
+    """A certificate and its key, which can be issued again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
+        self._authority = trustme.CA()
+        self.issue()
+        self.trusting = ssl.create_default_context()
+        self._authority.configure_trust(self.trusting)
+
+    def issue(self, *names: str) -> None:
+        pair = self._authority.issue_cert(*(names or ("localhost", "127.0.0.1")))
+        pair.cert_chain_pems[0].write_to_path(self.certificate)
+        pair.private_key_pem.write_to_path(self.key)
+
+
+class Place:
+    """An open setter with TLS."""
+
+    def __init__(self, port: int, service: FingerService, frontend: TakesOptions, files: Files) -> None:
+        self.port = port
+        self.service = service
+        self.frontend = frontend
+        self.files = files
+        self.addresses: list[str] = []
+
+    async def set(self, user: str, status: str, **options: Any) -> None:
+        options = {"host": "127.0.0.1", "tls": self.files.trusting, **options}
+        await set_status(user, status, port=self.port, **options)
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def connect_tls(self) -> trio.SSLStream[trio.SocketStream]:
+        stream = trio.SSLStream(await self.connect(), self.files.trusting, server_hostname="127.0.0.1")
+        await stream.do_handshake()
+        return stream
+
+    async def status(self, user: str = "ada") -> str | None:
+        info = await self.service.get_user(user)
+        return None if info is None else info.status
+
+
+def section(files: Files, **values: Any) -> SetterSection:
+    return SetterSection.model_validate(
+        {"listen": ["127.0.0.1:0"], "certfile": files.certificate, "keyfile": files.key, **values}
+    )
+
+
+@asynccontextmanager
+async def opened(files: Files, **values: Any) -> AsyncIterator[Place]:
+    listeners = bind(Address("127.0.0.1", 0))
+    observer = Observer(io.StringIO(), human=False)
+    try:
+        async with FingerService.open(FakeBackend({}), observer=observer) as service, trio.open_nursery() as nursery:
+            door = Door(
+                name="setter",
+                service=service,
+                accounts=values.pop("accounts", None) or no_accounts(),
+                observer=observer,
+                listeners=listeners,
+                caps=ConnectionCaps(total=10, per_address=10),
+                queries=RateLimiter(rate=1, burst=1),
+                writes=RateLimiter(rate=100, burst=100),
+            )
+            frontend = open_setter(section(files, **values), door)
+            assert isinstance(frontend, TakesOptions)
+            stopping = trio.Event()
+            place = Place(listeners[0].getsockname()[1], service, frontend, files)
+            place.addresses = await nursery.start(frontend.serve, stopping)
+            yield place
+            stopping.set()
+    finally:
+        close_all(listeners)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+async def test_our_client_sets_a_status_and_the_token_is_never_in_plain_text(files: Files):
+    accounts = no_accounts()
+    secret, _ = await accounts.tokens.add("ada")
+    async with opened(files, auth="token", accounts=accounts) as place:
+        assert place.addresses == [f"tls://127.0.0.1:{place.port}"]
+        await place.set("ada", "Weaving\nall day", token=secret)
+        assert await place.status() == "Weaving\nall day"
+        with pytest.raises(SetterError, match="a token is needed"):
+            await place.set("ada", "Away")
+        assert await place.status() == "Weaving\nall day"
+
+
+async def test_openssl_is_a_client_too(files: Files):
+    async with opened(files) as place:
+        done = await trio.run_process(
+            ["openssl", "s_client", "-quiet", "-verify_quiet", "-connect", f"127.0.0.1:{place.port}"],
+            stdin=REQUEST + b"end:\r\n",
+            capture_stdout=True,
+            capture_stderr=True,
+        )
+        assert done.stdout == b"OK\r\n"
+        assert await place.status() == "Weaving"
+
+
+async def test_a_certificate_for_another_name_or_of_another_authority_is_not_accepted(files: Files, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    async with opened(files) as place:
+        with pytest.raises(
+            SetterError, match=r"nothing was set: the server's certificate is not accepted: .*unable to"
+        ):
+            await place.set("ada", "x", tls=Files(tmp_path / "other").trusting)
+        files.issue("finger.example.org")
+        place.frontend.prepare(section(files))()
+        with pytest.raises(SetterError, match="not accepted: IP address mismatch"):
+            await place.set("ada", "x")
+        assert await place.status() is None
+
+
+async def test_plain_text_gets_one_line_that_says_so(files: Files):
+    async with opened(files) as place, await place.connect() as stream:
+        await stream.send_all(b"AUTH ft_secret\r\n" + REQUEST)
+        await stream.send_eof()
+        answer = b"".join([chunk async for chunk in stream])
+        assert answer.startswith(b"ERROR this address speaks TLS only; a token that was sent in plain text")
+        assert await place.status() is None
+
+
+async def test_what_is_cut_off_without_tls_close_sets_nothing(files: Files):
+    """Somebody on the way can end the connection after any record, but cannot make the close that TLS authenticates."""
+    async with opened(files) as place:
+        stream = await place.connect_tls()
+        await stream.send_all(REQUEST)
+        await stream.transport_stream.send_eof()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        await stream.transport_stream.aclose()
+        assert await place.status() is None
+        async with await place.connect_tls() as stream:  # the same, closed
+            await stream.send_all(REQUEST)
+            with pytest.raises(trio.BrokenResourceError):  # the answer comes, where OpenSSL reads a close only
+                await stream.unwrap()
+        assert await place.status() == "Weaving"
+
+
+async def test_a_client_that_never_shakes_hands_is_let_go(files: Files, patient_clock: MockClock):
+    async with opened(files) as place, await place.connect() as stream:
+        await stream.send_all(b"\x16\x03")
+        with trio.fail_after(READ_DEADLINE + 5):
+            assert await stream.receive_some() == b""
+
+
+async def test_a_failed_handshake_ends_with_its_alert(files: Files):
+    async with opened(files) as place, await place.connect() as stream:
+        await stream.send_all(b"\x16\x03\x01\x00\x04\x02\x00\x00\x00")
+        assert (await stream.receive_some())[:3] == b"\x15\x03\x03"  # alert
+
+
+async def test_a_reload_renews_the_certificate_and_never_switches_tls_off(files: Files):
+    async with opened(files) as place:
+        assert set(place.frontend.reloadable) == {"certfile", "keyfile"}
+        async with await place.connect_tls() as old, await place.connect_tls() as other:
+            first = other.getpeercert(binary_form=True)
+            files.issue()
+            place.frontend.prepare(section(files))()
+            async with await place.connect_tls() as new:
+                assert new.getpeercert(binary_form=True) != first
+            await old.send_all(REQUEST + b"end:\r\n")
+            assert await old.receive_some() == b"OK\r\n"
+        files.key.write_text("no key")
+        with pytest.raises(OptionError, match=r"keyfile: .*does not contain a private key"):
+            place.frontend.prepare(section(files))
+        with pytest.raises(OptionError, match="switched on or off at a restart"):
+            place.frontend.prepare(SetterSection.model_validate({"listen": ["127.0.0.1:0"]}))
+        await place.set("ada", "Still here")
