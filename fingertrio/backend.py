@@ -72,6 +72,19 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class AnswersAtOnce(Protocol):
+    """Has its answers in memory, so that a query needs no task."""
+
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """What `get_user` returns, without waiting for anything: no input or output, some microseconds.
+
+        Never older than a change that was emitted, or a status that this backend has stored, before the call. Raises
+        LookupError if it would have to wait, or cannot know: the caller then awaits `get_user`.
+        """
+        ...
+
+
+@runtime_checkable
 class ListsUsers(Protocol):
     """Lists its users."""
 

@@ -180,7 +180,7 @@ def _parse(data: bytes) -> tuple[dict[str, str], Sequence[Problem]]:
 
 
 class FileBackend:
-    """Lists users and emits changes; created by `open_file`."""
+    """Answers at once, lists users and emits changes; created by `open_file`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -195,6 +195,10 @@ class FileBackend:
     async def get_user(self, user: str) -> UserInfo | None:
         """The user from the last good reading. Never raises."""
         await trio.lowlevel.checkpoint()
+        return self.get_user_now(user)
+
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """The same at once: see `AnswersAtOnce`."""
         status = self._reading.users.get(user)
         return None if status is None else UserInfo(user, status)
 

@@ -4,23 +4,21 @@ It adds what no backend should have to implement: a deadline on every call, one 
 (single flight), a bounded cache that the backend's changes keep up to date, and a public message for every failure. It
 knows neither sockets nor protocols, nor where a status comes from.
 
-Single flight works without a task of its own: the first query makes the call in its own task, and the others wait for
-the result. If the first is cancelled, so is its call, and one of the waiting queries makes it again. So a cancelled
-query never harms another, and a cache miss starts no task.
+A backend that answers at once is asked without a task, by `peek` too, so a front end need not know which one it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from math import inf
-from typing import TypeVar
 
 import trio
 
 from fingertrio.accounts.writer import Writer
 from fingertrio.backend import (
+    AnswersAtOnce,
     Backend,
     BackendError,
     Change,
@@ -31,8 +29,9 @@ from fingertrio.backend import (
 from fingertrio.changes import ChangeFeed, ChangeHub
 from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer
-from fingertrio.service.cache import Answer, AnswerCache, Flight
+from fingertrio.service.cache import Answer, AnswerCache
 from fingertrio.service.calls import BackendCalls
+from fingertrio.service.flights import SingleFlight
 from fingertrio.service.following import Following
 from fingertrio.service.policy import ServicePolicy
 from fingertrio.service.spelling import Spellings
@@ -45,10 +44,9 @@ _PROBED = "readiness-probe"
 
 _LIST = ""  # the key of the list of users in its cache
 
+_TURN = 32  # answers at once, which take some 100 us, after which other tasks run: whoever asks may ask for thousands
+
 _NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for text that is not a login name
-
-
-T = TypeVar("T")
 
 
 class FingerService:
@@ -59,6 +57,9 @@ class FingerService:
         self._policy = policy
         self._observer = observer
         self._calls = BackendCalls(policy.deadline, observer)
+        self._flights = SingleFlight(self._calls, observer.metrics, policy.cache_size)
+        self._at_once = backend if isinstance(backend, AnswersAtOnce) else None
+        self._answered_at_once = 0
         self._lister = backend if isinstance(backend, ListsUsers) else None
         self._following = Following(backend, self._changed, observer) if isinstance(backend, EmitsChanges) else None
         self._users: AnswerCache[UserInfo | None] = AnswerCache("get_user")
@@ -93,6 +94,7 @@ class FingerService:
         """Use other limits from now on. Cached answers keep their expiry."""
         self._policy = policy
         self._calls.deadline = policy.deadline
+        self._flights.size = policy.cache_size
         self._writes.default_length = policy.default_length
         self._writes.shows_status = policy.log_statuses
 
@@ -117,7 +119,12 @@ class FingerService:
         return self._following is not None
 
     def peek(self, user: str) -> Answer[UserInfo | None] | None:
-        """The answer for `user` if a valid one is cached; None: await `get_user`."""
+        """The answer for `user` if it is cached, or the backend answers at once; None: await `ask_user`."""
+        answer = self.cached(user)
+        return self._ask_at_once(canonical_name(user)) if answer is None else answer
+
+    def cached(self, user: str) -> Answer[UserInfo | None] | None:
+        """The answer for `user` if a valid one is cached; None: there is none."""
         if not user.isascii():
             user = canonical_name(user)
         answer = self._users.find(user, trio.current_time())
@@ -151,9 +158,14 @@ class FingerService:
 
     async def ask_user(self, user: str) -> Answer[UserInfo | None]:
         """Like `get_user`, with the expiry time of the answer."""
+        if (answer := self.cached(user)) is not None:
+            return answer
         user = canonical_name(user)
-        if not is_user_name(user):
-            return _NOBODY
+        if (answer := self._ask_at_once(user)) is not None:
+            self._answered_at_once += 1
+            if self._answered_at_once % _TURN == 0:
+                await trio.lowlevel.checkpoint()
+            return answer
 
         async def call() -> Answer[UserInfo | None]:
             info = await self._backend.get_user(user)
@@ -162,11 +174,39 @@ class FingerService:
                 return await self.ask_user(spelling)
             return self._check_user(info)
 
-        return await self._ask(self._users, user, call)
+        return await self._flights.ask(self._users, user, call)
+
+    def _ask_at_once(self, user: str) -> Answer[UserInfo | None] | None:
+        """The backend's answer, kept like any other; None: the backend would have to wait, or is being asked."""
+        if (backend := self._at_once) is None or user in self._users.flights:
+            return None
+
+        def call() -> Answer[UserInfo | None]:
+            info = backend.get_user_now(user)
+            if info is None and self._has_one_spelling and self._spellings.find(user) is not None:
+                raise LookupError  # the other spelling is the answer
+            return self._check_user(info)
+
+        try:
+            answer = self._calls.make_now("get_user", call)
+        except LookupError:
+            return None
+        except Exception as error:  # noqa: BLE001 -- a bug, which must not cost the answer: `get_user` is asked from now on
+            self._at_once = None
+            self._observer.error("get_user_now_failed", user=user, exc=error)
+            return None
+        self._observer.metrics.cache_misses += 1
+        self._users.keep(user, answer, self._policy.cache_size)
+        return answer
+
+    @property
+    def _has_one_spelling(self) -> bool:
+        """Whether names that differ by case alone are one user: where this server keeps the statuses."""
+        return self.can_set and self._lister is not None and self._following is not None
 
     async def _spelling(self, user: str) -> str | None:
         """The name of an existing user that equals `user` but for case, where this server keeps the statuses."""
-        if not self.can_set or self._lister is None or self._following is None:
+        if not self._has_one_spelling:
             return None
         try:
             if not self._spellings.is_loaded:
@@ -188,7 +228,7 @@ class FingerService:
             users = tuple(user for user in await lister.get_users() if is_user_name(user))
             return Answer(users, self._expiry(), self.staleness.look())
 
-        return await self._ask(self._list, _LIST, call)
+        return await self._flights.ask(self._list, _LIST, call)
 
     async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None = None) -> UserInfo:
         """Set a status; every front end shows it when this returns.
@@ -227,44 +267,6 @@ class FingerService:
         Not for the same user: one unreadable user does not mean that the backend fails.
         """
         await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
-
-    async def _ask(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
-        while True:
-            answer = cache.find(key, trio.current_time())
-            if answer is not None:
-                self._observer.metrics.cache_hits += 1
-                return answer
-            flight = cache.flights.get(key)
-            if flight is None:
-                self._observer.metrics.cache_misses += 1
-                return await self._lead(cache, key, call)
-            self._observer.metrics.cache_joins += 1
-            if flight.landed is None:
-                flight.landed = trio.Event()
-            await flight.landed.wait()
-            if isinstance(flight.outcome, BackendError):
-                raise BackendError(flight.outcome.public_message) from flight.outcome
-            if flight.outcome is not None:
-                return flight.outcome
-
-    async def _lead(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
-        flight: Flight[T] = Flight()
-        cache.flights[key] = flight
-        try:
-            answer = flight.outcome = await self._calls.make(cache.operation, call)
-        except BackendError as error:
-            flight.outcome = error
-            raise
-        finally:
-            if flight.current:
-                del cache.flights[key]
-            if flight.landed is not None:
-                flight.landed.set()
-        if flight.current:
-            cache.keep(key, answer, self._policy.cache_size)
-        else:
-            answer.expires = -inf  # a change overtook the call: return its answer, but do not keep it
-        return answer
 
     def _expiry(self) -> float:
         live = self._following is not None and self._following.is_live

@@ -40,6 +40,8 @@ class Spellings:
         self._by_fold = None
 
     def find(self, user: str) -> str | None:
-        """Another spelling of `user`; None: there is none."""
-        found = None if self._by_fold is None else self._by_fold.get(user.casefold())
+        """Another spelling of `user`; None: there is none. Raises LookupError if the list has to be read first."""
+        if self._by_fold is None:
+            raise LookupError
+        found = self._by_fold.get(user.casefold())
         return None if found == user else found

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fingertrio.backend import Backend
-from fingertrio.testing import changing, clearing, expiring, history, lifetime, reading, setting
+from fingertrio.testing import at_once, changing, clearing, expiring, history, lifetime, reading, setting
 from fingertrio.testing.fakes import FakeBackend, FakeReader
 from fingertrio.testing.kit import Clause, Subject
 
@@ -27,6 +27,7 @@ CLAUSES: tuple[Clause, ...] = (
     *clearing.chapter.clauses,
     *expiring.chapter.clauses,
     *changing.chapter.clauses,
+    *at_once.chapter.clauses,
     *history.chapter.clauses,
     *lifetime.chapter.clauses,
 )

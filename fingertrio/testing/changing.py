@@ -39,7 +39,7 @@ async def a_set_is_told(subject: Subject, backend: SettingEmitter) -> None:
     async with backend.changes() as feed:
         for status in ("Happy and well", "In the garden"):
             await set_status(backend, user, status)
-            await _hear(feed, user, subject.patience)
+            await hear(feed, user, subject.patience)
 
 
 @chapter.clause(EmitsChanges, SetsStatus)
@@ -49,7 +49,7 @@ async def the_past_is_not_told(subject: Subject, backend: SettingEmitter) -> Non
     await set_status(backend, past, "Before")
     async with backend.changes() as feed:
         await set_status(backend, present, "After")
-        heard = await _hear(feed, present, subject.patience)
+        heard = await hear(feed, present, subject.patience)
     require(past not in heard, f"changes() returned Change({past!r}), which was set before its context was entered")
 
 
@@ -61,9 +61,9 @@ async def every_reader_is_told(subject: Subject, backend: SettingEmitter) -> Non
         async with backend.changes() as second:
             await set_status(backend, user, "one")
             for feed in (first, second):
-                await _hear(feed, user, subject.patience)
+                await hear(feed, user, subject.patience)
         await set_status(backend, user, "two")
-        await _hear(first, user, subject.patience)
+        await hear(first, user, subject.patience)
 
 
 @chapter.clause(EmitsChanges, SetsStatus)
@@ -87,7 +87,7 @@ async def a_slow_reader_holds_nobody_up(subject: Subject, backend: SettingEmitte
         require(not waiting.cancelled_caught, f"{_MANY} set_user, with a reader that did not read, did not end")
         unheard = set(users)
         while unheard:
-            heard = await _hear(feed, next(iter(unheard)), subject.patience)
+            heard = await hear(feed, next(iter(unheard)), subject.patience)
             unheard = set() if None in heard else unheard - heard
 
 
@@ -104,7 +104,7 @@ async def a_cancelled_entering_harms_nobody(subject: Subject, backend: SettingEm
 
         async def afterwards(_attempt: Attempt) -> None:
             await set_status(backend, user, "In the garden")
-            await _hear(feed, user, subject.patience)
+            await hear(feed, user, subject.patience)
 
         await cancel_everywhere(enter, afterwards)
 
@@ -150,7 +150,7 @@ async def an_expiry_is_told(subject: Subject, backend: SettingEmitter) -> None:
             await set_status(backend, user, "Back soon", until=until)
         except BackendError:
             raise SkippedClauseError from None
-        await _hear(feed, user, subject.patience)
+        await hear(feed, user, subject.patience)
         await wait_for_the_calendar(until)
         await _hear_until_answered(feed, backend, user, None, subject.patience)
 
@@ -172,7 +172,7 @@ async def what_others_change_is_told(subject: Subject, backend: Emitter) -> None
         await expect(backend, known, status)
 
 
-async def _hear(feed: AsyncIterator[Change], user: str, seconds: float) -> set[str | None]:
+async def hear(feed: AsyncIterator[Change], user: str, seconds: float) -> set[str | None]:
     """Read until the feed reports a change of `user`; returns every name that it reported, None for all users."""
     heard: set[str | None] = set()
     with trio.move_on_after(seconds):
@@ -191,11 +191,11 @@ async def _hear_until_answered(
     feed: AsyncIterator[Change], backend: Emitter, user: str, status: str | None, seconds: float
 ) -> None:
     """Require that get_user returns `status` after the last change. Repeated changes are allowed."""
-    await _hear(feed, user, seconds)
+    await hear(feed, user, seconds)
     info = await ask(backend, user)
     with trio.move_on_after(seconds):
         while (info and info.status) != status:
-            await _hear(feed, user, inf)
+            await hear(feed, user, inf)
             info = await ask(backend, user)
         return
     raise BrokenClauseError(

@@ -70,6 +70,10 @@ class FakeBackend(_Direction, MemoryBackend):
         await self._turn("get_user")
         return await super().get_user(user)
 
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """Never, so that a test can make every query wait or fail, and count it."""
+        raise LookupError(user)
+
     async def get_users(self) -> Sequence[str]:
         """As the test says, or like the memory backend."""
         await self._turn("get_users")

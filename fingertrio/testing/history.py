@@ -1,4 +1,4 @@
-"""The fifth chapter of the contract: earlier statuses."""
+"""The sixth chapter of the contract: earlier statuses."""
 
 from __future__ import annotations
 

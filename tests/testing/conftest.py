@@ -20,6 +20,7 @@ KNOWN = {"moshez": "Happy and well", "alice": "In the garden"}
 REAL_TIME = {
     "an_expiry_is_told",
     "history_keeps_what_ended",
+    "at_once_respects_until",
     *(clause.name for chapter in (expiring.chapter, lifetime.chapter) for clause in chapter.clauses),
 }
 

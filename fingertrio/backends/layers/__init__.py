@@ -24,8 +24,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import trio
 
 from fingertrio.backend import Backend, BackendError
+from fingertrio.backends.layers.open_layer import OpenLayer
 from fingertrio.backends.layers.options import Layer, LayersOptions
-from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, OpenLayer, stack_layers
+from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, stack_layers
 
 __all__ = ["Layer", "LayersOptions", "open_layers"]
 

@@ -7,16 +7,14 @@ has it. Emitting changes is different, because all layers must do it and a task 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from math import inf
-from typing import TypeVar, TypeVarTuple
+from datetime import datetime
 
 import trio
 
 from fingertrio.backend import (
+    AnswersAtOnce,
     Backend,
     BackendError,
     Change,
@@ -25,88 +23,12 @@ from fingertrio.backend import (
     KeepsHistory,
     ListsUsers,
     SetsStatus,
-    TellsStaleness,
     UserInfo,
 )
+from fingertrio.backends.layers.open_layer import INCOMPLETE_TTL, OpenLayer, SkippedError
 from fingertrio.changes import ChangeFeed, ChangeHub
 
-# Seconds after which an answer without one of the layers is announced as changed. It is the service's default
-# `cache_ttl`, the time for which the service keeps an answer from a backend that does not emit changes.
-_INCOMPLETE_TTL = 1.0
-
-# Seconds between two log messages about one layer's failures. A layer that fails for some names only could otherwise
-# fill the log.
-_LOG_INTERVAL = 60.0
-
 _ELSEWHERE = "The status of this user comes from a source that cannot be set here"
-
-_log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-
-class SkippedError(Exception):
-    """A layer failed and is skipped."""
-
-
-class OpenLayer:
-    """An open layer, and whether its last request failed. The arguments are those of `Layer`."""
-
-    def __init__(self, name: str, backend: Backend, skip_after: float | None = None) -> None:
-        self.name = name
-        self.backend = backend
-        self._skip_after = skip_after
-        self._tells_staleness = backend if isinstance(backend, TellsStaleness) else None
-        self._failing_since: datetime | None = None
-        self._failing_from = inf  # the same on trio's clock
-        self._failure_logged = False
-        self._logged_at = -inf
-
-    def stale_since(self) -> datetime | None:
-        """Since when its answers, or its absence from answers, may be out of date; None: they are current."""
-        own = None if self._tells_staleness is None else self._tells_staleness.stale_since()
-        # A failure for one name, followed by an answer for the next, makes no other answer stale.
-        failing = self._failing_since if trio.current_time() - self._failing_from >= _INCOMPLETE_TTL else None
-        return min((since for since in (own, failing) if since is not None), default=None)
-
-    async def ask(self, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        """Call `method`, one of the backend's.
-
-        Raises:
-            SkippedError: it failed, and the layer may be skipped.
-            Exception: it failed, and the layer may not be skipped.
-        """
-        if self._skip_after is None:
-            return await method(*args)
-        try:
-            with trio.fail_after(self._skip_after):
-                answer = await method(*args)
-        except Exception as error:
-            self._log_failure(error)
-            raise SkippedError from error
-        self._failing_since, self._failing_from = None, inf
-        if self._failure_logged:
-            self._failure_logged = False
-            _log.warning("%s answers again", self.name)
-        return answer
-
-    def _log_failure(self, error: Exception) -> None:
-        """Once until it answers again, and at most once a minute.
-
-        An exception other than BackendError and a timeout is a bug in the backend, so it is logged as an error.
-        """
-        now = trio.current_time()
-        if self._failing_since is None:
-            self._failing_since, self._failing_from = datetime.now(UTC), now
-        if self._failure_logged or now - self._logged_at < _LOG_INTERVAL:
-            return
-        self._failure_logged, self._logged_at = True, now
-        if isinstance(error, trio.TooSlowError):
-            _log.warning("%s is skipped: no answer within %g seconds", self.name, self._skip_after)
-        else:
-            level = logging.WARNING if isinstance(error, BackendError) else logging.ERROR
-            _log.log(level, "%s failed and is skipped", self.name, exc_info=error)
 
 
 class LayeredBackend:
@@ -146,6 +68,20 @@ class LayeredBackend:
 
         Nothing to do here: without changes the service keeps an answer for its `cache_ttl` only.
         """
+
+
+class LayeredAnswers(AnswersAtOnce):
+    """The capability AnswersAtOnce of `whole`."""
+
+    def __init__(self, whole: LayeredBackend) -> None:
+        self._whole = whole
+
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """The answer, if the layer that gives it and all layers above answer at once."""
+        for layer in self._whole.layers:
+            if (info := layer.ask_now(user)) is not None:
+                return info
+        return None
 
 
 class LayeredList(ListsUsers):
@@ -254,7 +190,7 @@ class EmittingBackend(LayeredBackend):
         """Announce each incomplete answer as changed after a while. Never returns."""
         while True:
             await self._marked.wait()
-            await trio.sleep(_INCOMPLETE_TTL)
+            await trio.sleep(INCOMPLETE_TTL)
             incomplete, self._incomplete, self._marked = self._incomplete, {}, trio.Event()
             self._hub.emit_all(incomplete)
 
@@ -286,8 +222,13 @@ def _setter_can_clear(backends: Sequence[Backend]) -> bool:
     return isinstance(next((backend for backend in backends if isinstance(backend, SetsStatus)), None), ClearsStatus)
 
 
+def _first_answers_at_once(backends: Sequence[Backend]) -> bool:
+    return isinstance(backends[0], AnswersAtOnce)
+
+
 # The method of each capability, the class above that provides it, and whether certain layers give it.
 _CAPABILITIES = (
+    ("get_user_now", LayeredAnswers, _first_answers_at_once),
     ("get_users", LayeredList, _can(ListsUsers)),
     ("set_user", LayeredSetting, _can(SetsStatus)),
     ("clear_user", LayeredClearing, _setter_can_clear),

@@ -69,7 +69,7 @@ class MirrorOptions(BaseModel):
 
 
 class MirrorBackend:
-    """Lists users, emits changes and reports staleness; `run` keeps the copy up to date.
+    """Answers at once, lists users, emits changes and reports staleness; `run` keeps the copy up to date.
 
     Args:
         options: the origin.
@@ -96,16 +96,25 @@ class MirrorBackend:
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(_SUCCESSOR):
             while True:
-                users = self._users()
-                if user not in users:
-                    return None
-                info = users[user]
-                if info is not None and (info.until is None or info.until > datetime.now(UTC)):
-                    return info
-                if info is None or self._lost_at is not None:
-                    break
+                try:
+                    return self.get_user_now(user)
+                except LookupError:
+                    if self._users()[user] is None or self._lost_at is not None:
+                        break
                 await self._changed.wait()
         raise BackendError from LiveError(f"{self._options.url} has not sent the current status of {user}")
+
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """See `AnswersAtOnce`. LookupError for what `get_user` waits for, or cannot know."""
+        if self._copy is None:
+            raise LookupError(user)
+        users = self._copy.users
+        if user not in users:
+            return None
+        info = users[user]
+        if info is None or (info.until is not None and info.until <= datetime.now(UTC)):
+            raise LookupError(user)
+        return info
 
     async def get_users(self) -> Sequence[str]:
         """See `ListsUsers`; in the origin's order, with new users at the end."""

@@ -1,7 +1,7 @@
 """The redis backend: the contract, over a connection to Redis, its change streams, and copies for outages.
 
-It lists users, sets statuses, emits changes and keeps history. Every answer is requested from Redis; the service keeps
-answers, and learns from the changes when to ask again. While Redis is unavailable:
+It lists users, sets statuses, emits changes and keeps history. Answers are requested from Redis, except those of which
+a copy is here that every change since has been compared with. While Redis is unavailable:
 
 - feeds end with BackendError, so that nothing kept counts as fresh, and can be entered again once Redis is back;
 - users that were asked for before are answered from copies, as stale, which the log and `stale_since` report;
@@ -30,7 +30,7 @@ from fingertrio.backends.redis.expiry import Expiry
 from fingertrio.backends.redis.follow import ChangeFollower
 from fingertrio.backends.redis.link import ConnectionLostError, Link, RedisSession, UnavailableError
 from fingertrio.backends.redis.options import RedisOptions
-from fingertrio.backends.redis.records import PROFILE_LIMIT, write_details
+from fingertrio.backends.redis.records import PROFILE_LIMIT, UserRecord, write_details
 from fingertrio.backends.redis.role import RoleCheck
 from fingertrio.backends.redis.store import Limits, RedisStore
 from fingertrio.changes import ChangeFeed, ChangeHub
@@ -64,6 +64,7 @@ class RedisBackend:
         name = str(options.target)
         self._role = RoleCheck(name, options.target.kind)
         self._link = Link(name, self._connect, self._prepare, self._tasks, timeout=options.timeout)
+        self._followed: RedisSession | None = None  # in which a feed has caught up, so that the copies are current
 
     def stale_since(self) -> datetime | None:
         """Since when answers may be stale because Redis is unavailable, or a replica; None: they are not."""
@@ -85,6 +86,13 @@ class RedisBackend:
                 record = copy
             else:
                 self._copies.keep(record, pending)
+        return record.info(_now())
+
+    def get_user_now(self, user: str) -> UserInfo | None:
+        """See `AnswersAtOnce`: from a copy, while a feed of changes is followed."""
+        record = self._copies.record(user)
+        if record is None or self._followed is None or self._followed.failure is not None:
+            raise LookupError(user)
         return record.info(_now())
 
     async def get_users(self) -> Sequence[str]:
@@ -112,7 +120,7 @@ class RedisBackend:
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set a status. When this returns, Redis has it; whether it survives a crash depends on Redis's settings."""
         end = None if until is None else to_microseconds(until)
-        record = await self._write(lambda store: store.set(user, status, end))
+        record = await self._set(user, lambda store: store.set(user, status, end))
         if record is None:
             raise BackendError(_PASSED)
         stored = record.lasting if record.passing is None else record.passing
@@ -122,7 +130,7 @@ class RedisBackend:
 
     async def clear_user(self, user: str) -> UserInfo | None:
         """Take back the status of `user`, also a lasting one beneath a temporary one."""
-        record = await self._write(lambda store: store.set(user, "", None, known=True))
+        record = await self._set(user, lambda store: store.set(user, "", None, known=True))
         if record is None:
             return None
         if record.lasting is None:
@@ -145,7 +153,7 @@ class RedisBackend:
         stored = write_details(details) if details else b""
         if len((name or "").encode()) + len(stored) > PROFILE_LIMIT:
             raise BackendError(f"The full name and the details are longer than {PROFILE_LIMIT} bytes")
-        await self._write(lambda store: store.set_profile(user, name or "", stored))
+        await self._set(user, lambda store: store.set_profile(user, name or "", stored))
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[Change]]:
@@ -157,10 +165,21 @@ class RedisBackend:
         try:
             session = await self._link.session()
             await self._link.call_in(session, self._follower.catch_up)  # so that the feed has no earlier changes
+            self._followed = session
         except UnavailableError as error:
             raise BackendError(_UNAVAILABLE) from error
         async with self._hub.changes() as feed:
             yield _BoundFeed(session, feed)
+
+    async def _set(self, user: str, ask: Callable[[RedisStore], Awaitable[T]]) -> T:
+        """Change what is stored for `user`. The change may arrive later than the reply, so the copy is dropped now."""
+        try:
+            changed = await self._write(ask)
+        except trio.Cancelled:  # it may have been carried out
+            self._copies.forget(user, None, listed=False)
+            raise
+        self._copies.forget(user, changed.latest if isinstance(changed, UserRecord) else None, listed=False)
+        return changed
 
     async def _write(self, ask: Callable[[RedisStore], Awaitable[T]]) -> T:
         try:

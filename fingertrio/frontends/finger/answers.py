@@ -190,7 +190,7 @@ class FingerAnswers:
         users = self._service.peek_users()
         if users is None:
             return None
-        answers = [self._service.peek(user) for user in users.value[:LIST_LIMIT]]
+        answers = [self._service.cached(user) for user in users.value[:LIST_LIMIT]]
         if any(answer is None for answer in answers):
             return None
         return self._render_list(users, [answer for answer in answers if answer is not None], asked)

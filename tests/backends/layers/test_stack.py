@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.backend import (
+    AnswersAtOnce,
     Backend,
     BackendError,
     Change,
@@ -22,7 +23,8 @@ from fingertrio.backend import (
     SetsStatus,
     UserInfo,
 )
-from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, OpenLayer, stack_layers
+from fingertrio.backends.layers.open_layer import OpenLayer
+from fingertrio.backends.layers.stack import EmittingBackend, LayeredBackend, stack_layers
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
@@ -106,6 +108,36 @@ class TestReading:
         )
         assert isinstance(backend, ListsUsers)
         assert await backend.get_users() == ["moshez", "alice", "bob"]
+
+
+class TestAtOnce:
+    def test_only_if_the_first_layer_answers_at_once(self) -> None:
+        assert isinstance(over(MemoryBackend({}), FakeReader({})), AnswersAtOnce)
+        assert not isinstance(over(FakeReader({}), MemoryBackend({})), AnswersAtOnce)
+
+    def test_down_to_the_first_layer_that_has_to_wait(self) -> None:
+        backend = over(MemoryBackend({"moshez": "above"}), MemoryBackend({"alice": "below"}), FakeReader({}))
+        assert isinstance(backend, AnswersAtOnce)
+        for user, status in (("moshez", "above"), ("alice", "below")):
+            info = backend.get_user_now(user)
+            assert info is not None
+            assert info.status == status
+        with pytest.raises(LookupError):
+            backend.get_user_now("bob")
+        whole = over(MemoryBackend({}), MemoryBackend({}))
+        assert isinstance(whole, AnswersAtOnce)
+        assert whole.get_user_now("bob") is None
+
+    @pytest.mark.parametrize("skip_after", [None, 1.0])
+    def test_a_failure_is_left_to_the_query_that_waits(self, skip_after: float | None) -> None:
+        class Broken(MemoryBackend):
+            def get_user_now(self, user: str) -> UserInfo | None:
+                raise BackendError
+
+        backend = over(Broken({}), MemoryBackend({"moshez": "below"}), skip_after=skip_after)
+        assert isinstance(backend, AnswersAtOnce)
+        with pytest.raises(LookupError):
+            backend.get_user_now("moshez")
 
 
 class TestFailing:

@@ -98,6 +98,25 @@ async def test_an_answer_stays_in_memory_until_another_node_changes_it(options: 
             assert service.peek("alice") is alice
 
 
+async def test_a_copy_is_an_answer_at_once_while_changes_are_followed(options: RedisOptions) -> None:
+    async with nodes(options, 2) as (backend, other):
+        await other.set_user("moshez", "Happy and well")
+        await backend.get_user("moshez")
+        with pytest.raises(LookupError):  # nothing says that the changes up to now have been heard
+            backend.get_user_now("moshez")
+        async with backend.changes() as feed:
+            await backend.get_user("moshez")
+            info = backend.get_user_now("moshez")
+            assert info is not None
+            assert info.status == "Happy and well"
+            with pytest.raises(LookupError):
+                backend.get_user_now("alice")
+            await other.set_user("moshez", "Gone")
+            assert (await anext(feed)).user == "moshez"
+            with pytest.raises(LookupError):
+                backend.get_user_now("moshez")
+
+
 async def test_two_nodes_that_set_at_once_leave_one_latest_and_both_in_history(options: RedisOptions) -> None:
     rounds = 200
     async with nodes(options, 2) as backends:

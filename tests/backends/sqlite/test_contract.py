@@ -22,4 +22,5 @@ async def test_the_contract_holds(clause: Clause, tmp_path: Path) -> None:
     async def in_a_thread(user: str, status: str) -> None:
         await trio.to_thread.run_sync(alter, user, status)
 
-    assert await check_backend(lambda: open_sqlite(options), alter=in_a_thread, clauses=[clause])
+    applies = await check_backend(lambda: open_sqlite(options), alter=in_a_thread, clauses=[clause])
+    assert bool(applies) != clause.name.startswith("at_once_")  # its answers are in a file

@@ -19,7 +19,8 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import Backend, BackendError, UserInfo
+from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.finger.answers import FingerAnswers, FingerPolicy
 from fingertrio.frontends.finger.forwarding import Forwarder
 from fingertrio.frontends.finger.frontend import FingerFrontend
@@ -71,7 +72,7 @@ class RecordingBackend:
 async def open_door(
     policy: FingerPolicy | None = None,
     *,
-    backend: RecordingBackend | None = None,
+    backend: Backend | None = None,
     address: Address | None = None,
     read_deadline: float = 10.0,
     cache_ttl: float = 1000.0,
@@ -560,3 +561,16 @@ async def test_a_failed_list_fails_for_all_waiting_clients_and_a_cancelled_clien
             backend.release()
         assert len(payloads) == 1
         assert b"moshez" in payloads[0]
+
+
+async def test_a_name_that_nobody_asked_for_yet_is_answered_by_the_lane(monkeypatch: pytest.MonkeyPatch):
+    """A backend that has it in memory is asked within the accept loop."""
+
+    async def no_task(*_: object) -> None:
+        raise AssertionError("a task was started")
+
+    monkeypatch.setattr(FingerFrontend, "_handle", no_task)
+    backend = MemoryBackend({f"user{number}": f"Status {number}" for number in range(3)})
+    async with open_door(backend=backend) as address:
+        for number in range(3):
+            assert await ask(address, f"user{number}\r\n".encode()) == f"Status {number}\r\n".encode()

@@ -256,7 +256,7 @@ async def test_a_snapshot_waits_for_a_backend_that_fails(patient_clock: MockCloc
 
 
 async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patient_clock: MockClock):
-    class Broken(MemoryBackend):
+    class Broken(FakeBackend):
         works = False
 
         async def get_user(self, user: str) -> Any:
