@@ -27,6 +27,7 @@ from benchmarks.finger_servers import ANSWER, CASES, DOOR, PEERS, QUERY, Case, S
 from benchmarks.generator import Load, Round, load_generator
 from benchmarks.harness import FAILURES, BenchmarkError, Server, UnavailableError, progress
 from benchmarks.idle import measure_idle
+from benchmarks.page import write_part
 from fingertrio.testing.measure import Cores, Machine, raise_file_limit
 
 WARM_UP = 0.2  # seconds of load before the rounds: first answers fill caches, interpreters specialise their bytecode
@@ -162,6 +163,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smoke run: one short round, 1,000 idle connections")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="of load a round and row; default: %(default)s")
+    parser.add_argument("--write", action="store_true", help="put the report into docs/design/performance.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything that was measured")
     return parser.parse_args()
 
@@ -186,18 +188,17 @@ def main() -> int:
             only = [peer for peer in PEERS if arguments.only is None or peer in wanted]
             measure_all_idle(servers, load, ["fingertrio", *only], results, count=idle_count, until=until)
     machine = Machine.here(["fingertrio", "trio", "twisted"])
-    print(tables(results), end="\n\n")
-    for remark in remarks(results, cores, machine):
-        print(f"- {remark}")
-    print()
-    for goal in goals(results):
-        print(goal)
-    for gap in results.gaps:
-        print(f"- left out: {gap}")
+    report = "\n\n".join(
+        [tables(results), "\n".join(f"- {remark}" for remark in remarks(results, cores, machine))]
+        + ["\n".join([*map(str, goals(results)), *(f"- left out: {gap}" for gap in results.gaps)])]
+    )
+    print(report)
     for problem in results.problems:
         print(f"- FAILED: {problem}")
     if arguments.quick:
         print("- a smoke run: these figures mean nothing")
+    elif arguments.write and not results.problems:
+        write_part("benchmarks.finger", report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(as_json(results, machine, cores), indent=1) + "\n")
     return 1 if results.problems else 0
