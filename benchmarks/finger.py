@@ -188,10 +188,9 @@ def main() -> int:
             only = [peer for peer in PEERS if arguments.only is None or peer in wanted]
             measure_all_idle(servers, load, ["fingertrio", *only], results, count=idle_count, until=until)
     machine = Machine.here(["fingertrio", "trio", "twisted"])
-    report = "\n\n".join(
-        [tables(results), "\n".join(f"- {remark}" for remark in remarks(results, cores, machine))]
-        + ["\n".join([*map(str, goals(results)), *(f"- left out: {gap}" for gap in results.gaps)])]
-    )
+    words = [f"- {remark}" for remark in remarks(results, cores, machine)]
+    verdicts = [*map(str, goals(results)), *(f"- left out: {gap}" for gap in results.gaps)]
+    report = "\n\n".join([tables(results), "\n".join(words), "\n".join(verdicts)])
     print(report)
     for problem in results.problems:
         print(f"- FAILED: {problem}")
