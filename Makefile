@@ -8,6 +8,9 @@ ARGS   ?=
 # Tests run in parallel (conftest.py has the number of workers). PARALLEL= runs them in one process.
 PARALLEL ?= --numprocesses auto --dist worksteal
 
+# Where it is set, each of the several hundred processes that the tests start would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 help:  ## show this

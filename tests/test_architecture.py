@@ -124,11 +124,14 @@ def imports(root: Path = PACKAGE) -> Iterator[Import]:
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         module = ".".join(parts[1:]).removesuffix("__init__").removesuffix(".") or "fingertrio"
+        file = path.relative_to(PACKAGE.parent)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = f"{path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 0)}"
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            place = f"{file}:{node.lineno}"
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
+            else:
                 assert node.level == 0, f"{place}: write the full module name; this test reads it"
                 assert node.module is not None
                 # What is imported from a package may be one of its modules.
@@ -136,8 +139,6 @@ def imports(root: Path = PACKAGE) -> Iterator[Import]:
                     f"{node.module}.{alias.name}" if is_module(f"{node.module}.{alias.name}") else node.module
                     for alias in node.names
                 ]
-            else:
-                continue
             for target in targets:
                 package, _, rest = target.partition(".")
                 if package == "fingertrio":
@@ -146,17 +147,21 @@ def imports(root: Path = PACKAGE) -> Iterator[Import]:
                     yield Import(module, place, package, ours=False)
 
 
+@cache
 def is_module(name: str) -> bool:
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-ALL = list(imports())
+@cache
+def all_of_ours() -> tuple[Import, ...]:
+    """Every import of the package. Read by the first test that asks, not when pytest collects this file."""
+    return tuple(imports())
 
 
 def test_every_import_follows_an_arrow():
     violations = []
-    for found in ALL:
+    for found in all_of_ours():
         row = row_of(found.module)
         if row is None:
             violations.append(f"{found.place}: {found.module} has no row in the table")
@@ -171,7 +176,7 @@ def test_the_table_allows_nothing_that_no_module_uses():
         f"{row.room} -> {target}"
         for row in TABLE
         for target in (*row.ours.split(), *row.others.split())
-        if not any(row_of(found.module) is row and belongs(found.target, target) for found in ALL)
+        if not any(row_of(found.module) is row and belongs(found.target, target) for found in all_of_ours())
     ]
     assert not unused, f"take these out of the table: {', '.join(unused)}"
 
@@ -184,7 +189,7 @@ def test_the_table_names_nothing_that_is_not_there():
 
 def test_no_arrows_go_in_a_circle():
     arrows: dict[str, set[str]] = {}
-    for found in ALL:
+    for found in all_of_ours():
         if found.ours:
             here, there = row_of(found.module), row_of(found.target)
             assert here is not None
@@ -198,7 +203,7 @@ def test_no_arrows_go_in_a_circle():
 def test_tests_faults_and_benchmarks_do_not_import_each_other(root: str):
     """What they share is in fingertrio.testing, where authors of plug-ins have it too."""
     others = {"tests", "faults", "benchmarks"} - {root}
-    found = ALL if root == "fingertrio" else imports(PACKAGE.parent / root)
+    found = all_of_ours() if root == "fingertrio" else imports(PACKAGE.parent / root)
     assert [f"{each.place} imports {each.target}" for each in found if each.target in others] == []
 
 
