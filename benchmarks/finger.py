@@ -57,7 +57,8 @@ def probe(port: int, case: Case) -> bytes:
     Raises:
         BenchmarkError: the answers differ, or are not what the case is about.
     """
-    first, second = ask(port, case.query), ask(port, case.query)
+    query = case.query.replace(b"#", b"0")
+    first, second = ask(port, query), ask(port, query)
     if first != second or case.holds not in first:
         raise BenchmarkError(f"{case.query!r} was answered {first!r}, then {second!r}")
     return first

@@ -45,6 +45,8 @@ def goals(results: Results) -> list[Goal]:
         Goal("CPU per query, hit, against Twisted", 0.5, results.ratio("hit", "twisted")),
         Goal("CPU per query, hit, against Go", 1.0, results.ratio("hit", "go"), strict=True),
         Goal("p99, hit, against Twisted", 1.0, results.ratio("hit", "twisted", "p99")),
+        Goal("CPU per query, first for a name, memory, against a hit", 1.3, results.ratio("cold", "hit")),
+        Goal("CPU per query, first for a name, file, against a hit", 1.3, results.ratio("cold file", "hit")),
         Goal("CPU per query, cache miss, against plain trio", 1.15, results.ratio("miss", "trio")),
         Goal(
             "memory for each idle connection",

@@ -32,7 +32,13 @@ NAMES = {
     "verbose": "fingertrio, /W",
     "list": "fingertrio, list of 20",
     "miss": "fingertrio, cache miss",
+    "cold": "fingertrio, first query for a name, memory",
+    "cold file": "fingertrio, first query for a name, file",
 }
+
+# Names that are asked for in turn. Many times more than the cache is given room for, so that each query is the first.
+COLD_QUERY = b"user####\r\n"
+COLD_CACHE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ CASES = (
     Case("verbose", "fingertrio", b"/W moshez\r\n", STATUS.encode()),
     Case("list", "fingertrio", b"\r\n", b"user16"),
     Case("miss", "uncached"),
+    Case("cold", "cold", COLD_QUERY),
+    Case("cold file", "cold file", COLD_QUERY),
 )
 
 
@@ -97,7 +105,18 @@ class Servers:
             return fingertrio_server(name, self._directory, config, core=core, environ=environ)
         if name == "fingertrio":
             return fingertrio_server(name, self._directory, configuration(), core=core)
+        if name in {"cold", "cold file"}:
+            config = {**configuration(), "service": {"cache_size": COLD_CACHE}, "backend": self._cold_backend(name)}
+            return fingertrio_server(name.replace(" ", "-"), self._directory, config, core=core)
         return Server(name, self._peer(name), log, core=core)
+
+    def _cold_backend(self, name: str) -> dict[str, Any]:
+        users = {f"user{number:04}": STATUS for number in range(10_000)}
+        if name == "cold":
+            return {"use": "memory", "users": users}
+        path = self._directory / "users"
+        path.write_text("".join(f"{user}: {status}\n" for user, status in users.items()))
+        return {"use": "file", "path": path}
 
     def _peer(self, name: str) -> Sequence[str]:
         peers = HERE / "peers"

@@ -3,7 +3,8 @@
  *     load query PORT IN_FLIGHT SECONDS SOURCES QUERY EXPECTED
  *         Keeps IN_FLIGHT connections going for SECONDS: each connects, sends QUERY, reads to the end, compares with
  *         EXPECTED, closes, and is followed by the next. Then waits for those under way. A closed loop: the latency it
- *         sees is from before socket() to the end of input.
+ *         sees is from before socket() to the end of input. A run of # in QUERY stands for a number that grows with each
+ *         query, with leading zeros, and starts over when its digits are used up.
  *
  *     load hold PORT COUNT PER_SECOND SOURCES PREFIX
  *         Opens COUNT connections at that pace, sends PREFIX (may be empty) on each and nothing more; says so in one
@@ -59,7 +60,9 @@ struct client {
 };
 
 static struct sockaddr_in server = {.sin_family = AF_INET};
-static const char *query, *expected;
+static const char *expected;
+static char *query, *number; /* number: the run of # in it, if any */
+static size_t digits;
 static size_t query_size, expected_size;
 static struct client *clients; /* one for each of the `sources` addresses */
 static uint32_t sources, turn; /* whose turn is next */
@@ -119,6 +122,18 @@ static void finish(struct client *client)
     busy--;
 }
 
+/* Count in the query itself. */
+static void next_number(void)
+{
+    for (size_t i = digits; i-- > 0;) {
+        if (number[i] < '9') {
+            number[i]++;
+            return;
+        }
+        number[i] = '0';
+    }
+}
+
 /* Start one query, at the next address that is free. It cannot be sent at once only where the handshake is not over (a
  * full accept queue); then EPOLLOUT comes. Edge-triggered, since an idle socket would report EPOLLHUP for ever. */
 static void start(double began)
@@ -136,6 +151,7 @@ static void start(double began)
             die("epoll_ctl");
     }
     busy++;
+    next_number();
     client->began = began;
     client->state = CONNECTING;
     if (dial(client->fd) < 0) {
@@ -314,6 +330,10 @@ int main(int argc, char **argv)
     sources = (uint32_t)atoi(argv[5]);
     query = argv[6];
     query_size = strlen(query);
+    if ((number = strchr(query, '#')) != NULL) {
+        digits = strspn(number, "#");
+        memset(number, '0', digits);
+    }
     size_t count = (size_t)atol(argv[3]);
     if (sources == 0 || count == 0 || expected_size >= ANSWER_LIMIT || (expected != NULL && sources < count)) {
         fprintf(stderr, "load: counts start at 1, each query under way needs a source of its own, "

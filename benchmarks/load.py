@@ -50,7 +50,9 @@ class Asking:
         self._port = port
         self._in_flight = in_flight
         self._sources = addresses(QUERY_NET, sources)
+        self._number = 0
         self._query = query
+        self._digits = query.count(b"#")
         self._expected = expected
         self._epoll = select.epoll()
         self._going: dict[int, tuple[socket.socket, float]] = {}
@@ -91,13 +93,19 @@ class Asking:
             self._failures["connect"] += 1
             return
         try:
-            sock.send(self._query)
+            sock.send(self._next_query())
         except OSError:  # a full accept queue included: rare enough on loopback to be counted instead of waited for
             self._failures["io"] += 1
             sock.close()
             return
         self._epoll.register(sock, select.EPOLLRDHUP)
         self._going[sock.fileno()] = (sock, began)
+
+    def _next_query(self) -> bytes:
+        if not self._digits:
+            return self._query
+        self._number = (self._number + 1) % 10**self._digits
+        return self._query.replace(b"#" * self._digits, f"{self._number:0{self._digits}}".encode())
 
     def _finish(self, sock: socket.socket, began: float) -> None:
         answer = b""
