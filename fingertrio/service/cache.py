@@ -7,6 +7,7 @@ protocol. This module does no I/O, reads no clock and does not know the backend.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import datetime
 from math import inf
 from typing import Generic, TypeVar
@@ -65,8 +66,9 @@ class AnswerCache(Generic[T]):
 
     def __init__(self, operation: str) -> None:
         self.operation = operation
-        self._known: dict[str, Answer[T]] = {}
-        self._unknown: dict[str, Answer[T]] = {}
+        # Ordered: a dict whose first entries were deleted has to search for the first one that is left.
+        self._known: OrderedDict[str, Answer[T]] = OrderedDict()
+        self._unknown: OrderedDict[str, Answer[T]] = OrderedDict()
         self.flights: dict[str, Flight[T]] = {}
         self._variants: dict[str, set[str]] = {}  # the names in `_unknown`, by their case-folded form
 
@@ -81,8 +83,8 @@ class AnswerCache(Generic[T]):
         other.pop(key, None)
         kept.pop(key, None)  # so that a refreshed answer counts as new
         while len(kept) >= size:
-            oldest = next(iter(kept))
-            kept.pop(oldest).expires = -inf  # a later change could not invalidate what was rendered from it
+            oldest, evicted = kept.popitem(last=False)
+            evicted.expires = -inf  # a later change could not invalidate what was rendered from it
             self._drop_variant(oldest)
         kept[key] = answer
         if answer.value is None:

@@ -7,6 +7,7 @@ the query for as long as the service says that the answer is valid, so a hot que
 from __future__ import annotations
 
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -107,7 +108,7 @@ class FingerAnswers:
         self._service = service
         self._policy = policy
         self._refused = refused
-        self._kept: dict[bytes, Rendered] = {}
+        self._kept: OrderedDict[bytes, Rendered] = OrderedDict()  # see `service.cache`
         self._kept_bytes = 0
         self._listing: _Listing | None = None
         self._last_list: Rendered | None = None
@@ -275,7 +276,7 @@ class FingerAnswers:
         self._kept[received] = rendered
         self._kept_bytes += len(rendered.payload)
         while self._kept_bytes > _KEPT_BYTES or len(self._kept) > _KEPT_QUERIES:
-            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))).payload)
+            self._kept_bytes -= len(self._kept.popitem(last=False)[1].payload)
 
 
 def _text(received: bytes) -> str:
