@@ -45,6 +45,33 @@ class UserInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Recency:
+    """The place of a status among the recent ones: the newest first, equal times by name, those without a time last.
+
+    The order is total, since a user has one status at a time. So a place is an exact cursor, also where many statuses
+    have the same time, and also when the status itself has gone.
+
+    Attributes:
+        since: that of the status; aware.
+        user: the login name; names compare by code point.
+    """
+
+    since: datetime | None
+    user: str
+
+    @classmethod
+    def of(cls, info: UserInfo) -> Recency:
+        """The place of this status."""
+        return cls(info.since, info.user)
+
+    def __lt__(self, other: Recency) -> bool:
+        """Whether this place comes before `other`, nearer to the start."""
+        if self.since == other.since:
+            return self.user < other.user
+        return self.since is not None and (other.since is None or self.since > other.since)
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The answer for `user` may differ from now on. None: every answer may, and the list of users too."""
 
@@ -115,6 +142,36 @@ class ClearsStatus(Protocol):
 
         That is a `UserInfo` with `status == ""`, the same name and details, and, where the backend keeps it, the time
         of clearing as `since`. None: there is no such user, and nothing changed. When this returns, it is stored.
+        """
+        ...
+
+
+@runtime_checkable
+class SetsDetails(Protocol):
+    """Stores full names and details."""
+
+    async def set_details(self, user: str, name: str | None, details: Mapping[str, str]) -> UserInfo | None:
+        """Replace the full name and all details of `user`, and return what `get_user` returns from now on.
+
+        Statuses and their times do not change, and set_user and clear_user do not change name and details. `user` need
+        not exist yet: without a status, the result is None, and name and details are shown with the first status. The
+        arguments have passed `fingertrio.wire.details`. When this returns, they are stored; after a cancellation or a
+        failure, either all of the old or all of the new ones.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsRecent(Protocol):
+    """Lists statuses by their time."""
+
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """The first `limit` statuses that hold now, in the order of `Recency`, each as `get_user` returns it.
+
+        With `before`, those that come after that place: the place of the last status of one page gives the next page.
+        Fewer than `limit` means that there are no more. Left out are users without a status, whether it was cleared,
+        has ended or was never set. After the end of a status with `until`, the user stands where the earlier status
+        belongs that holds again. This must not take longer the more users there are.
         """
         ...
 

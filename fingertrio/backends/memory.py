@@ -6,22 +6,29 @@ rest of the program costs. It uses no files and no network.
 Each user has at most two statuses: one without an end, and one with an end (`until`), which is shown until then.
 Afterwards the one without an end is shown again, or the user is unknown again. Setting a status without an end replaces
 both. Setting a status with an end replaces an earlier one with an end, even if the earlier one would have ended later.
+
+The recent statuses are a sorted list in which a change moves one user, so a page of it costs the same for any number of
+users.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
+from types import MappingProxyType
 from typing import Annotated
 
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backend import BackendError, Change, Recency, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
+from fingertrio.wire.times import to_microseconds
 
 # Seconds. `until` is a time of the calendar clock, which may be set while we sleep on the monotonic one: check again.
 _LONGEST_SLEEP = 60.0
@@ -50,12 +57,23 @@ class MemoryOptions(BaseModel):
     )
 
 
+_NO_PROFILE: tuple[None, Mapping[str, str]] = (None, MappingProxyType({}))
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+# The order of `Recency` as a tuple, which sorts faster: minus the time, and the name.
+_Place = tuple[float, str]
+
+
+def _place_at(since: datetime | None, user: str) -> _Place:
+    return (inf if since is None else -to_microseconds(since), user)
+
+
 class MemoryBackend:
-    """Answers at once, lists users, sets statuses and emits changes. Only the changes of statuses that end need `run`.
+    """Has every capability but history. Only the changes of statuses that end need `run`.
 
     Args:
         users: status by login name, without `since`.
@@ -66,6 +84,10 @@ class MemoryBackend:
         self._lasting = {user: UserInfo(user, status) for user, status in users.items()}
         self._passing: dict[str, tuple[datetime, UserInfo]] = {}  # with its `until`
         self._ended: set[str] = set()  # users whose passing status has ended, and the change was emitted
+        self._profiles: dict[str, tuple[str | None, Mapping[str, str]]] = {}
+        self._places = {user: _place_at(None, user) for user, status in users.items() if status}
+        self._order = sorted(self._places.values())
+        self._places_until: datetime | None = None  # the earliest `until` of a status that has a place
         self._now = now
         self._hub = ChangeHub()
         self._planned: datetime | None = None  # the earliest `until` that `run` waits for
@@ -91,18 +113,20 @@ class MemoryBackend:
         """Set the status of any user. Raises BackendError if `until` has passed."""
         await trio.lowlevel.checkpoint()  # the only checkpoint: if cancelled here, nothing has changed
         now = self._now()
-        info = UserInfo(user, status, since=now, until=until)
+        name, details = self._profiles.get(user, _NO_PROFILE)
+        info = UserInfo(user, status, name, now, until, details)
         if until is None:
             self._lasting[user] = info
             self._passing.pop(user, None)
         elif until > now:
             self._passing[user] = (until, info)
             self._ended.discard(user)
+            self._places_until = until if self._places_until is None else min(until, self._places_until)
             if self._planned is None or until < self._planned:
                 self._replan.set()
         else:
             raise BackendError("The end of the status has passed already")
-        self._hub.emit(Change(user))
+        self._changed(user)
         return info
 
     async def clear_user(self, user: str) -> UserInfo | None:
@@ -110,10 +134,34 @@ class MemoryBackend:
         await trio.lowlevel.checkpoint()  # the only one, as in `set_user`
         if self._answer(user) is None:
             return None
-        info = self._lasting[user] = UserInfo(user, "", since=self._now())
+        name, details = self._profiles.get(user, _NO_PROFILE)
+        info = self._lasting[user] = UserInfo(user, "", name, self._now(), None, details)
         self._passing.pop(user, None)
-        self._hub.emit(Change(user))
+        self._changed(user)
         return info
+
+    async def set_details(self, user: str, name: str | None, details: Mapping[str, str]) -> UserInfo | None:
+        """Replace the full name and the details of any user."""
+        await trio.lowlevel.checkpoint()  # the only one, as in `set_user`
+        kept = MappingProxyType(dict(details))
+        self._profiles[user] = (name, kept)
+        if (lasting := self._lasting.get(user)) is not None:
+            self._lasting[user] = replace(lasting, name=name, details=kept)
+        if (passing := self._passing.get(user)) is not None:
+            self._passing[user] = (passing[0], replace(passing[1], name=name, details=kept))
+        self._changed(user)
+        return self._answer(user)
+
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """The newest statuses. Those of the configuration have no time, and come last."""
+        await trio.lowlevel.checkpoint()
+        if self._places_until is not None and self._places_until <= (now := self._now()):
+            for user in self._passing:
+                self._place(user)
+            self._places_until = min((until for until, _ in self._passing.values() if until > now), default=None)
+        start = 0 if before is None else bisect_right(self._order, _place_at(before.since, before.user))
+        answers = (self._answer(user) for _, user in self._order[start : start + limit])
+        return [info for info in answers if info is not None]
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on; a slow reader gets each user once."""
@@ -127,7 +175,7 @@ class MemoryBackend:
                 # An ended status is kept: it holds again if the clock was wrong and is set back.
                 if (until <= now) != (user in self._ended):
                     self._ended ^= {user}
-                    self._hub.emit(Change(user))
+                    self._changed(user)
             self._replan = trio.Event()
             planned = self._planned = min((until for until, _ in self._passing.values() if until > now), default=None)
             pause = _LONGEST_SLEEP if self._passing else inf
@@ -135,6 +183,19 @@ class MemoryBackend:
                 pause = min((planned - now).total_seconds(), pause)
             with trio.move_on_after(pause):
                 await self._replan.wait()
+
+    def _changed(self, user: str) -> None:
+        self._place(user)
+        self._hub.emit(Change(user))
+
+    def _place(self, user: str) -> None:
+        """Move the user to the place of the present status, if any."""
+        info, old = self._answer(user), self._places.pop(user, None)
+        if old is not None:
+            del self._order[bisect_left(self._order, old)]
+        if info is not None and info.status:
+            new = self._places[user] = _place_at(info.since, user)
+            insort(self._order, new)
 
     def _answer(self, user: str) -> UserInfo | None:
         passing = self._passing.get(user)

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 import click
 
@@ -17,6 +16,7 @@ from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
 from fingertrio.cli.database import F, Place, failures_reported, place_options
 from fingertrio.cli.output import write_utf8
+from fingertrio.wire.details import check_link, check_time_zone
 from fingertrio.wire.text import clean, clean_line, decode
 from fingertrio.wire.when import EXAMPLES, parse_when
 
@@ -39,16 +39,18 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, value: tuple[st
 def _links(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
     links = _pairs(context, parameter, value)
     for name, address in links.items():
-        if address and not address.startswith(("http://", "https://")):
-            raise click.BadParameter(f"{name}: {address!r} does not start with https:// or http://")
+        try:
+            _ = address and check_link(address)
+        except ValueError as error:
+            raise click.BadParameter(f"{name}: {address!r} is {error}") from None
     return links
 
 
 def _time_zone(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    zones = available_timezones()  # empty if the system has no tzdata
-    if value and zones and value not in zones:
-        raise click.BadParameter(f"{value!r} is not a time zone; expected a name such as Europe/Berlin")
-    return value
+    try:
+        return value and check_time_zone(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is {error}") from None
 
 
 def _until(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:

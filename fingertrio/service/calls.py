@@ -16,8 +16,9 @@ import trio
 from fingertrio.backend import BackendError
 from fingertrio.observe.observer import Observer, error_text
 
-# Writing is a condition of its own: a backend that cannot set statuses may still answer queries.
-_WRITES = frozenset({"set_user"})
+# Writing is a condition of its own: a backend that cannot set statuses may still answer queries. And a write is never
+# repeated to see whether it works again.
+_WRITES = frozenset({"set_user", "clear_user", "set_details"})
 
 T = TypeVar("T")
 

@@ -33,8 +33,13 @@ class SingleFlight:
         self._metrics = metrics
         self.size = size
 
-    async def ask(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
-        """The answer for `key`: cached, from a call under way, or from `call`. Raises BackendError."""
+    async def ask(
+        self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]], *, size: int | None = None
+    ) -> Answer[T]:
+        """The answer for `key`: cached, from a call under way, or from `call`. Raises BackendError.
+
+        `size` is how many answers this cache keeps at most.
+        """
         while True:
             answer = cache.find(key, trio.current_time())
             if answer is not None:
@@ -43,7 +48,7 @@ class SingleFlight:
             flight = cache.flights.get(key)
             if flight is None:
                 self._metrics.cache_misses += 1
-                return await self._lead(cache, key, call)
+                return await self._lead(cache, key, call, self.size if size is None else size)
             self._metrics.cache_joins += 1
             if flight.landed is None:
                 flight.landed = trio.Event()
@@ -53,7 +58,9 @@ class SingleFlight:
             if flight.outcome is not None:
                 return flight.outcome
 
-    async def _lead(self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
+    async def _lead(
+        self, cache: AnswerCache[T], key: str, call: Callable[[], Awaitable[Answer[T]]], size: int
+    ) -> Answer[T]:
         flight: Flight[T] = Flight()
         cache.flights[key] = flight
         try:
@@ -67,7 +74,7 @@ class SingleFlight:
             if flight.landed is not None:
                 flight.landed.set()
         if flight.current:
-            cache.keep(key, answer, self.size)
+            cache.keep(key, answer, size)
         else:
             answer.expires = -inf  # a change overtook the call: return its answer, but do not keep it
         return answer

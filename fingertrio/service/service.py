@@ -9,9 +9,9 @@ A backend that answers at once is asked without a task, by `peek` too, so a fron
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from math import inf
 
 import trio
@@ -24,6 +24,7 @@ from fingertrio.backend import (
     Change,
     EmitsChanges,
     ListsUsers,
+    Recency,
     UserInfo,
 )
 from fingertrio.changes import ChangeFeed, ChangeHub
@@ -34,10 +35,11 @@ from fingertrio.service.calls import BackendCalls
 from fingertrio.service.flights import SingleFlight
 from fingertrio.service.following import Following
 from fingertrio.service.policy import ServicePolicy
+from fingertrio.service.recent import RecentPage, RecentPages
 from fingertrio.service.spelling import Spellings
 from fingertrio.service.staleness import Staleness
+from fingertrio.service.validity import Validity
 from fingertrio.service.writes import Writes
-from fingertrio.wire.times import in_utc
 
 # The user that `probe` asks for. Probably unknown, but that is an answer too.
 _PROBED = "readiness-probe"
@@ -67,8 +69,10 @@ class FingerService:
         self._spellings = Spellings()
         self._hub = ChangeHub()
         self._writes = Writes(backend, self._calls, observer, lambda user: self._changed(Change(user)), self._spelling)
-        self.adopt(policy)
         self.staleness = Staleness(backend, observer, self._forget_all)
+        self._validity = Validity(self._following, self.staleness, policy.cache_ttl)
+        self._recent = RecentPages(backend, self._flights, self._validity)
+        self.adopt(policy)
         self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
 
     @classmethod
@@ -95,6 +99,7 @@ class FingerService:
         self._policy = policy
         self._calls.deadline = policy.deadline
         self._flights.size = policy.cache_size
+        self._validity.ttl = policy.cache_ttl
         self._writes.default_length = policy.default_length
         self._writes.shows_status = policy.log_statuses
 
@@ -109,9 +114,19 @@ class FingerService:
         return self._writes.can_clear
 
     @property
+    def can_set_details(self) -> bool:
+        """Whether `set_details` can succeed at all."""
+        return self._writes.can_set_details
+
+    @property
     def can_list(self) -> bool:
         """Whether the backend lists its users."""
         return self._lister is not None
+
+    @property
+    def can_list_recent(self) -> bool:
+        """Whether `get_recent` can succeed at all."""
+        return self._recent.can_list
 
     @property
     def hears_changes(self) -> bool:
@@ -226,24 +241,25 @@ class FingerService:
 
         async def call() -> Answer[tuple[str, ...]]:
             users = tuple(user for user in await lister.get_users() if is_user_name(user))
-            return Answer(users, self._expiry(), self.staleness.look())
+            return self._validity.mark(users)
 
         return await self._flights.ask(self._list, _LIST, call)
 
-    async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None = None) -> UserInfo:
-        """Set a status; every front end shows it when this returns.
+    async def get_recent(self, limit: int, before: Recency | None = None) -> RecentPage:
+        """The newest statuses, or those after the place `before`. Raises as `ask_recent`."""
+        return (await self.ask_recent(limit, before)).value
 
-        Args:
-            user: whose status.
-            status: as a client sent it; see `wire.status.check_status`.
-            writer: on whose behalf.
-            until: when it ends by itself, aware; None: `ServicePolicy.default_length` from now, if there is one.
+    async def ask_recent(self, limit: int, before: Recency | None = None) -> Answer[RecentPage]:
+        """A page of at most `limit` statuses, with the expiry time of the answer. Any change ends it.
 
         Raises:
-            NotAllowedError: the writer may not set this user's status.
-            ValueError: the name or the status is not valid; the reason is fit for the client.
-            BackendError: nothing was set.
+            BackendError: also if the backend cannot list statuses by their time; see `can_list_recent`.
+            ValueError: `limit` is not 1 to `recent.RECENT_LIMIT`.
         """
+        return await self._recent.ask(limit, before)
+
+    async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None = None) -> UserInfo:
+        """Set a status; every front end shows it when this returns. See `Writes.set_user`."""
         return await self._writes.set_user(user, status, writer=writer, until=until)
 
     async def clear_user(self, user: str, *, writer: Writer) -> UserInfo | None:
@@ -253,6 +269,12 @@ class FingerService:
             NotAllowedError, ValueError, BackendError: as `set_user`; a backend that cannot clear is a BackendError.
         """
         return await self._writes.clear_user(user, writer=writer)
+
+    async def set_details(
+        self, user: str, *, name: str | None, details: Mapping[str, str], writer: Writer
+    ) -> UserInfo | None:
+        """Replace the full name and all details; None: the user has no status yet. See `Writes.set_details`."""
+        return await self._writes.set_details(user, name, details, writer=writer)
 
     def changes(self) -> AbstractAsyncContextManager[ChangeFeed]:
         """A feed of changes for one subscriber, from when the context is entered; see `changes.ChangeFeed`.
@@ -268,26 +290,8 @@ class FingerService:
         """
         await self._calls.probe({"get_user": lambda: self._backend.get_user(_PROBED)})
 
-    def _expiry(self) -> float:
-        live = self._following is not None and self._following.is_live
-        return inf if live else trio.current_time() + self._policy.cache_ttl
-
     def _check_user(self, info: UserInfo | None) -> Answer[UserInfo | None]:
-        """The backend's answer with its expiry.
-
-        Raises:
-            TypeError, ValueError: the answer breaks the contract of backends; the call has failed.
-        """
-        expires = self._expiry()
-        if info is not None:
-            if not isinstance(info, UserInfo):
-                raise TypeError(f"the backend returned {type(info).__name__} instead of UserInfo or None")
-            if info.since is not None:
-                in_utc(info.since)  # no front end could show it
-            if info.until is not None:
-                remaining = (in_utc(info.until) - datetime.now(UTC)).total_seconds()
-                expires = min(expires, trio.current_time() + remaining)
-        return Answer(info, expires, self.staleness.look())
+        return self._validity.mark(info, () if info is None else (info,))
 
     def _changed(self, change: Change) -> None:
         """Invalidate what the change concerns and notify the subscribers. Synchronous, so no task sees it half done."""
@@ -298,6 +302,7 @@ class FingerService:
             self._users.forget(change.user)
             self._spellings.add(change.user)
             self._list.forget_all()  # the change may have added the user
+            self._recent.forget()
         self._hub.emit(change)
 
     def _forget_all(self) -> None:
@@ -305,3 +310,4 @@ class FingerService:
         self._spellings.forget()
         self._users.forget_all()
         self._list.forget_all()
+        self._recent.forget()

@@ -1,4 +1,4 @@
-"""Statuses that are set and cleared: who may, what is accepted, and the audit line of each.
+"""Statuses and details that are set and cleared: who may, what is accepted, and the audit line of each.
 
 Every front end goes through here, so all of them have the same rules: the writer may set this user, the name and the
 status are valid, and each write leaves one line in the log with who wrote, through which front end and by which proof.
@@ -6,14 +6,15 @@ status are valid, and each write leaves one line in the log with who wrote, thro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from fingertrio.accounts.writer import Writer
-from fingertrio.backend import Backend, BackendError, ClearsStatus, SetsStatus, UserInfo
+from fingertrio.backend import Backend, BackendError, ClearsStatus, SetsDetails, SetsStatus, UserInfo
 from fingertrio.names import check_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service.calls import BackendCalls
+from fingertrio.wire.details import check_details
 from fingertrio.wire.status import check_status
 from fingertrio.wire.times import in_utc
 
@@ -43,6 +44,7 @@ class Writes:
     ) -> None:
         self._setter = backend if isinstance(backend, SetsStatus) else None
         self._clearer = backend if isinstance(backend, ClearsStatus) else None
+        self._describer = backend if isinstance(backend, SetsDetails) else None
         self._calls = calls
         self._observer = observer
         self._changed = changed
@@ -60,8 +62,25 @@ class Writes:
         """Whether `clear_user` can succeed at all."""
         return self._clearer is not None
 
+    @property
+    def can_set_details(self) -> bool:
+        """Whether `set_details` can succeed at all."""
+        return self._describer is not None
+
     async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None) -> UserInfo:
-        """See `FingerService.set_user`."""
+        """Set a status; every front end shows it when this returns.
+
+        Args:
+            user: whose status.
+            status: as a client sent it; see `wire.status.check_status`.
+            writer: on whose behalf.
+            until: when it ends by itself, aware; None: `ServicePolicy.default_length` from now, if there is one.
+
+        Raises:
+            NotAllowedError: the writer may not set this user's status.
+            ValueError: the name or the status is not valid; the reason is fit for the client.
+            BackendError: nothing was set.
+        """
         user = check_user_name(user)
         writer.check(user)
         status = check_status(status)
@@ -79,10 +98,12 @@ class Writes:
             info = await self._calls.make("set_user", call)
         finally:  # also after a failure: a call that timed out may have been carried out
             self._changed(user)
-        match info:
-            case str():
-                raise ValueError(f"this user is spelled {info}; names that differ by case alone are one user")
-        self._audit("set", user, writer, status, until)
+        if isinstance(info, str):
+            raise _misspelled(info)
+        fields: dict[str, object] = {"bytes": len(status.encode()), "until": until and in_utc(until).isoformat()}
+        if self.shows_status:
+            fields["status"] = status
+        self._audit("set", user, writer, **fields)
         return info
 
     async def clear_user(self, user: str, *, writer: Writer) -> UserInfo | None:
@@ -96,13 +117,41 @@ class Writes:
         finally:  # as above
             self._changed(user)
         if info is not None:
-            self._audit("cleared", user, writer, "", None)
+            self._audit("cleared", user, writer)
         return info
 
-    def _audit(self, event: str, user: str, writer: Writer, status: str, until: datetime | None) -> None:
-        fields: dict[str, object] = {"user": user, "by": writer.user, "door": writer.door, "proof": writer.proof}
-        if event == "set":
-            fields |= {"bytes": len(status.encode()), "until": until and in_utc(until).isoformat()}
-            if self.shows_status:
-                fields["status"] = status
-        self._observer.info(event, **fields)
+    async def set_details(
+        self, user: str, name: str | None, details: Mapping[str, str], *, writer: Writer
+    ) -> UserInfo | None:
+        """Replace the full name and all details; None: the user has no status yet, which will show them.
+
+        Empty details are removed: `{**info.details, "project": ""}` changes one and keeps the others.
+
+        Raises:
+            NotAllowedError, BackendError: as `set_user`.
+            wire.details.DetailsError: a ValueError that names each field which is not valid.
+        """
+        user = check_user_name(user)
+        writer.check(user)
+        checked_name, checked = check_details(name, details)
+        if (describer := self._describer) is None:
+            raise BackendError("Names and details cannot be set here")
+
+        async def call() -> UserInfo | str | None:
+            return await self._spell(user) or await describer.set_details(user, checked_name, checked)
+
+        try:
+            info = await self._calls.make("set_details", call)
+        finally:  # as above
+            self._changed(user)
+        if isinstance(info, str):
+            raise _misspelled(info)
+        self._audit("described", user, writer, details=", ".join(checked))
+        return info
+
+    def _audit(self, event: str, user: str, writer: Writer, **fields: object) -> None:
+        self._observer.info(event, user=user, by=writer.user, door=writer.door, proof=writer.proof, **fields)
+
+
+def _misspelled(name: str) -> ValueError:
+    return ValueError(f"this user is spelled {name}; names that differ by case alone are one user")

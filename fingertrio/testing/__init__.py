@@ -14,7 +14,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fingertrio.backend import Backend
-from fingertrio.testing import at_once, changing, clearing, expiring, history, lifetime, reading, setting
+from fingertrio.testing import (
+    at_once,
+    changing,
+    clearing,
+    describing,
+    expiring,
+    history,
+    lifetime,
+    reading,
+    recent,
+    setting,
+)
 from fingertrio.testing.fakes import FakeBackend, FakeReader
 from fingertrio.testing.kit import Clause, Subject
 
@@ -25,10 +36,12 @@ CLAUSES: tuple[Clause, ...] = (
     *reading.chapter.clauses,
     *setting.chapter.clauses,
     *clearing.chapter.clauses,
+    *describing.chapter.clauses,
     *expiring.chapter.clauses,
     *changing.chapter.clauses,
     *at_once.chapter.clauses,
     *history.chapter.clauses,
+    *recent.chapter.clauses,
     *lifetime.chapter.clauses,
 )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import trio
 
-from fingertrio.backend import UserInfo
+from fingertrio.backend import Recency, UserInfo
 from fingertrio.backends.memory import MemoryBackend
 
 
@@ -59,7 +59,7 @@ class FakeReader(_Direction):
 
 
 class FakeBackend(_Direction, MemoryBackend):
-    """Lists users, sets statuses and emits changes."""
+    """Lists users, also by the time of their statuses, sets statuses and emits changes."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         _Direction.__init__(self)
@@ -78,6 +78,11 @@ class FakeBackend(_Direction, MemoryBackend):
         """As the test says, or like the memory backend."""
         await self._turn("get_users")
         return await super().get_users()
+
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """As the test says, or like the memory backend."""
+        await self._turn("get_recent")
+        return await super().get_recent(limit, before)
 
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """As the test says, or like the memory backend. A failure sets nothing."""

@@ -17,6 +17,7 @@ from fingertrio.backends.memory import MemoryBackend
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.testing import FakeReader
+from fingertrio.wire.details import DetailsError
 from tests.helpers import ANYONE
 
 ADA = Writer("ada", admin=False, door="http", proof="token:abcdefgh")
@@ -33,7 +34,7 @@ async def serving(**policy: object) -> AsyncIterator[SimpleNamespace]:
         def audit() -> list[dict[str, object]]:
             observer.flush()
             records = [json.loads(line) for line in log.getvalue().splitlines()]
-            return [record for record in records if record["event"] in {"set", "cleared"}]
+            return [record for record in records if record["event"] in {"set", "cleared", "described"}]
 
         yield SimpleNamespace(service=service, audit=audit, log=log, observer=observer)
 
@@ -136,3 +137,45 @@ async def test_a_backend_that_cannot_write_says_so():
             await service.set_user("ada", "x", writer=ANYONE)
         with pytest.raises(BackendError, match="cannot be cleared here"):
             await service.clear_user("ada", writer=ANYONE)
+
+
+async def test_a_writer_describes_itself_and_nobody_else():
+    async with serving() as place:
+        info = await place.service.set_details("ada", name=" Ada\tL. ", details={"project": "x\r\ny"}, writer=ADA)
+        assert (info.name, dict(info.details)) == ("Ada L.", {"project": "x\ny"})
+        assert await place.service.get_user("ada") == info
+        with pytest.raises(NotAllowedError):
+            await place.service.set_details("bob", name="Bob", details={}, writer=ADA)
+        [line] = place.audit()
+        assert {"event": "described", "user": "ada", "by": "ada", "details": "project"}.items() <= line.items()
+        assert "Ada" not in place.log.getvalue()
+
+
+async def test_one_detail_changes_and_the_others_stay():
+    async with serving() as place:
+        info = await place.service.set_details("ada", name=None, details={"a": "1", "b": "2"}, writer=ADA)
+        info = await place.service.set_details("ada", name=None, details={**info.details, "a": ""}, writer=ADA)
+        assert dict(info.details) == {"b": "2"}
+
+
+async def test_details_that_are_not_valid_name_each_field():
+    async with serving() as place:
+        with pytest.raises(DetailsError) as caught:
+            await place.service.set_details(
+                "ada", name="x" * 201, details={"timezone": "Mars", "Home": "javascript:alert(1)"}, writer=ADA
+            )
+        assert set(caught.value.errors) == {"name", "timezone", "Home"}
+        assert place.audit() == []
+
+
+async def test_details_are_of_the_user_as_spelled():
+    async with serving() as place:
+        with pytest.raises(ValueError, match="spelled ada"):
+            await place.service.set_details("Ada", name="x", details={}, writer=ADMIN)
+
+
+async def test_a_backend_that_cannot_describe_says_so():
+    async with FingerService.open(FakeReader({"ada": "x"})) as service:
+        assert not service.can_set_details
+        with pytest.raises(BackendError, match="cannot be set here"):
+            await service.set_details("ada", name="Ada", details={}, writer=ADA)

@@ -19,6 +19,7 @@ KNOWN = {"moshez": "Happy and well", "alice": "In the garden"}
 # backend is waited for, and that in no time.
 REAL_TIME = {
     "an_expiry_is_told",
+    "ended_statuses_are_not_recent",
     "history_keeps_what_ended",
     "at_once_respects_until",
     *(clause.name for chapter in (expiring.chapter, lifetime.chapter) for clause in chapter.clauses),

@@ -18,6 +18,7 @@ from fingertrio.backends.sqlite import checks, files, rows, writing
 from fingertrio.backends.sqlite.opening import ADMIN_PATIENCE, check, connect, open_to_write, transaction
 from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.names import canonical_name
+from fingertrio.wire.details import check_details
 from fingertrio.wire.times import to_microseconds
 
 
@@ -141,10 +142,10 @@ def _find_id(connection: sqlite3.Connection, login: str) -> int | None:
 
 def _change(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     user, name, text = connection.execute("SELECT id, name, details FROM user WHERE login = ?", (login,)).fetchone()
-    if edit.name is not None:
-        name = checks.full_name(edit.name)
-    details = checks.details({**rows.details_from_json(text), **edit.details})
-    writing.update_profile(connection, user, name, details)
+    # What is not edited is kept, whatever it is: an import may have brought it.
+    new_name, new = check_details(edit.name, edit.details)
+    details = checks.details({**rows.details_from_json(text), **dict.fromkeys(edit.details, ""), **new})
+    writing.update_profile(connection, user, name if edit.name is None else new_name, details)
     if edit.status is not None:
         time = now()
         until = None if edit.until is None else to_microseconds(edit.until)

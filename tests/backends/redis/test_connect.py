@@ -17,7 +17,7 @@ import trustme
 from fingertrio.backend import BackendError, Change
 from fingertrio.backends.redis import RedisOptions, open_redis
 from fingertrio.backends.redis.keys import Keys
-from fingertrio.testing import CLAUSES, check_backend
+from fingertrio.testing import CLAUSES, check_backend, describing, recent
 from fingertrio.testing.redis_server import RedisServer, free_port, redis_installed, redis_over_tcp, running_redis
 from tests.backends.redis.kit import CONTRACT_DEADLINE, RECOVERY, set_when_possible, until
 
@@ -223,7 +223,7 @@ async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -
     options = options_for(f"redis+cluster://127.0.0.1:{cluster[1].port}", shards=2)
     async with open_redis(options) as other:
         checked = await check_backend(lambda: open_redis(options), alter=other.set_user, seconds=CONTRACT_DEADLINE)
-    assert len(checked) == len(CLAUSES)
+    assert len(checked) == len(CLAUSES) - len((*recent.chapter.clauses, *describing.chapter.clauses))
 
 
 @pytest.mark.slow
