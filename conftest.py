@@ -5,6 +5,7 @@
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
   inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
 - Hypothesis sets no time limit.
+- The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
 - Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
 """
 
@@ -19,6 +20,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
+from fingertrio.testing import process
+
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
 
 
@@ -32,12 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "fingertrio", deadline=None, derandomize=_NO_SKIPS, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("fingertrio")
-    for name in ("COLUMNS", "LINES"):  # set by pytest-xdist and some shells; the tests have terminals of their own
+    # Set by pytest-xdist and some shells; the tests have terminals of their own.
+    for name in ("COLUMNS", "LINES", "PYTHONIOENCODING"):
         os.environ.pop(name, None)
+    os.environ["LC_ALL"] = "C.UTF-8"
     for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
         directory = tempfile.TemporaryDirectory(prefix="fingertrio-tests-")
         os.environ[name] = directory.name
         config.add_cleanup(directory.cleanup)
+    process.begin_forking()
+    config.add_cleanup(process.end_forking)
 
 
 @pytest.fixture

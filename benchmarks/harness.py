@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fingertrio.testing.measure import pinned
-from fingertrio.testing.program import COMMAND, STOP, Configuration, Program, ProgramError, environment, to_toml
+from fingertrio.testing.process import COMMAND, environment
+from fingertrio.testing.program import STOP, Configuration, Program, ProgramError, to_toml
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -36,7 +36,8 @@ from faults.scenario import Findings, Scale, Scenario, progress
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
-from fingertrio.testing.program import COMMAND, Program, to_toml
+from fingertrio.testing.process import COMMAND
+from fingertrio.testing.program import Program, to_toml
 from fingertrio.wire.finger import Query
 
 READY_LIMIT = 2.0  # seconds

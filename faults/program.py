@@ -19,7 +19,8 @@ from faults.backends import publish
 from faults.clients import exchange, get, http_body
 from faults.scenario import ROOT, Findings, until
 from fingertrio.testing.measure import Cores, open_files, pinned, resident_bytes
-from fingertrio.testing.program import COMMAND, STOP, Program, environment, to_toml
+from fingertrio.testing.process import COMMAND, environment
+from fingertrio.testing.program import STOP, Program, to_toml
 
 USER, STATUS = "moshez", "Happy and well"
 LISTEN = ["127.0.0.1:0"]

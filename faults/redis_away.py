@@ -29,7 +29,8 @@ from faults.program import LISTEN, AttackedProgram
 from faults.scenario import Findings, NotInstalledError, Scale, Scenario, progress, until
 from fingertrio.clients.finger import finger
 from fingertrio.clients.setter import SetterError, set_status
-from fingertrio.testing.program import COMMAND, to_toml
+from fingertrio.testing.process import COMMAND
+from fingertrio.testing.program import to_toml
 from fingertrio.testing.redis_server import RedisServer, redis_installed, running_redis
 from fingertrio.wire.finger import Query
 

@@ -13,10 +13,8 @@ block the program. Nothing here needs trio; from an async test, use `trio.to_thr
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,7 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-COMMAND = (sys.executable, "-m", "fingertrio")
+from fingertrio.testing.process import COMMAND, Process, environment
+from fingertrio.testing.process import start as start_process
 
 START = 20.0  # seconds until the program must be ready: importing packages on a busy machine takes several
 STOP = 10.0  # seconds until a stopped program must have ended; the default grace is half of this
@@ -52,6 +51,7 @@ class Program:
         name: of the program, in error messages.
         environ: replaces the environment; None: `environment()`.
         pass_fds: descriptors that it inherits.
+        fresh: start a process of its own even where tests fork (`process.begin_forking`).
 
     Attributes:
         addresses: by door, the first address that it listens on, as logged: "127.0.0.1:7979", "http://127.0.0.1:8080".
@@ -66,6 +66,7 @@ class Program:
         name: str = "fingertrio",
         environ: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        fresh: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -73,7 +74,8 @@ class Program:
         self._command = command
         self._environ = environment() if environ is None else environ
         self._pass_fds = pass_fds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._fresh = fresh
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -114,13 +116,13 @@ class Program:
         """Start the process, without waiting for anything."""
         self.log.write_bytes(b"")
         with self.log.open("ab") as log:  # appending, so that a test may empty the file meanwhile
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 self._command,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
+                environ=self._environ,
                 stdout=log,
                 stderr=log,
                 pass_fds=self._pass_fds,
+                fresh=self._fresh,
             )
 
     def wait_ready(self, within: float = START) -> None:
@@ -213,7 +215,7 @@ class Program:
             process.wait()
 
     @property
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> Process:
         if self._process is None:
             raise ProgramError(f"{self.name} was not started")
         return self._process
@@ -230,6 +232,7 @@ def running(
     command: Sequence[str | Path] = COMMAND,
     environ: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    fresh: bool = False,
 ) -> Iterator[Program]:
     """The program, ready. At the end of the context it is stopped, by force if it does not end by itself.
 
@@ -239,6 +242,7 @@ def running(
         command: how to start fingertrio: the Python that runs this test, unless another one is named.
         environ: added to `environment()`.
         pass_fds: descriptors that it inherits.
+        fresh: start a process of its own even where tests fork (`process.begin_forking`).
 
     Raises:
         ProgramError: it ended before it was ready, or was not ready after START seconds.
@@ -250,18 +254,9 @@ def running(
             config.write_text(text, encoding="utf-8")
         arguments = () if config is None else ("serve", "--config", config)
         whole = {**environment(), **(environ or {})}
-        with Program([*command, *arguments], Path(name, "log"), environ=whole, pass_fds=pass_fds) as program:
+        log = Path(name, "log")
+        with Program([*command, *arguments], log, environ=whole, pass_fds=pass_fds, fresh=fresh) as program:
             yield program
-
-
-def environment() -> dict[str, str]:
-    """This process's environment without FINGERTRIO_ variables; with permission to run as root where tests do."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith("FINGERTRIO_")}
-    if os.geteuid() == 0:
-        found["FINGERTRIO_PROCESS__RUN_AS_ROOT"] = "true"
-    # Not among the servers of this machine, which commands find.
-    found.setdefault("XDG_RUNTIME_DIR", str(Path(tempfile.gettempdir()) / f"fingertrio-testing-{os.getuid()}"))
-    return found
 
 
 def to_toml(config: Configuration) -> str:

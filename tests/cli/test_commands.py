@@ -15,6 +15,7 @@ import pytest
 
 from fingertrio.cli.commands import COMMANDS
 from fingertrio.testing.measure import cpu_seconds
+from fingertrio.testing.process import run
 from fingertrio.testing.program import Program, running
 from tests.installed import pretend_installed
 
@@ -25,20 +26,13 @@ ANY_PORTS = {f"FINGERTRIO_{door}__LISTEN": "127.0.0.1:0" for door in ("FINGER", 
 }
 
 
-def fingertrio(*arguments, environ=None, timeout=20):
-    return subprocess.run(
-        [sys.executable, "-m", "fingertrio", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=ENVIRONMENT | (environ or {}),
-        check=False,
-    )
+def fingertrio(*arguments, environ=None):
+    return run(*arguments, environ=ENVIRONMENT | (environ or {}))
 
 
-def serving(environ=None):
+def serving(environ=None, *, fresh=False):
     """The program without a configuration file, on ports of its own."""
-    return running(None, environ=ANY_PORTS if environ is None else environ)
+    return running(None, environ=ANY_PORTS if environ is None else environ, fresh=fresh)
 
 
 def ask(address, query):
@@ -441,7 +435,7 @@ def test_its_start_costs_little_more_than_its_imports():
         return children_cpu() - before
 
     def start():
-        with serving() as program:
+        with serving(fresh=True) as program:
             return cpu_seconds(program.pid)
 
     least_imports = least_start = inf

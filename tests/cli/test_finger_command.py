@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fingertrio.cli.finger import parse_target
-from fingertrio.testing.program import COMMAND, Program, environment, running
+from fingertrio.testing.process import environment, run
+from fingertrio.testing.program import Program, running
 from fingertrio.wire.finger import Query
 
 
@@ -60,8 +61,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program,
 
 
 def finger(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "finger", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    return run("finger", *arguments, environ=environ)
 
 
 def test_several_targets_are_answered_in_order_by_the_server_of_this_machine(program: tuple[Program, dict[str, str]]):

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from fingertrio.cli import api
-from fingertrio.testing.program import COMMAND, Program, environment, running
+from fingertrio.testing.process import COMMAND, environment, run
+from fingertrio.testing.program import Program, running
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 LISTEN = ["127.0.0.1:0"]
@@ -31,15 +32,7 @@ class Place:
     environ: Mapping[str, str]
 
     def run(self, *arguments: str, text: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env={**self.environ, **environ},
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        return run(*arguments, environ={**self.environ, **environ}, text=text)
 
     def done(self, *arguments: str, text: str = "", **environ: str) -> str:
         ended = self.run(*arguments, text=text, **environ)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.testing.program import Program, environment, running
+from fingertrio.testing.process import environment
+from fingertrio.testing.program import Program, running
 
 pytestmark = pytest.mark.slow  # it builds and installs packages
 

@@ -20,7 +20,7 @@ import pytest
 
 from fingertrio.observe.observer import Observer
 from fingertrio.observe.writer import CLOSE_TIMEOUT, QUEUE_SIZE, LogWriter
-from fingertrio.testing.program import environment
+from fingertrio.testing.process import environment
 
 PAGE = 4096  # the smallest pipe
 

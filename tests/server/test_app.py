@@ -19,7 +19,8 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.observe.observer import Observer
 from fingertrio.server.app import run
 from fingertrio.server.sockets import bound
-from fingertrio.testing.program import Program, environment
+from fingertrio.testing.process import environment
+from fingertrio.testing.program import Program
 
 ANY = "127.0.0.1:0"
 MEMORY = {"use": "memory", "users": {"moshez": "Happy and well", "ada": "Weaving"}}

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from fingertrio.testing.program import Configuration, Program, ProgramError, environment, running, to_toml
+from fingertrio.testing.process import environment
+from fingertrio.testing.program import Configuration, Program, ProgramError, running, to_toml
 
 CONFIG: Configuration = {
     "backend": {"use": "memory", "users": {"moshez": "Happy and well"}},
