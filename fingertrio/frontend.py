@@ -20,6 +20,7 @@ import trio
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.config.sections import ListeningSection
+from fingertrio.net.address import Address
 from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.server import SEND_DEADLINE, Handler, Lane, Server
@@ -96,6 +97,7 @@ class Door:
         queries: how often one address may send a query.
         writes: how often one address may set a status.
         checks: the checks of all open front ends (`ChecksItself`) by name, for the admin front end.
+        neighbours: where each front end listens, by its name, so that one can say how to reach another.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Door:
     queries: RateLimiter
     writes: RateLimiter
     checks: Mapping[str, Check] = field(default_factory=dict)
+    neighbours: Mapping[str, Sequence[Address]] = field(default_factory=dict)
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
         """The accept loop of our own TCP front ends; it is a `Frontend`.

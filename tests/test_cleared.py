@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import xmlrpc.client
+from datetime import UTC, datetime
 
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.cli import api
 from fingertrio.clients.setter import set_status
 from fingertrio.frontends.finger.text import render_status
-from fingertrio.frontends.web.pages import user_context
+from fingertrio.frontends.web.profile import profile
 from fingertrio.testing.program import running
 
 
@@ -30,4 +31,4 @@ async def test_finger_and_pages_say_so_in_words():
     info = await backend.clear_user("ada")
     assert info is not None
     assert render_status(info) == b"No Plan.\r\n"
-    assert user_context(info)["lines"] == ["No Plan."]
+    assert profile(info, datetime.now(UTC)).status.words == "No Plan."

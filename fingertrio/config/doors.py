@@ -27,6 +27,7 @@ from fingertrio.config.sections import (
 )
 from fingertrio.net.address import Address, parse_address
 from fingertrio.net.targets import parse_target
+from fingertrio.wire.text import clean_line
 
 
 class SecuredSection(ListeningSection):
@@ -193,6 +194,16 @@ def _to_origin(value: object) -> object:
     return value.lower().removesuffix(standard)
 
 
+def _to_base(value: object) -> object:
+    """The address of a site, without a slash at its end."""
+    parts = urlsplit(value) if isinstance(value, str) and value.isprintable() else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError(f'"{value}" is not the address of a site: expected "https://finger.example.org"')
+    if parts.query or parts.fragment:
+        raise ValueError(f'"{value}" has a part after the path: expected "https://finger.example.org"')
+    return parts.geturl().rstrip("/")
+
+
 class HttpSection(SecuredSection):
     """[http]: pages, JSON, XML-RPC and the live feed."""
 
@@ -208,6 +219,20 @@ class HttpSection(SecuredSection):
     )
     max_watchers: int = Field(2000, ge=0, description="watchers of the live feed at once")
     max_watchers_per_address: int = Field(64, ge=1, description="the same for one address (IPv6: one /64)")
+    title: str = Field("fingertrio", min_length=1, max_length=60, description="name of the site, on every page")
+    description: str = Field(
+        "What people here are up to, on the web and by finger", max_length=200, description="one line about it"
+    )
+    url: Annotated[str, BeforeValidator(_to_base)] | None = Field(
+        None, description='public address of the site, such as "https://finger.example.org"; by default each request\'s'
+    )
+    index: bool = Field(False, description="allow search engines to list the pages")
+    style: Path | None = Field(None, description="a style sheet of your own, which pages use after ours")
+
+    @field_validator("title", "description")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        return clean_line(value)
 
 
 _NICK_SPECIAL = r"[]\`_^{|}"  # RFC 2812, 2.3.1

@@ -7,6 +7,7 @@ after an error.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from fingertrio.backend import Backend, BackendError
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import BackendPlugin, find_backend, find_frontends
+from fingertrio.net.address import Address
 from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
@@ -105,12 +107,17 @@ async def _opened(
                 accounts=make_accounts(config, backend),
                 observer=observer,
                 checks={},  # of all doors, for the one that reports readiness
+                neighbours={name: _tcp_addresses(bound_to) for name, bound_to in listeners.items()},
                 source=source,
             )
             yield (
                 service,
                 {name: open_door(frontend, listeners=listeners.get(name, ())) for name, frontend in frontends.items()},
             )
+
+
+def _tcp_addresses(listeners: Sequence[socket.socket]) -> list[Address]:
+    return [Address(*listener.getsockname()[:2]) for listener in listeners if listener.family != socket.AF_UNIX]
 
 
 def _reload(reloader: Reloader, manager: ServiceManager, status: str) -> None:

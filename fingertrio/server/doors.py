@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from fingertrio.accounts.accounts import Accounts
@@ -12,6 +12,7 @@ from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import FrontendPlugin
 from fingertrio.config.sections import ListeningSection, OptionError
 from fingertrio.frontend import Check, ChecksItself, Door, Frontend, TakesOptions
+from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -27,6 +28,7 @@ class OpenDoor:
         config: has its section, and the limits of all doors.
         service, accounts, observer, listeners: see `Door`.
         checks: receives its check, if it has one; see `Door`.
+        neighbours: see `Door`.
         source: the name of the configuration in messages.
 
     Attributes:
@@ -46,6 +48,7 @@ class OpenDoor:
         listeners: Sequence[socket.socket],
         *,
         checks: dict[str, Check] | None = None,
+        neighbours: Mapping[str, Sequence[Address]] | None = None,
         source: str = "configuration",
     ) -> None:
         limits, section = config.limits, config.doors[plugin.name]
@@ -62,6 +65,7 @@ class OpenDoor:
             queries=RateLimiter(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt),
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
             checks={} if checks is None else checks,
+            neighbours=neighbours or {},
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)

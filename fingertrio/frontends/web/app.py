@@ -30,10 +30,11 @@ from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
-from fingertrio.frontends.web.pages import pages_blueprint
+from fingertrio.frontends.web.pages import UnknownUser, pages_blueprint
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.rendering import Pages
+from fingertrio.frontends.web.site_files import site_blueprint
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
@@ -86,6 +87,7 @@ def create_app(
     pages = pages or Pages()
     app = _App(observer, deadline, pages)
     app.register_blueprint(pages_blueprint(service, pages))
+    app.register_blueprint(site_blueprint(pages))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
@@ -129,7 +131,8 @@ class _App(QuartTrio):
             errors = error.errors if isinstance(error, api.UnprocessableContent) else None
             response = api.problem(status, error.name, detail, errors)
         else:
-            response = self._pages.error(status, error.name, detail)
+            alike = error.alike if isinstance(error, UnknownUser) else ()
+            response = self._pages.error(status, error.name, detail, alike)
         for name, value in error.get_headers():
             if name != "Content-Type":  # above all Allow, which a 405 requires
                 response.headers[name] = value

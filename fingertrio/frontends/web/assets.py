@@ -23,7 +23,7 @@ _TYPES = {
 _FOR_A_YEAR = "public, max-age=31536000, immutable"
 _FOR_AN_HOUR = "public, max-age=3600"
 
-_HASHED = re.compile(r"([a-z-]+)-([0-9a-f]{8})(\.[a-z]+)\Z")
+_HASHED = re.compile(r"([a-z0-9-]+)-([0-9a-f]{8})(\.[a-z]+)\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import ssl
+import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from fingertrio.config.doors import HttpSection
 from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, Frontend
+from fingertrio.frontends.web.assets import Asset, make_asset
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import UNIX, TrustedProxies
+from fingertrio.frontends.web.site import Site
 from fingertrio.http.tls import CertificateError, make_tls_context
 from fingertrio.net.address import Address, Network, parse_address, plain_network
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import address_of
+
+_STYLE_LIMIT = 256 * 1024  # bytes of the operator's style sheet; ours has 12 kB
 
 
 class _Http:
@@ -28,6 +37,11 @@ class _Http:
             "allowed_origins",
             "max_watchers",
             "max_watchers_per_address",
+            "title",
+            "description",
+            "url",
+            "index",
+            "style",
         }
     )
 
@@ -69,6 +83,15 @@ class _Http:
             tls=_tls(options),
             keep_alive=options.keep_alive,
             memory=options.max_buffered,
+            site=Site(
+                title=options.title,
+                description=options.description,
+                url=options.url,
+                index=options.index,
+                style=_style(options),
+                finger=self._door.neighbours.get("finger", ()),
+                program=_program(),
+            ),
         )
 
 
@@ -107,6 +130,30 @@ def _tls(options: HttpSection) -> ssl.SSLContext | None:
         return make_tls_context(options.certfile, options.keyfile)
     except CertificateError as error:
         raise OptionError(error.which, str(error)) from error
+
+
+def _style(options: HttpSection) -> Asset | None:
+    if options.style is None:
+        return None
+    try:
+        with options.style.open("rb") as file:
+            data = file.read(_STYLE_LIMIT + 1)
+    except OSError as error:
+        raise OptionError("style", f'"{options.style}" cannot be read: {error.strerror}') from error
+    if len(data) > _STYLE_LIMIT:
+        raise OptionError("style", f'"{options.style}" has more than {_STYLE_LIMIT} bytes')
+    return make_asset("site.css", data)
+
+
+def _program() -> str:
+    """The command line of fingertrio on this machine, as short as it works in the shell that started this process."""
+    installed = Path(sys.executable).with_name("fingertrio")
+    found = shutil.which("fingertrio")
+    if found is not None and os.path.realpath(found) == os.path.realpath(installed):
+        return "fingertrio"
+    if os.access(installed, os.X_OK):
+        return shlex.quote(str(installed))
+    return f"{shlex.quote(sys.executable)} -m fingertrio"
 
 
 def open_http(options: HttpSection, door: Door) -> Frontend:

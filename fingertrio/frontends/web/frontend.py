@@ -20,7 +20,9 @@ from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.reading import LateReading
+from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.self_check import check_app
+from fingertrio.frontends.web.site import Site
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
@@ -35,11 +37,13 @@ class WebPolicy:
     Attributes:
         trusted_proxies: the proxies whose X-Forwarded headers are used; see `peers`.
         live: who may watch, and how many.
+        site: how the pages look, and what they know of this server.
         tls, keep_alive, memory: see `HttpFrontend`.
     """
 
     trusted_proxies: Collection[Network | str] = ()
     live: LivePolicy = field(default_factory=LivePolicy)
+    site: Site = field(default_factory=Site)
     tls: ssl.SSLContext | None = None
     keep_alive: float = KEEP_ALIVE
     memory: int = MEMORY
@@ -82,7 +86,8 @@ class WebFrontend(HttpFrontend):
 
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
-            self._app = create_app(service, observer, proofs=proofs, live=live)
+            pages = Pages(lambda: self._policy.site)
+            self._app = create_app(service, observer, proofs=proofs, live=live, pages=pages)
             app = ClientLimits(LateReading(self._app), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 

@@ -11,7 +11,7 @@ compiled when it is first rendered, so that a start does not wait for it.
 from __future__ import annotations
 
 import encodings.unicode_escape  # noqa: F401 -- Jinja2 imports it when it compiles a template
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from quart import Response, request
 from fingertrio.frontends.web import assets, times
 from fingertrio.frontends.web.avatars import hue, initial
 from fingertrio.frontends.web.site import Site
-from fingertrio.frontends.web.text import href, is_link
+from fingertrio.frontends.web.text import href
 from fingertrio.wire.text import clean_line
 
 HTML = "text/html; charset=utf-8"
@@ -41,7 +41,6 @@ def _make_environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters |= {"href": href, "hue": hue, "initial": initial}
-    environment.tests["link"] = is_link
     environment.globals |= {"asset": assets.path_of}
     return environment
 
@@ -62,12 +61,14 @@ class Pages:
 
     Attributes:
         signs_in: whether users can sign in at `/-/me`; every page then links to it.
+        is_live: whether open pages can follow changes.
     """
 
     def __init__(self, site: Callable[[], Site] = Site, clock: Callable[[], datetime] = _now) -> None:
         self._site = site
         self._clock = clock
         self.signs_in = False
+        self.is_live = False
 
     @property
     def site(self) -> Site:
@@ -92,6 +93,7 @@ class Pages:
             root=root,
             site=self.site,
             signs_in=self.signs_in,
+            is_live=self.is_live,
             made=times.exact(now),
             stale=None if stale is None else times.exact(stale),
             **context,
@@ -103,11 +105,10 @@ class Pages:
             self.html(template, root=root_of(request.path), stale=stale, **context), status, content_type=HTML
         )
 
-    def error(self, status: int, title: str, detail: str) -> Response:
-        """A page with an error message."""
-        return self.response(
-            "error.html", status, title=title, detail=clean_line(detail), asked=clean_line(request.path)
-        )
+    def error(self, status: int, title: str, detail: str, alike: Sequence[str] = ()) -> Response:
+        """A page with an error message, and links to the users whom the reader may have meant."""
+        asked = clean_line(request.path)
+        return self.response("error.html", status, title=title, detail=clean_line(detail), asked=asked, alike=alike)
 
 
 def root_of(path: str) -> str:

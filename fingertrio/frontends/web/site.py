@@ -1,10 +1,13 @@
-"""How a site calls itself, and how it looks: what the operator can say about the pages."""
+"""How a site calls itself, how it looks and where it is: what the pages know of the configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fingertrio.frontends.web.assets import Asset
+from fingertrio.frontends.web.elsewhere import PROGRAM, Places
+from fingertrio.net.address import Address
 
 TITLE = "fingertrio"
 DESCRIPTION = "What people here are up to, on the web and by finger"
@@ -17,9 +20,11 @@ class Site:
     Attributes:
         title: its name, at the top of every page.
         description: one line about it.
-        url: its public address without a slash at the end; None: not known.
+        url: its public address without a slash at the end; None: that of each request.
         index: whether search engines may list its pages.
         style: a style sheet of the operator, after ours.
+        finger: the addresses on which this server's finger front end listens.
+        program: the command line of fingertrio on this machine.
     """
 
     title: str = TITLE
@@ -27,3 +32,15 @@ class Site:
     url: str | None = None
     index: bool = False
     style: Asset | None = None
+    finger: Sequence[Address] = ()
+    program: str = PROGRAM
+
+    def base(self, scheme: str, host: str) -> str:
+        """The address of the site: the configured one, or that of a request; empty if neither is known."""
+        if self.url is not None:
+            return self.url
+        return f"{scheme}://{host}" if host else ""
+
+    def places(self, scheme: str, host: str) -> Places:
+        """Where this server can be reached, for a request to `host`."""
+        return Places(self.base(scheme, host), self.finger, self.program)

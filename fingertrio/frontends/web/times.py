@@ -45,7 +45,8 @@ def until(time: datetime, now: datetime) -> Shown:
 
 def _texts(time: datetime) -> tuple[str, str]:
     utc = time.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+    machine = utc.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    return machine, f"{utc.day} {utc:%B} {utc.year}, {utc:%H:%M} UTC"
 
 
 def _ago(time: datetime, now: datetime) -> str:
@@ -73,4 +74,4 @@ def _until(time: datetime, now: datetime) -> str:
 
 def _date(time: datetime, now: datetime) -> str:
     """A day; with its year where that is another one."""
-    return f"{time.day} {time:%b}" if time.year == now.year else f"{time.day} {time:%b %Y}"
+    return f"{time.day} {time:%b}" if time.year == now.year else f"{time.day} {time:%b} {time.year}"
