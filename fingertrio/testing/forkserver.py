@@ -63,7 +63,6 @@ class ForkServer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._pythons_own = _pythons_own(os.environ)
 
     def fits(self, environ: Mapping[str, str]) -> bool:
@@ -104,10 +103,9 @@ class ForkServer:
     def close(self) -> None:
         """End the fork server. The processes that it started run on."""
         with self._lock:
-            if self._connection is not None and self._process is not None:
+            if self._connection is not None:
                 self._connection.close()
-                self._process.wait()
-            self._connection = self._process = None
+                self._connection = None
 
     def _ask(self, request: Mapping[str, object], descriptors: Sequence[int] = ()) -> int:
         with self._lock:
@@ -123,7 +121,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            subprocess.run(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, check=True)
         return ours
 
 
@@ -223,7 +221,12 @@ def _text(descriptor: int, mode: str, errors: str) -> io.TextIOWrapper:
 
 
 def main() -> None:
-    """Import the program, then serve the test process at the descriptor in the first argument."""
+    """Import the program, then serve the test process at the descriptor in the first argument.
+
+    Not as its child: tests look for children that something has left behind.
+    """
+    if os.fork():
+        return
     for module in _PRELOADED:
         import_module(module)
     gc.collect()
