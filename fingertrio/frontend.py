@@ -98,6 +98,7 @@ class Door:
         writes: how often one address may set a status.
         checks: the checks of all open front ends (`ChecksItself`) by name, for the admin front end.
         neighbours: where each front end listens, by its name, so that one can say how to reach another.
+        presets: statuses with a name: "status", and "for" or "until" where there is one.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Door:
     writes: RateLimiter
     checks: Mapping[str, Check] = field(default_factory=dict)
     neighbours: Mapping[str, Sequence[Address]] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
         """The accept loop of our own TCP front ends; it is a `Frontend`.

@@ -219,6 +219,11 @@ class PresetsSection(Section):
         """Each preset by its name."""
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def tables(self) -> dict[str, dict[str, str]]:
+        """The same as it is written: "status", and "for" or "until" where there is one."""
+        return {name: preset.model_dump(by_alias=True, exclude_none=True) for name, preset in self.by_name.items()}
+
 
 class AccountsSection(Section):
     """[accounts]: where the tokens are kept that let users set statuses."""

@@ -66,6 +66,7 @@ class OpenDoor:
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
             checks={} if checks is None else checks,
             neighbours=neighbours or {},
+            presets=config.presets.tables,
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)

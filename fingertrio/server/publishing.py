@@ -29,7 +29,7 @@ def publish(
         tokens=None if backend_keeps_tokens(config) else str(tokens_path(config)),
         doors={name: list(places) for name, places in addresses.items()},
         setters=_setters(config, addresses.get("setter", ())),
-        presets=_presets(config),
+        presets=config.presets.tables,
     )
     try:
         runtime.publish(server)
@@ -43,12 +43,6 @@ def _setters(config: Config, addresses: Sequence[str]) -> dict[str, str]:
     if section is None:
         return {}
     return {text: section.auth_at(parse_address(text.removeprefix("tls://"))) for text in addresses}
-
-
-def _presets(config: Config) -> dict[str, dict[str, str]]:
-    return {
-        name: preset.model_dump(by_alias=True, exclude_none=True) for name, preset in config.presets.by_name.items()
-    }
 
 
 def _text(path: Path | None) -> str | None:

@@ -31,10 +31,12 @@ from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.pages import UnknownUser, pages_blueprint
+from fingertrio.frontends.web.private import Presets, private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.site_files import site_blueprint
+from fingertrio.frontends.web.visits import Visits
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.observe.observer import Observer
@@ -72,6 +74,8 @@ def create_app(
     proofs: Proofs | None = None,
     live: Blueprint | None = None,
     pages: Pages | None = None,
+    visits: Visits | None = None,
+    presets: Presets = dict,
     deadline: float = HANDLER_DEADLINE,
 ) -> QuartTrio:
     """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
@@ -82,6 +86,8 @@ def create_app(
         proofs: what a client that writes has to prove; None: nothing can be written.
         live: the routes of the live feed, if its hub runs.
         pages: renders the pages; None: those of a site with no name of its own.
+        visits: who is signed in on the web; None: no user can be.
+        presets: returns the statuses with a name.
         deadline: seconds that a handler may take.
     """
     pages = pages or Pages()
@@ -94,6 +100,10 @@ def create_app(
         app.register_blueprint(writing_blueprint(service, proofs))
     if live is not None:
         app.register_blueprint(live)
+    if visits is not None:
+        pages.signs_in = service.can_set
+        for blueprint in private_blueprints(service, visits, pages, observer, presets):
+            app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, app.show_error)
     app.register_error_handler(BackendError, app.show_backend_error)
     app.register_error_handler(ProofError, app.show_refusal)

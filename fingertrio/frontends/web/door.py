@@ -59,6 +59,7 @@ class _Http:
             rate=door.queries,
             writes=door.writes,
             policy=self._policy(options),
+            presets=lambda: door.presets,
         )
         self.serve = self._frontend.serve
         self.check = self._frontend.check

@@ -18,11 +18,13 @@ from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
+from fingertrio.frontends.web.private import Presets
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.reading import LateReading
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.self_check import check_app
 from fingertrio.frontends.web.site import Site
+from fingertrio.frontends.web.visits import Visits
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
@@ -59,6 +61,7 @@ class WebFrontend(HttpFrontend):
         rate: how often one address may send a request.
         writes: how often one address may write.
         policy: what `adopt` can change later.
+        presets: returns the statuses with a name.
         listeners: see `HttpFrontend`.
         caps: see `HttpFrontend`. Trusted proxies count for the total only, the clients behind them by their requests.
     """
@@ -74,6 +77,7 @@ class WebFrontend(HttpFrontend):
         rate: RateLimiter | None = None,
         writes: RateLimiter | None = None,
         policy: WebPolicy | None = None,
+        presets: Presets = dict,
     ) -> None:
         self._make_hub = partial(LiveHub, service, observer)
         self._hub = self._make_hub()
@@ -81,13 +85,16 @@ class WebFrontend(HttpFrontend):
         self._proxies = TrustedProxies(policy.trusted_proxies)
         caps.is_proxy = self._is_proxy
         proofs = None if accounts is None else Proofs(accounts, writes, observer)
+        visits = None if accounts is None else Visits(accounts, writes, observer, lambda: self._policy.site.url)
 
         self._app: ASGIFramework | None = None  # of the present run
 
         def make_app() -> ASGIFramework:
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
             pages = Pages(lambda: self._policy.site)
-            self._app = create_app(service, observer, proofs=proofs, live=live, pages=pages)
+            self._app = create_app(
+                service, observer, proofs=proofs, live=live, pages=pages, visits=visits, presets=presets
+            )
             app = ClientLimits(LateReading(self._app), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 

@@ -28,6 +28,8 @@ UNIX = "unix"  # in a list of trusted proxies: every client of a Unix socket
 
 _FORWARDED = "fingertrio.forwarded"  # in the scope: a proxy forwarded this request for another address
 
+_HOST = "fingertrio.forwarded_host"  # in the scope: the host that the client asked, as a proxy reports it
+
 _TOO_OFTEN = "Too many requests from your address, please try again later"
 _TOO_MANY_AT_ONCE = "Too many requests at once from your address, please try again later"
 _RETRY_AFTER = 5  # seconds, as for a connection that is refused
@@ -58,7 +60,7 @@ class TrustedProxies:
 
 
 class ForwardedClient:
-    """Replaces the client address and the scheme in the scope by those that a trusted proxy reports.
+    """Replaces the client address and the scheme in the scope by those that a trusted proxy reports, and adds the host.
 
     Args:
         app: the next layer.
@@ -79,14 +81,21 @@ class ForwardedClient:
         await self._app(scope, receive, send)
 
 
+def forwarded_host(scope: Scope) -> str:
+    """The host that a client asked for, as a trusted proxy reports it; empty: none does."""
+    return str(scope_extras(scope).get(_HOST, ""))
+
+
 def _apply_headers(scope: HTTPScope, proxies: TrustedProxies) -> None:
-    """Set client and scheme in `scope` from the headers, as far as trusted proxies wrote them."""
+    """Set client, scheme and host in `scope` from the headers, as far as trusted proxies wrote them."""
     hops: list[str] = []
     for name, value in scope["headers"]:
         if name == b"x-forwarded-for":
             hops += value.decode("latin-1").split(",")
         elif name == b"x-forwarded-proto" and value in {b"http", b"https"}:
             scope["scheme"] = value.decode()
+        elif name == b"x-forwarded-host":
+            scope_extras(scope)[_HOST] = value.decode("latin-1").rpartition(",")[2].strip()
     for hop in hops[: -_HOPS - 1 : -1]:
         address = _parse_hop(hop)
         if address is None:

@@ -1,0 +1,141 @@
+"""What /-/me shows: the present status as its page shows it, the form, presets, and a command that works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from quart import Response
+
+from fingertrio.accounts.sessions import Session
+from fingertrio.backend import NO_PLAN, BackendError, UserInfo
+from fingertrio.frontends.web.last_change import LastChange
+from fingertrio.frontends.web.me_form import MyForm, Preset, zone_name
+from fingertrio.frontends.web.profile import profile
+from fingertrio.frontends.web.rendering import Pages
+from fingertrio.frontends.web.text import href, written
+from fingertrio.frontends.web.visits import Visit, Visits
+from fingertrio.service import FingerService
+from fingertrio.wire.status import LINES_LIMIT, STATUS_LIMIT
+from fingertrio.wire.text import first_line
+
+_NAMES = 500  # user names that an administrator is offered; any other can be typed
+
+_LINE = 40  # characters of a preset's status on its button
+
+_DONE = {
+    "set": "Your status is set.",
+    "cleared": "Your status is cleared.",
+    "undone": "The change was taken back.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _PresetButton:
+    name: str
+    line: str
+    end: str
+
+
+class MyPage:
+    """Renders the page.
+
+    Args:
+        service: knows what is set.
+        visits: knows the site's address.
+        pages: renders templates.
+        presets: returns the statuses with a name.
+    """
+
+    def __init__(
+        self, service: FingerService, visits: Visits, pages: Pages, presets: Callable[[], Mapping[str, Preset]]
+    ) -> None:
+        self._service = service
+        self._visits = visits
+        self._pages = pages
+        self._presets = presets
+
+    async def show(
+        self,
+        visit: Visit,
+        user: str,
+        status: int = 200,
+        *,
+        mine: MyForm | None = None,
+        problem: str = "",
+        change: LastChange | None = None,
+        sealed: str = "",
+        is_preview: bool = False,
+    ) -> Response:
+        """The page.
+
+        Args:
+            visit: of the browser. Without a session, the page shows what was typed, and how to sign in.
+            user: whose status; empty: without a session.
+            status: of the response.
+            mine: what was typed; None: what is set.
+            problem: why nothing was done.
+            change: what was done just now.
+            sealed: the same, for the form that takes it back.
+            is_preview: show what was typed as it would look.
+        """
+        info = None
+        try:
+            info = await self._service.get_user(user) if user else None
+        except BackendError as error:
+            problem = problem or f"{error.public_message}. What is set now cannot be shown."
+        is_typed, mine = mine is not None, mine or MyForm.showing(info, zone_name(info))
+        shown = mine.status if is_preview and "status" not in mine.wrong else None if info is None else info.status
+        return self._pages.response(
+            "me.html",
+            status,
+            user=user,
+            who=profile(info or UserInfo(user, ""), self._pages.minute()) if user else None,
+            session=visit.session,
+            is_own=visit.session is not None and visit.session.token.user == user,
+            users=await self._names(visit.session),
+            form=visit.form(),
+            mine=mine,
+            problem=problem,
+            done=None if change is None else _DONE.get(change.kind),
+            is_typed=is_typed,
+            change=sealed if change is not None and change.before is not None and change.user == user else None,
+            **_card(shown),
+            is_preview=is_preview,
+            presets=self._buttons(),
+            can_set=self._service.can_set,
+            can_clear=self._service.can_clear and bool(info and info.status),
+            bytes_limit=STATUS_LIMIT,
+            lines_limit=LINES_LIMIT,
+            command=self._command(user),
+        )
+
+    def preview(self, text: str) -> str:
+        """A status as the user's page shows it: a part of a page."""
+        return self._pages.html("me_card.html", root="", **_card(text))
+
+    async def _names(self, session: Session | None) -> tuple[str, ...]:
+        """The users that an administrator may choose."""
+        if session is not None and session.token.scope == "admin" and self._service.can_list:
+            with suppress(BackendError):
+                return (await self._service.get_users())[:_NAMES]
+        return ()
+
+    def _buttons(self) -> list[_PresetButton]:
+        return [
+            _PresetButton(name, first_line(preset["status"])[:_LINE], preset.get("for") or preset.get("until") or "")
+            for name, preset in self._presets().items()
+        ]
+
+    def _command(self, user: str) -> str:
+        """A command line that sets the status, but for the token."""
+        url = f"{self._visits.address()}/api/users/{href(user)}/status?for=40m"
+        return f'curl -H "Authorization: Bearer $TOKEN" -d coffee \\\n  {shlex.quote(url)}'
+
+
+def _card(status: str | None) -> Mapping[str, Any]:
+    """The variables of me_card.html."""
+    return {"card": written(status or NO_PLAN), "is_empty": not status}
