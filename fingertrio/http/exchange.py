@@ -34,7 +34,7 @@ from hypercorn.typing import (
 )
 
 from fingertrio.http.limits import Budgets
-from fingertrio.http.upgrade import Upgrade
+from fingertrio.http.upgrade import Takeover
 
 _Send = Callable[[ASGISendEvent | None], Awaitable[None]]
 _Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
@@ -64,7 +64,7 @@ class Carrier(Protocol):
         ...
 
     def hand_over(self) -> None:
-        """The answer 101 was sent. The connection belongs to the upgraded session."""
+        """The head of the answer was sent. The connection belongs to the session."""
         ...
 
 
@@ -113,7 +113,7 @@ class Exchanges(TaskGroup):
         request: Request,
         send: Callable[[Event], Awaitable[None]],
         *,
-        upgrade: Upgrade | None = None,
+        takeover: Takeover | None = None,
         invite: Callable[[], Awaitable[None]] | None = None,
     ) -> HTTPStream:
         """Start the application for a request.
@@ -121,13 +121,13 @@ class Exchanges(TaskGroup):
         Args:
             request: the request, whose state is replaced.
             send: called with each part of the answer, and with `StreamClosed` when the application has ended.
-            upgrade: the client's wish for a WebSocket.
+            takeover: where the application puts the session that takes over after the head of the answer.
             invite: called before the application first waits for the body (100 Continue).
         """
         stream = HTTPStream(
             self._app, self._config, self._context, self, self._tls, self._client, self._server, send, request.stream_id
         )
-        state = ConnectionState({"upgrade": upgrade, "invite": invite})
+        state = ConnectionState({"takeover": takeover, "invite": invite})
         await stream.handle(
             Request(
                 request.stream_id, request.headers, request.http_version, request.method, request.raw_path, state=state

@@ -25,7 +25,7 @@ from hypercorn.typing import ConnectionState as RequestState
 from fingertrio.http.exchange import Carrier, Exchanges
 from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED
 from fingertrio.http.request import vet, wants_websocket
-from fingertrio.http.upgrade import Upgrade, UpgradedSession
+from fingertrio.http.upgrade import Takeover, Upgrade, UpgradedSession
 
 # Bytes that h11 is given at once: two hundred chunks of one byte, which take it 2 ms. A body of known length is not
 # parsed and needs no such limit.
@@ -52,7 +52,7 @@ class Http1:
         self._carrier = carrier
         self._stream: HTTPStream | None = None
         self._answered = trio.Event()
-        self._upgrade: Upgrade | None = None
+        self._takeover = Takeover()
         self._head: h11.Response | None = None  # it waits for the body
         self._given_up = False  # the application's answer was replaced or aborted
         self._held = 0  # bytes of the request's body
@@ -148,7 +148,7 @@ class Http1:
         if self._fed - len(self._h11.trailing_data[0]) > HEADER_LIMIT:
             raise h11.RemoteProtocolError("the headers are too long", error_status_hint=431)
         request = vet(received)
-        self._upgrade = Upgrade(has_key=True) if wants_websocket(received) else None
+        self._takeover = Upgrade(has_key=True) if wants_websocket(received) else Takeover()
         self._carrier.set_idle(idle=False)
         self._answered = trio.Event()
         self._given_up = False
@@ -163,7 +163,7 @@ class Http1:
                 state=RequestState({}),
             ),
             self._stream_send,
-            upgrade=self._upgrade,
+            takeover=self._takeover,
             invite=self._invite if self._h11.they_are_waiting_for_100_continue else None,
         )
 
@@ -206,12 +206,15 @@ class Http1:
             await self._write(h11.EndOfMessage())
 
     async def _take_head(self, event: Response) -> None:
-        if event.status_code == 101 and self._upgrade is not None:
-            await self._write(h11.InformationalResponse(status_code=101, headers=event.headers, reason=_reason(101)))
-            self.session, self._stream = self._upgrade.session, None
+        headers = list(event.headers)
+        if self._takeover.session is not None and event.status_code in {101, 200}:
+            if event.status_code == 101:
+                await self._write(h11.InformationalResponse(status_code=101, headers=headers, reason=_reason(101)))
+            else:  # h11 would add chunks, and every event would have to be wrapped for each client
+                await self._carrier.send(_endless_head(headers + self._exchanges.response_headers("h11")))
+            self.session, self._stream = self._takeover.session, None
             self._carrier.hand_over()
             return
-        headers = list(event.headers)
         if self._exchanges.closing or self._h11.they_are_waiting_for_100_continue:
             headers.append((b"connection", b"close"))  # this answer is the last
         self._head = self._response(event.status_code, headers)
@@ -271,6 +274,12 @@ class Http1:
         self._stream = None
         self._exchanges.budgets.bodies.give_back(self._held)
         self._held = 0
+
+
+def _endless_head(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The head of a response that ends with its connection (RFC 9112 section 6.3, item 8)."""
+    fields = [*headers, (b"connection", b"close")]
+    return b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
 
 
 def _reason(status: int) -> bytes:

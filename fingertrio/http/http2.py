@@ -41,10 +41,10 @@ from hypercorn.utils import filter_pseudo_headers
 from fingertrio.http.exchange import Carrier, Exchanges
 from fingertrio.http.http2_sending import Sender
 from fingertrio.http.http2_settings import STREAMS, TUNNELS, StreamLimit
-from fingertrio.http.http2_stream import Stream, Tunnel
+from fingertrio.http.http2_stream import EndlessResponse, Stream, Tunnel
 from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED, FrameAllowance
 from fingertrio.http.request import Headers, has_valid_host, header_size, is_proper
-from fingertrio.http.upgrade import Upgrade, UpgradedSession
+from fingertrio.http.upgrade import Takeover, Upgrade, UpgradedSession
 
 # How a client opens a connection, with or without TLS (RFC 9113 section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -125,7 +125,7 @@ class Http2:
     @property
     def _at_work(self) -> int:
         """Requests without a complete answer, as the client counts them."""
-        return sum(1 for stream in self._streams.values() if stream.upgrade is None and not stream.complete)
+        return sum(1 for stream in self._streams.values() if not stream.is_tunnel and not stream.complete)
 
     async def _handle(self, event: FrameEvent) -> None:
         if isinstance(event, RequestReceived):
@@ -177,8 +177,8 @@ class Http2:
             await self._begin(stream_id, headers, b"GET" if is_tunnel else fields[b":method"], fields[b":path"])
 
     async def _begin(self, stream_id: int, headers: Headers, method: bytes, path: bytes) -> None:
-        upgrade = Upgrade(has_key=False) if (b":method", b"CONNECT") in headers else None
-        stream = self._streams[stream_id] = Stream(stream_id, upgrade)
+        takeover = Upgrade(has_key=False) if (b":method", b"CONNECT") in headers else Takeover()
+        stream = self._streams[stream_id] = Stream(stream_id, takeover)
         self._carrier.set_idle(idle=False)
         request = Request(
             stream_id=stream_id,
@@ -188,14 +188,14 @@ class Http2:
             raw_path=path,
             state=RequestState({}),
         )
-        stream.exchange = await self._exchanges.begin(request, self._stream_send, upgrade=upgrade)
-        if upgrade is not None:  # what follows is not the body of the request
+        stream.exchange = await self._exchanges.begin(request, self._stream_send, takeover=takeover)
+        if stream.wants_websocket:  # what follows is not the body of the request
             await stream.exchange.handle(EndBody(stream_id))
 
     async def _take_data(self, event: DataReceived) -> None:
         stream, size = self._streams.get(event.stream_id), len(event.data)
         self._frames.earn_by_payload(size)
-        if stream is not None and stream.upgrade is not None:
+        if stream is not None and stream.wants_websocket:
             stream.feed(event.data, event.flow_controlled_length)
             return
         if stream is not None and size:
@@ -213,15 +213,13 @@ class Http2:
     async def _stream_send(self, event: Event) -> None:
         """Send a part of an answer. The application waits."""
         stream = self._streams.get(event.stream_id)
-        if stream is None:  # cancelled by the client, or the connection has ended
-            return
-        if stream.session is not None:  # only the session sends
+        if stream is None or stream.session is not None:  # cancelled, or ended; or only the session sends
             return
         if isinstance(event, StreamClosed):
             await self._finish(stream)
         elif isinstance(event, Response):
-            if event.status_code == 101 and stream.upgrade is not None and stream.upgrade.session is not None:
-                await self._open_tunnel(stream, event.headers, stream.upgrade.session)
+            if (session := stream.takeover.session) is not None and event.status_code in {101, 200}:
+                await self._open_tunnel(stream, event.headers, session)
             else:
                 stream.head = [(b":status", b"%d" % event.status_code), *event.headers]
         elif isinstance(event, Body):
@@ -285,13 +283,16 @@ class Http2:
             await self.say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
             self._carrier.end()
 
-    # WebSockets
+    # WebSockets, and responses that do not end
 
     @property
     def _tunnels(self) -> int:
-        return sum(1 for stream in self._streams.values() if stream.upgrade is not None)
+        return sum(stream.is_tunnel for stream in self._streams.values())
 
     async def _open_tunnel(self, stream: Stream, headers: Headers, session: UpgradedSession) -> None:
+        if not stream.wants_websocket and self._tunnels >= TUNNELS:
+            await self._give_up(stream, 503)
+            return
         stream.accept(headers, session)
         self._out.send_head(stream)
         self._announce_limit()
@@ -301,7 +302,7 @@ class Http2:
     async def _run_tunnel(self, stream: Stream, session: UpgradedSession) -> None:
         if self._exchanges.closing:
             session.retire()
-        tunnel = Tunnel(self._out, stream)
+        tunnel = (Tunnel if stream.wants_websocket else EndlessResponse)(self._out, stream)
         if await session.run(tunnel, b""):
             with suppress(ProtocolError):
                 self._h2.end_stream(stream.id)

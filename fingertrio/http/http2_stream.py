@@ -1,4 +1,4 @@
-"""One HTTP/2 stream: a request and its answer, or a WebSocket."""
+"""One HTTP/2 stream: a request and its answer, a WebSocket, or an endless response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.http_stream import HTTPStream
 
-from fingertrio.http.upgrade import Upgrade, UpgradedSession
+from fingertrio.http.upgrade import Takeover, Upgrade, UpgradedSession
 
 # Fields of the answer to an upgrade that HTTP/2 does not have (RFC 8441 section 5).
 _HTTP1_ONLY = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
@@ -25,8 +25,8 @@ class Stream:
     """The state of a stream that the client has opened.
 
     Attributes:
-        upgrade: the client's wish for a WebSocket.
-        session: the WebSocket, once the application has accepted.
+        takeover: where the application puts a session.
+        session: the WebSocket or the endless response, once the application has put it there.
         exchange: the application's side.
         head: the response head, until it is sent with the first part of the body.
         answered: whether the head was sent.
@@ -35,9 +35,10 @@ class Stream:
         held: bytes of the request's body, taken from the budget.
     """
 
-    def __init__(self, stream_id: int, upgrade: Upgrade | None) -> None:
+    def __init__(self, stream_id: int, takeover: Takeover) -> None:
         self.id = stream_id
-        self.upgrade = upgrade
+        self.takeover = takeover
+        self.wants_websocket = isinstance(takeover, Upgrade)
         self.session: UpgradedSession | None = None
         self.exchange: HTTPStream | None = None
         self.head: list[tuple[bytes, bytes]] | None = None
@@ -49,8 +50,13 @@ class Stream:
         self.at_end = False
         self._changed = trio.Event()
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether this may stay open for days, and so does not count as a request at work."""
+        return self.wants_websocket or self.session is not None
+
     def accept(self, headers: Sequence[tuple[bytes, bytes]], session: UpgradedSession) -> None:
-        """The application accepts the WebSocket with these fields, which are those of HTTP/1."""
+        """The application puts a session here, with these fields, which are those of HTTP/1."""
         self.head = [(b":status", b"200"), *(field for field in headers if field[0].lower() not in _HTTP1_ONLY)]
         self.session = session
 
@@ -74,7 +80,7 @@ class Stream:
     async def end_input(self) -> None:
         self.at_end = True
         self.wake()
-        if self.exchange is not None and self.upgrade is None:
+        if self.exchange is not None and not self.wants_websocket:
             await self.exchange.handle(EndBody(self.id))
 
     async def close(self) -> None:
@@ -138,3 +144,16 @@ class Tunnel:
         with trio.move_on_after(_FAREWELL):
             while await self.receive_some():
                 pass
+
+
+class EndlessResponse(Tunnel):
+    """A stream as a `ByteStream` on which only we send: the client's side ended with the request."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 -- the signature of ByteStream
+        """Wait until the stream is closed."""
+        while not self._stream.closed:
+            await self._stream.wait()
+        return b""
+
+    async def wait_for_end(self) -> None:
+        """Nothing: the client has no side to close."""

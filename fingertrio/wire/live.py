@@ -32,6 +32,7 @@ from fingertrio.wire.text import clean, clean_line
 from fingertrio.wire.times import in_utc
 
 PATH = "/api/watch"
+EVENTS_PATH = "/api/events"
 PROTOCOL = 1
 
 # Accepted values of "alive": a shorter interval would be a flood, a longer one would detect no lost server.

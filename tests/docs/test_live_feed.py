@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.web.live_watcher import EVENTS
 from tests.backends.mirror.test_backend import line
 from tests.frontends.web.kit import USERS, serving
 
 pytestmark = pytest.mark.slow  # it starts a browser
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/live-feed.md").read_text()
-[SCRIPT] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+[EVENTS_SCRIPT, SCRIPT] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 # A hundred times faster than on the page, for the pause between two attempts.
 HURRY = "const wait = setTimeout; setTimeout = (action, ms) => wait(action, ms / 100);"
@@ -35,6 +37,7 @@ def chromium() -> str:
 def follow(chromium: str, url: str, set_status: Callable[[str, str], object], cut: Callable[[], object]) -> str:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        follow_events(browser, url, set_status, cut)
         page = browser.new_context(bypass_csp=True).new_page()
         page.set_default_timeout(20_000)
         page.goto(url)
@@ -49,9 +52,37 @@ def follow(chromium: str, url: str, set_status: Callable[[str, str], object], cu
         set_status("ada", "Weaving")
         page.wait_for_function("known.get('ada')?.status === 'Weaving'")
         assert page.evaluate("since") > before
-        assert page.evaluate("known.size") == 3
+        assert page.evaluate("known.size") == 4
         browser.close()
     return str(before)
+
+
+NOTE_RESUMED = """
+    const resumed = [];
+    feed.addEventListener("message", ({data}) => {
+        const message = JSON.parse(data);
+        if (message.type === "hello") resumed.push(message.resumed);
+    });
+"""
+
+
+def follow_events(
+    browser: Browser, url: str, set_status: Callable[[str, str], object], cut: Callable[[], object]
+) -> None:
+    page = browser.new_context(bypass_csp=True).new_page()
+    page.set_default_timeout(20_000)
+    page.goto(url)
+    script = EVENTS_SCRIPT.replace("https://finger.example.net", url)
+    page.add_script_tag(content=f"function show() {{}}\n{script}\n{NOTE_RESUMED}")
+    for user, status in USERS.items():
+        page.wait_for_function(f"known.get('{user}')?.status === '{status}'")
+    set_status("grace", "Compiling")
+    page.wait_for_function("known.get('grace')?.status === 'Compiling'")
+    cut()
+    set_status("grace", "Debugging")
+    page.wait_for_function("known.get('grace').status === 'Debugging'")
+    assert page.evaluate("resumed") == [False, True]
+    page.close()
 
 
 # Loads an image first, which opens an HTTP/2 connection. The WebSocket then uses the same connection (RFC 8441).
@@ -93,7 +124,8 @@ async def test_a_page_over_https_opens_the_feed_on_its_http2_connection(chromium
         assert "http_connection_failed" not in site.log.getvalue()
 
 
-async def test_the_script_follows_and_comes_back(chromium: str):
+async def test_the_scripts_follow_and_come_back(chromium: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fingertrio.frontends.web.live.EVENTS", replace(EVENTS, preamble=b"retry: 30\n\n"))
     backend = MemoryBackend(USERS)
     async with serving(backend) as site, line(site.address[1]) as (relay, url):
         before = await trio.to_thread.run_sync(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 from wsproto.events import CloseConnection, Pong, TextMessage
 
-from fingertrio.http.websocket import Code, WebSocket, accept_token, text_frame
+from fingertrio.http.pushing import Code
+from fingertrio.http.websocket import WebSocket, accept_token, text_frame
 from tests.frontends.web.watching import WebSocketClient, frame
 
 HELLO = text_frame(b"hello")

@@ -39,6 +39,7 @@ from fingertrio.frontends.web.site_files import site_blueprint
 from fingertrio.frontends.web.visits import Visits
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
+from fingertrio.http.event_stream import CONTENT_TYPE
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
@@ -197,8 +198,8 @@ def _check_request(observer: Observer) -> None:
 async def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    is_in_memory = isinstance(response.response, response.data_body_class)
-    if is_in_memory and response.status_code == 200 and request.method in {"GET", "HEAD"}:
+    is_whole = isinstance(response.response, response.data_body_class) and response.mimetype != CONTENT_TYPE
+    if is_whole and response.status_code == 200 and request.method in {"GET", "HEAD"}:
         await response.add_etag()
         await response.make_conditional(request)
     return response

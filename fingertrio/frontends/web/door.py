@@ -158,5 +158,5 @@ def _program() -> str:
 
 
 def open_http(options: HttpSection, door: Door) -> Frontend:
-    """Pages, JSON under /api, XML-RPC at /RPC2, and the live feed at /api/watch."""
+    """Pages, JSON under /api, XML-RPC at /RPC2, and the live feed at /api/watch and /api/events."""
     return _Http(options, door)

@@ -1,7 +1,10 @@
-"""The live feed at /api/watch: a WebSocket that reports every change (docs/reference/live-feed.md).
+"""The live feed, which reports every change: a WebSocket at /api/watch, an event stream at /api/events.
 
-The handshake is an ordinary request; the response is 101 or an error. After 101 the connection is handed over
-(`http.upgrade`), and a `Watcher` runs on it.
+docs/reference/live-feed.md is the protocol. The handshake is an ordinary request; the response is 101, 200 or an error.
+After it the connection is handed over (`http.upgrade`), and a `Watcher` runs on it.
+
+Browsers let pages of every site open a WebSocket, so `allowed_origins` says which may. An event stream is a request
+like those for the other JSON, which pages of other sites may read: statuses are public.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from collections.abc import Callable, Collection
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 
-from fingertrio.frontends.web.api import NO_LIST, PREFIX
+from fingertrio.frontends.web.api import NO_LIST
 from fingertrio.frontends.web.live_hub import LiveHub
-from fingertrio.frontends.web.live_watcher import LivePolicy, Start, Watcher
-from fingertrio.http.upgrade import Upgrade, offered_upgrade
+from fingertrio.frontends.web.live_watcher import EVENTS, LivePolicy, Start, Watcher
+from fingertrio.http.event_stream import CONTENT_TYPE
+from fingertrio.http.upgrade import Upgrade, offered_takeover, offered_upgrade
 from fingertrio.http.websocket import accept_token
 from fingertrio.names import canonical_name, is_user_name
 from fingertrio.observe.observer import Observer
@@ -34,13 +38,26 @@ def live_blueprint(hub: LiveHub, observer: Observer, policy: Callable[[], LivePo
         rules = policy()
         if not _may_watch(request.headers.get("Origin"), request.headers.get("Host", ""), rules.origins):
             raise Forbidden("Pages of this origin are not allowed to watch; see allowed_origins in the documentation")
-        watcher = Watcher(hub, observer, rules, _peer(), _users(hub), _start())
+        watcher = Watcher(hub, observer, rules, _peer(), _users(hub), _start(request.args.get("since")))
         upgrade.session = watcher
         response = Response(b"", 101, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
         if token is not None:
             response.headers["Sec-WebSocket-Accept"] = token.decode()
         for name in ("Content-Type", "Content-Length"):
             response.headers.pop(name, None)
+        return response
+
+    @blueprint.get(live.EVENTS_PATH)
+    async def events() -> Response:
+        watcher = Watcher(hub, observer, policy(), _peer(), _users(hub), _start(_last_event_id()), EVENTS)
+        takeover = offered_takeover(request.scope)
+        if takeover is not None and request.method == "GET":
+            takeover.session = watcher
+        response = Response(b"", content_type=CONTENT_TYPE)
+        # No cache may keep it, nginx must not collect it, and it has no length.
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Accel-Buffering"] = "no"
+        response.headers.pop("Content-Length", None)
         return response
 
     return blueprint
@@ -102,7 +119,7 @@ def _users(hub: LiveHub) -> tuple[str, ...] | None:
     users = tuple(dict.fromkeys(map(canonical_name, request.args.getlist("user"))))
     if not users:
         if not hub.service.can_list:
-            raise NotFound(f"{NO_LIST}; name the users to watch: {PREFIX}watch?user=NAME&user=NAME")
+            raise NotFound(f"{NO_LIST}; name the users to watch: {request.path}?user=NAME&user=NAME")
         return None
     if len(users) > _NAMES:
         raise BadRequest(f"Name at most {_NAMES} users, or none to watch all")
@@ -111,8 +128,16 @@ def _users(hub: LiveHub) -> tuple[str, ...] | None:
     return users
 
 
-def _start() -> Start:
+def _last_event_id() -> str | None:
+    """The last id that a client has received: the header that a browser sends when it reconnects, or the parameter.
+
+    The header comes first: a browser repeats the address, and the id in that is older.
+    """
+    return request.headers.get("Last-Event-ID") or request.args.get("since")
+
+
+def _start(since: str | None) -> Start:
     snapshot = request.args.get("snapshot", "0")
     if snapshot not in {"0", "1"}:
         raise BadRequest("snapshot must be 0 or 1")
-    return Start(snapshot == "1", request.args.get("since"))
+    return Start(snapshot == "1", since)

@@ -1,8 +1,8 @@
-"""One client of the live feed, from its handshake to its close frame."""
+"""One client of the live feed, from its handshake to the last word, over a WebSocket or as an event stream."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -12,9 +12,11 @@ import trio
 
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.live_hub import LiveHub, Subscription
-from fingertrio.frontends.web.live_rendering import BATCH, PAGE, batches
+from fingertrio.frontends.web.live_rendering import BATCH, PAGE, Form, batches, text
+from fingertrio.http.event_stream import PREAMBLE, EventStream, event
+from fingertrio.http.pushing import PATIENCE, Code, Push
 from fingertrio.http.upgrade import ByteStream
-from fingertrio.http.websocket import PATIENCE, Code, WebSocket, text_frame
+from fingertrio.http.websocket import WebSocket
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.observe.observer import Observer
 from fingertrio.wire import live
@@ -31,7 +33,24 @@ _ENOUGH = 8192
 # The metrics' reason for each close code.
 _REFUSALS: Mapping[int, str] = {Code.TRY_AGAIN_LATER: "slow_reader", Code.POLICY: "flood", Code.TOO_BIG: "body"}
 
-_SNAPSHOT = text_frame(live.SNAPSHOT)
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A kind of connection.
+
+    Attributes:
+        form: how it puts a message into bytes.
+        connect: the connection over a stream, with bytes received early, and the patience of the policy.
+        preamble: what comes before the first message.
+    """
+
+    form: Form
+    connect: Callable[[ByteStream, bytes, float], Push]
+    preamble: bytes = b""
+
+
+WEBSOCKET = Medium(text, lambda stream, early, patience: WebSocket(stream, early, patience=patience))
+EVENTS = Medium(event, lambda stream, _early, patience: EventStream(stream, patience=patience), PREAMBLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +96,7 @@ class Watcher:
         peer: the client's address.
         users: the users to watch; None: all.
         start: where to start.
+        medium: the kind of connection.
     """
 
     def __init__(
@@ -87,6 +107,7 @@ class Watcher:
         peer: str,
         users: tuple[str, ...] | None,
         start: Start,
+        medium: Medium = WEBSOCKET,
     ) -> None:
         self._hub = hub
         self._observer = observer
@@ -94,19 +115,21 @@ class Watcher:
         self._peer = peer
         self._users = users
         self._start = start
+        self._medium = medium
+        self._form = medium.form
         self._owes_snapshot = False
         self._retired = False
-        self._socket: WebSocket | None = None
+        self._socket: Push | None = None
 
     def retire(self) -> None:
-        """The server stops: send a close frame and end."""
+        """The server stops: send the last word and end."""
         self._retired = True
         if self._socket is not None:
             self._socket.end(Code.GOING_AWAY, "the server stops")
 
     async def run(self, stream: ByteStream, early: bytes) -> bool:
-        """Watch until one side ends it. Returns whether the socket needs a lingering close; see `WebSocket.run`."""
-        socket = self._socket = WebSocket(stream, early, patience=self._policy.patience)
+        """Watch until one side ends it. Returns whether the socket needs a lingering close; see `Push.run`."""
+        socket = self._socket = self._medium.connect(stream, early, self._policy.patience)
         if self._retired:
             self.retire()
         caps = self._policy.caps
@@ -127,23 +150,24 @@ class Watcher:
                 self._observer.refused("watch", reason)
         return lingers
 
-    async def _watch(self, socket: WebSocket) -> None:
+    async def _watch(self, socket: Push) -> None:
         with self._hub.subscribe(self._users) as feed:
             resumed = self._resume(feed)
             self._owes_snapshot = not resumed and (self._start.snapshot or self._start.since is not None)
             stale_since = self._stale_since
-            await socket.send(self._hello(feed, resumed=resumed))
+            await socket.send(self._medium.preamble + self._hello(feed, resumed=resumed))
             next_beat = trio.current_time() + self._policy.alive
             while True:
                 state = await self._send_pending(socket, feed)
                 if trio.current_time() >= next_beat or stale_since != self._stale_since:
                     next_beat = trio.current_time() + self._policy.alive
                     stale_since = self._stale_since
-                    await socket.beat(text_frame(live.render_alive(self._id(feed), stale_since)))
+                    at = self._id(feed)
+                    await socket.beat(self._form(live.render_alive(at, stale_since), at))
                 else:
                     await self._wait(state, feed, next_beat)
 
-    async def _send_pending(self, socket: WebSocket, feed: Subscription) -> _State:
+    async def _send_pending(self, socket: Push, feed: Subscription) -> _State:
         """Send the snapshot or the changes that are due."""
         pending = None if self._owes_snapshot else feed.pending()
         if pending is None:
@@ -179,29 +203,28 @@ class Watcher:
         return True
 
     def _hello(self, feed: Subscription, *, resumed: bool) -> bytes:
-        return text_frame(
-            live.render_hello(
-                epoch=self._hub.epoch,
-                at=self._id(feed),
-                resumed=resumed,
-                complete=self._hub.service.hears_changes,
-                alive=self._policy.alive,
-                stale_since=self._stale_since,
-            )
+        hello = live.render_hello(
+            epoch=self._hub.epoch,
+            at=self._id(feed),
+            resumed=resumed,
+            complete=self._hub.service.hears_changes,
+            alive=self._policy.alive,
+            stale_since=self._stale_since,
         )
+        return self._form(hello, self._id(feed))
 
-    async def _send_changes(self, socket: WebSocket, feed: Subscription, pending: Sequence[tuple[int, str]]) -> None:
+    async def _send_changes(self, socket: Push, feed: Subscription, pending: Sequence[tuple[int, str]]) -> None:
         """Send the current state of the users that changed."""
         frames = _Frames(socket)
         for batch in batches(pending, BATCH):
             rendered = await self._hub.render([user for _, user in batch])
             for number, user in batch:
                 if user in rendered:
-                    await frames.add(rendered[user].change(self._hub.id(number)))
+                    await frames.add(rendered[user].change(self._hub.id(number), self._form))
         await frames.flush()
         feed.number = pending[-1][0]
 
-    async def _send_snapshot(self, socket: WebSocket, feed: Subscription) -> bool:
+    async def _send_snapshot(self, socket: Push, feed: Subscription) -> bool:
         """Send the current state of all watched users. False: the backend cannot list them now."""
         number = self._hub.log.number  # changes from here on are sent again, after the snapshot
         try:
@@ -209,11 +232,12 @@ class Watcher:
         except BackendError:  # logged by the service
             return False
         frames = _Frames(socket)
-        await frames.add(_SNAPSHOT)
+        await frames.add(self._form(live.SNAPSHOT, None))
         for batch in batches(users, PAGE):
-            page = await self._hub.pages.page(batch)  # held until it is sent, for other watchers to find
+            page = await self._hub.pages.page(batch, self._form)  # held until it is sent, for other watchers to find
             await frames.add(page.frames)
-        await frames.add(text_frame(live.render_end(self._hub.id(number))))
+        at = self._hub.id(number)
+        await frames.add(self._form(live.render_end(at), at))
         await frames.flush()
         feed.number = number
         return True
@@ -222,7 +246,7 @@ class Watcher:
 class _Frames:
     """Sends frames in few calls, without a copy of large ones."""
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: Push) -> None:
         self._socket = socket
         self._small = bytearray()
 

@@ -1,4 +1,7 @@
-"""The live feed over real sockets: which client receives what, and how a client resumes after a break."""
+"""The live feed over real sockets: which client receives what, and how a client resumes after a break.
+
+Tests with `watch` are about both kinds of connection, a WebSocket and an event stream.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,25 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, staleness
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, Client, Http2Client, Site, serving
-from tests.frontends.web.watching import WebSocketClient, frame, handshake, opened, watching
+from tests.frontends.web.watching import (
+    AnyClient,
+    WebSocketClient,
+    frame,
+    handshake,
+    listening,
+    opened,
+    watching,
+)
 from tests.helpers import Ageing, loopback_listener, open_descriptors
 
 
-async def snapshot(other: WebSocketClient) -> dict[str, Any]:
+@pytest.fixture(params=[watching, listening], ids=["websocket", "events"])
+def watch(request: pytest.FixtureRequest) -> Any:
+    """Opens a client of the feed."""
+    return request.param
+
+
+async def snapshot(other: AnyClient) -> dict[str, Any]:
     """What a snapshot that comes now says, by user; the id of its end under ""."""
     assert await other.message() == {"type": "snapshot"}
     statuses: dict[str, Any] = {}
@@ -43,7 +60,7 @@ async def snapshot(other: WebSocketClient) -> dict[str, Any]:
     return {**statuses, "": message["id"]}
 
 
-async def next_change(other: WebSocketClient) -> tuple[str, str, str | None]:
+async def next_change(other: AnyClient) -> tuple[str, str, str | None]:
     """The next change: its id, user and status."""
     message = await other.message()
     assert message["type"] == "change", message
@@ -51,9 +68,9 @@ async def next_change(other: WebSocketClient) -> tuple[str, str, str | None]:
     return message["id"], message["user"], message.get("status")
 
 
-async def test_changes_are_told_from_now_on():
+async def test_changes_are_told_from_now_on(watch: Any):
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, watching(site) as other:
+    async with serving(backend) as site, watch(site) as other:
         hello = await other.message()
         epoch = hello["epoch"]
         assert hello == {
@@ -82,9 +99,9 @@ async def test_changes_are_told_from_now_on():
         assert await next_change(other) == (f"{epoch}:2", "張三", "眠い")
 
 
-async def test_a_snapshot_comes_first_if_it_is_asked_for():
+async def test_a_snapshot_comes_first_if_it_is_asked_for(watch: Any):
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, watching(site, "?snapshot=1") as other:
+    async with serving(backend) as site, watch(site, "?snapshot=1") as other:
         hello = await other.message()
         assert (hello["id"], hello["resumed"]) == (None, False)
         assert await snapshot(other) == {**USERS, "": f"{hello['epoch']}:0"}
@@ -92,9 +109,9 @@ async def test_a_snapshot_comes_first_if_it_is_asked_for():
         assert await next_change(other) == (f"{hello['epoch']}:1", "ada", "Weaving")
 
 
-async def test_those_who_are_named_are_told_of_and_nobody_else():
+async def test_those_who_are_named_are_told_of_and_nobody_else(watch: Any):
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, watching(site, "?snapshot=1&user=ada&user=shawn&user=ada") as other:
+    async with serving(backend) as site, watch(site, "?snapshot=1&user=ada&user=shawn&user=ada") as other:
         epoch = (await other.message())["epoch"]
         assert await snapshot(other) == {"shawn": USERS["shawn"], "": f"{epoch}:0"}
         await backend.set_user("moshez", "In the garden")
@@ -102,20 +119,20 @@ async def test_those_who_are_named_are_told_of_and_nobody_else():
         assert await next_change(other) == (f"{epoch}:2", "ada", "Weaving")
 
 
-async def test_a_user_may_be_named_in_nfd():
+async def test_a_user_may_be_named_in_nfd(watch: Any):
     backend = MemoryBackend({"zo\u00eb": "Here"})
-    async with serving(backend) as site, watching(site, "?snapshot=1&user=zoe%CC%88") as other:
+    async with serving(backend) as site, watch(site, "?snapshot=1&user=zoe%CC%88") as other:
         epoch = (await other.message())["epoch"]
         assert await snapshot(other) == {"zo\u00eb": "Here", "": f"{epoch}:0"}
         await backend.set_user("zo\u00eb", "Away")
         assert await next_change(other) == (f"{epoch}:1", "zo\u00eb", "Away")
 
 
-async def test_an_expired_status_is_told_as_what_comes_after_it():
+async def test_an_expired_status_is_told_as_what_comes_after_it(watch: Any):
     backend = MemoryBackend(USERS)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backend.run)
-        async with serving(backend) as site, watching(site) as other:
+        async with serving(backend) as site, watch(site) as other:
             await other.message()
             until = datetime.now(UTC) + timedelta(milliseconds=50)
             await backend.set_user("moshez", "Back soon", until=until)
@@ -126,17 +143,17 @@ async def test_an_expired_status_is_told_as_what_comes_after_it():
         nursery.cancel_scope.cancel()
 
 
-async def test_who_comes_back_is_told_what_was_missed_each_user_once():
+async def test_who_comes_back_is_told_what_was_missed_each_user_once(watch: Any):
     backend = MemoryBackend(USERS)
     async with serving(backend) as site:
-        async with watching(site) as other:
+        async with watch(site) as other:
             await other.message()
             await backend.set_user("moshez", "one")
             at, *_ = await next_change(other)
         for status in ("two", "three"):
             await backend.set_user("moshez", status)
             await backend.set_user("ada", status)
-        async with watching(site, f"?since={at}") as other:
+        async with watch(site, f"?since={at}") as other:
             hello = await other.message()
             assert (hello["id"], hello["resumed"]) == (at, True)
             changes = [await next_change(other) for _ in range(2)]
@@ -144,7 +161,7 @@ async def test_who_comes_back_is_told_what_was_missed_each_user_once():
             await backend.set_user("shawn", "four")
             at, *rest = await next_change(other)
             assert rest == ["shawn", "four"]
-        async with watching(site, f"?since={at}&snapshot=1") as other:
+        async with watch(site, f"?since={at}&snapshot=1") as other:
             assert (await other.message())["resumed"] is True
             await backend.set_user("shawn", "five")
             assert (await next_change(other))[1:] == ("shawn", "five")
@@ -164,11 +181,11 @@ async def test_who_was_away_for_too_long_gets_a_snapshot():
 
 
 @pytest.mark.parametrize("since", ["0123456789ab:0", "", "x", "{epoch}:999", "{epoch}:-1", "%00", "%ff", "x" * 5000])
-async def test_an_id_that_means_nothing_here_leads_to_a_snapshot(since: str):
+async def test_an_id_that_means_nothing_here_leads_to_a_snapshot(watch: Any, since: str):
     async with serving() as site:
-        async with watching(site) as other:
+        async with watch(site) as other:
             epoch = (await other.message())["epoch"]
-        async with watching(site, "?since=" + since.format(epoch=epoch)) as other:
+        async with watch(site, "?since=" + since.format(epoch=epoch)) as other:
             assert (await other.message())["resumed"] is False
             assert await snapshot(other) == {**USERS, "": f"{epoch}:0"}
 
@@ -191,9 +208,9 @@ async def test_each_run_of_a_door_has_ids_of_its_own():
 
 
 @pytest.mark.parametrize("query", ["", "?user=moshez&user=shawn"])
-async def test_when_anything_may_have_changed_a_snapshot_follows(query: str):
+async def test_when_anything_may_have_changed_a_snapshot_follows(watch: Any, query: str):
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, watching(site, query) as other:
+    async with serving(backend) as site, watch(site, query) as other:
         await other.message()
         del backend._lasting["shawn"]
         backend._hub.emit(Change(None))
@@ -203,38 +220,41 @@ async def test_when_anything_may_have_changed_a_snapshot_follows(query: str):
         assert (await next_change(other))[1:] == ("shawn", "Here again")
 
 
-async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it_is(patient_clock: MockClock):
+async def test_who_is_told_nothing_is_told_that_the_server_is_alive_and_where_it_is(
+    watch: Any, patient_clock: MockClock
+):
     backend = MemoryBackend(USERS)
-    async with serving(backend) as site, watching(site, "?user=ada") as other:
+    async with serving(backend) as site, watch(site, "?user=ada") as other:
         epoch = (await other.message())["epoch"]
         await backend.set_user("moshez", "In the garden")
         for number in range(1, 5):
             assert await other.message() == {"type": "alive", "id": f"{epoch}:1", "stale_since": None}
             assert trio.current_time() == pytest.approx(15 * number)
-        assert other.pings == 3
+        assert other.pings == (3 if watch is watching else 4)  # a ping, which comes behind the message; a comment
 
 
 async def test_who_watches_is_told_when_answers_begin_to_be_out_of_date_and_when_that_is_over(
+    watch: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(staleness, "_INTERVAL", 0.01)
     backend = Ageing(USERS)
-    async with serving(backend) as site, watching(site) as early:
+    async with serving(backend) as site, watch(site) as early:
         at = (await early.message())["id"]
         backend.age = datetime(2026, 1, 1, 12, tzinfo=UTC)
         stale = {"type": "alive", "id": at, "stale_since": "2026-01-01T12:00:00Z"}
         assert await early.message() == stale
-        async with watching(site) as late:
+        async with watch(site) as late:
             assert (await late.message())["stale_since"] == "2026-01-01T12:00:00Z"
             backend.age = None
             for other in (early, late):
                 assert await other.message() == stale | {"stale_since": None}
 
 
-async def test_one_call_to_the_backend_serves_all_watchers():
+async def test_one_call_to_the_backend_serves_all_watchers(watch: Any):
     backend = FakeBackend(USERS)
     async with serving(backend) as site, AsyncExitStack() as stack:
-        others = [await stack.enter_async_context(watching(site, "?snapshot=1")) for _ in range(20)]
+        others = [await stack.enter_async_context(watch(site, "?snapshot=1")) for _ in range(20)]
         for other in others:
             await other.message()
             await snapshot(other)
@@ -245,17 +265,17 @@ async def test_one_call_to_the_backend_serves_all_watchers():
         assert backend.calls["get_user"] == 3
 
 
-async def test_a_snapshot_waits_for_a_backend_that_fails(patient_clock: MockClock):
+async def test_a_snapshot_waits_for_a_backend_that_fails(watch: Any, patient_clock: MockClock):
     backend = FakeBackend(USERS)
     backend.failure = BackendError()
-    async with serving(backend) as site, watching(site, "?snapshot=1") as other:
+    async with serving(backend) as site, watch(site, "?snapshot=1") as other:
         await other.message()
         assert await other.message() == {"type": "alive", "id": None, "stale_since": None}
         backend.failure = None
         assert set(await snapshot(other)) == {*USERS, ""}
 
 
-async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patient_clock: MockClock):
+async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(watch: Any, patient_clock: MockClock):
     class Broken(FakeBackend):
         works = False
 
@@ -265,7 +285,7 @@ async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patien
             return await super().get_user(user)
 
     backend = Broken(USERS)
-    async with serving(backend) as site, watching(site, "?snapshot=1") as other:
+    async with serving(backend) as site, watch(site, "?snapshot=1") as other:
         await other.message()
         statuses = await snapshot(other)
         assert (statuses["moshez"], statuses["shawn"]) == (USERS["moshez"], "unavailable")
@@ -274,10 +294,10 @@ async def test_who_cannot_be_read_is_there_all_the_same_and_told_of_later(patien
 
 
 @asynccontextmanager
-async def slow_reader() -> AsyncIterator[tuple[Site, MemoryBackend, WebSocketClient]]:
+async def slow_reader(watch: Any = watching) -> AsyncIterator[tuple[Site, MemoryBackend, Any]]:
     """A client that does not read while all statuses, which are long, change again and again."""
     backend = MemoryBackend({f"user{number}": "" for number in range(50)})
-    async with serving(backend) as site, watching(site, buffer=200_000) as other:
+    async with serving(backend) as site, watch(site, buffer=200_000) as other:
         await other.message()
         for status in range(10):
             for user in list(backend._lasting):
@@ -285,8 +305,8 @@ async def slow_reader() -> AsyncIterator[tuple[Site, MemoryBackend, WebSocketCli
         yield site, backend, other
 
 
-async def test_a_slow_reader_is_told_the_latest_of_each_user_and_not_all_there_was():
-    async with slow_reader() as (_site, backend, other):
+async def test_a_slow_reader_is_told_the_latest_of_each_user_and_not_all_there_was(watch: Any):
+    async with slow_reader(watch) as (_site, backend, other):
         await backend.set_user("last", "x")
         changes: list[tuple[str, str | None]] = []
         with trio.fail_after(10):
@@ -305,19 +325,19 @@ async def test_who_does_not_read_for_too_long_is_dropped_with_a_word(patient_clo
         assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
-async def test_who_never_reads_again_is_dropped_without(patient_clock: MockClock):
-    async with slow_reader() as (site, _backend, _other):
+async def test_who_never_reads_again_is_dropped_without(watch: Any, patient_clock: MockClock):
+    async with slow_reader(watch) as (site, _backend, _other):
         await site.empty(60)
         assert trio.current_time() < 40
         assert site.observer.metrics.refusals["watch", "slow_reader"] == 1
 
 
-async def test_a_stop_is_told_at_once_and_waits_for_nobody():
-    async with serving() as site, watching(site) as other, watching(site, "?snapshot=1") as second:
+async def test_a_stop_is_told_at_once_and_waits_for_nobody(watch: Any):
+    async with serving() as site, watch(site) as other, watch(site, "?snapshot=1") as second:
         assert (await other.message())["type"] == "hello"
         site.stopping.set()
-        assert await other.closed() == 1001
-        assert await second.closed() == 1001
+        for each in (other, second):
+            assert await each.closed() == (1001 if watch is watching else None)
         for each in (other, second):
             await each.stream.aclose()
         with trio.fail_after(2):
@@ -325,8 +345,8 @@ async def test_a_stop_is_told_at_once_and_waits_for_nobody():
         assert site.observer.metrics.connections == {"http": 0, "watch": 0}
 
 
-async def test_who_does_not_read_does_not_hold_up_a_stop(patient_clock: MockClock):
-    async with slow_reader() as (site, _backend, _other):
+async def test_who_does_not_read_does_not_hold_up_a_stop(watch: Any, patient_clock: MockClock):
+    async with slow_reader(watch) as (site, _backend, _other):
         begun = trio.current_time()
         site.stopping.set()
         await site.returned.wait()
@@ -476,13 +496,15 @@ async def test_over_http_2_it_is_refused():
         assert (await browser.answer(1))[0] == 426
 
 
-async def test_where_no_list_is_kept_those_who_are_watched_must_be_named():
+async def test_where_no_list_is_kept_those_who_are_watched_must_be_named(watch: Any):
     backend = FakeReader(USERS)
     async with serving(backend) as site:
-        async with await site.connect() as client:
-            await client.send(handshake("/api/watch"))
-            assert (await client.until(b"\r\n")).split()[1] == b"404"
-        async with watching(site, "?snapshot=1&user=moshez&user=nobody") as other:
+        for path in ("/api/watch", "/api/events"):
+            async with await site.connect() as client:
+                await client.send(handshake(path))
+                assert (await client.until(b"\r\n")).split()[1] == b"404"
+                assert f"{path}?user=NAME".encode() in await client.response()
+        async with watch(site, "?snapshot=1&user=moshez&user=nobody") as other:
             assert (await other.message())["complete"] is False
             assert set(await snapshot(other)) == {"moshez", ""}
 
@@ -555,7 +577,7 @@ class Memory:
     def query(self) -> str:
         return "?snapshot=1" if self.at is None else f"?since={self.at}"
 
-    async def read(self, other: WebSocketClient) -> None:
+    async def read(self, other: AnyClient) -> None:
         message = await other.message()
         self.at = message.get("id") or self.at
         if message["type"] == "snapshot":
@@ -565,12 +587,12 @@ class Memory:
 
 
 @settings(max_examples=40, deadline=None)
-@given(steps=_steps)
-def test_whenever_the_connection_breaks_nothing_is_missed(steps: list[tuple[str, str]]):
+@given(steps=_steps, watch=st.sampled_from([watching, listening]))
+def test_whenever_the_connection_breaks_nothing_is_missed(steps: list[tuple[str, str]], watch: Any):
     """A client that keeps what it received, and resumes with its last id, ends up with the current statuses."""
     backend, memory = MemoryBackend(USERS), Memory()
 
-    async def play(other: WebSocketClient) -> None:
+    async def play(other: AnyClient) -> None:
         while steps:
             step, user = steps.pop(0)
             if step == "break":
@@ -586,9 +608,9 @@ def test_whenever_the_connection_breaks_nothing_is_missed(steps: list[tuple[str,
     async def main() -> None:
         async with serving(backend) as site:
             while steps:
-                async with watching(site, memory.query) as other:
+                async with watch(site, memory.query) as other:
                     await play(other)
-            async with watching(site, memory.query) as other:
+            async with watch(site, memory.query) as other:
                 with trio.fail_after(5):
                     while memory.known != {user: info.status for user, info in backend._lasting.items()}:
                         await memory.read(other)

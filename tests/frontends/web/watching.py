@@ -119,3 +119,97 @@ async def opened(client: Client, query: str = "", **headers: str) -> WebSocketCl
     assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in head.lower()
     assert b"extensions" not in head.lower()
     return WebSocketClient(client.stream, client.received)
+
+
+class EventsClient:
+    """The other end of an event stream: parses as WHATWG HTML section 9.2.6 says, and keeps what a browser keeps.
+
+    Attributes:
+        last_id: what a browser would send as Last-Event-ID.
+        retry: milliseconds before a browser would reconnect.
+        pings: the comments.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, early: bytes = b"") -> None:
+        self.stream = stream
+        self.received = early
+        self.last_id = ""
+        self.retry: int | None = None
+        self.pings = 0
+
+    async def block(self) -> str | None:
+        """The next event with its comments, without the empty line behind it; None: the stream ended."""
+        while b"\n\n" not in self.received:
+            with trio.fail_after(60):
+                data = await self.stream.receive_some(65536)
+            if not data:
+                assert not self.received, f"an event was cut off: {self.received!r}"
+                return None
+            self.received += bytes(data)
+        block, _, self.received = self.received.partition(b"\n\n")
+        return block.decode()
+
+    async def next(self) -> str | None:
+        """The data of the next event; None: the stream ended."""
+        while (block := await self.block()) is not None:
+            data = None
+            for line in block.split("\n"):
+                field, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                if field == "":
+                    self.pings += 1
+                elif field == "id":
+                    self.last_id = value
+                elif field == "retry":
+                    self.retry = int(value)
+                else:
+                    assert field == "data", block
+                    assert data is None, block
+                    data = value
+            if data is not None:
+                return data
+        return None
+
+    async def message(self) -> dict[str, Any]:
+        """The next message, which must be one. Its id is the event's."""
+        data = await self.next()
+        assert data is not None, "the stream ended"
+        message = json.loads(data)
+        assert isinstance(message, dict)
+        assert message.get("id") is None or message["id"] == self.last_id
+        return message
+
+    async def messages(self, count: int) -> list[dict[str, Any]]:
+        return [await self.message() for _ in range(count)]
+
+    async def closed(self) -> int | None:
+        """None when the stream has ended, whatever comes before: it has no close codes."""
+        while await self.next() is not None:
+            pass
+        return None
+
+
+AnyClient = WebSocketClient | EventsClient
+
+
+@asynccontextmanager
+async def listening(
+    site: Site, query: str = "", *, buffer: int | None = None, **headers: str
+) -> AsyncIterator[EventsClient]:
+    """A client of the event stream, with the same arguments as `watching`."""
+    async with await site.connect() as client:
+        if buffer is not None:
+            assert isinstance(client.stream, trio.SocketStream)
+            client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, buffer)
+        yield await listened(client, query, **headers)
+
+
+async def listened(client: Client, query: str = "", **headers: str) -> EventsClient:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    await client.send(f"GET /api/events{query} HTTP/1.1\r\nHost: test\r\n{lines}\r\n".encode())
+    head = await client.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n"), head
+    assert b"\r\ncontent-type: text/event-stream\r\n" in head
+    assert b"length" not in head.lower()
+    assert b"encoding" not in head.lower()
+    return EventsClient(client.stream, client.received)
