@@ -76,13 +76,13 @@ TABLE = (
     # The running program, and the command line in front of it.
     Row(
         "server",
-        ours="accounts backend config frontend net observe service wire.backoff",
+        ours="accounts backend config frontend names net observe service wire",
         others="pydantic trio",
     ),
     Row(
         "cli",
         ours="accounts backend backends.sqlite clients config fingertrio names net observe server wire",
-        others="click trio",
+        others="click rich trio",
     ),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from fingertrio.cli.errors import stop
 from fingertrio.config.config import Config, load_config
 from fingertrio.config.errors import ConfigError
-
-MISTAKE = 2
 
 
 @click.command("check-config")
@@ -32,5 +30,4 @@ def load_or_exit(path: Path | None) -> Config:
 
 def refuse(error: ConfigError) -> NoReturn:
     """End the program because of a mistake in the configuration."""
-    click.echo(f"fingertrio: {error}", err=True)
-    sys.exit(MISTAKE)
+    stop(str(error))

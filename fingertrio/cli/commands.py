@@ -13,6 +13,7 @@ from importlib import import_module
 import click
 
 from fingertrio import version
+from fingertrio.cli.errors import STATUSES, Group
 from fingertrio.cli.signals import EarlySignals
 
 
@@ -66,7 +67,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -85,7 +86,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=STATUSES,
+)
 @click.version_option(version, prog_name="fingertrio")
 @click.pass_context
 def cli(context: click.Context) -> None:

@@ -2,16 +2,14 @@
 
 The commands work on the file itself, whether a server has it open or not. The file is that of `--database FILE`, of the
 configuration of `--config` or FINGERTRIO_CONFIG, of the server that runs on this machine, or of the built-in
-configuration. In the last two cases standard error says which file it is.
-
-Exit status: 0 done; 1 something failed; 2 wrong usage or configuration.
+configuration. In the last two cases standard error says which file it is. The running server says itself where its
+database is, since variables of its environment may have named another file than its configuration.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,11 +20,12 @@ import click
 
 from fingertrio.backends.sqlite import SQLiteOptions
 from fingertrio.cli.discover import running_server
+from fingertrio.cli.errors import stop
 from fingertrio.config.config import load_backend
 from fingertrio.config.errors import ConfigError, report
 from fingertrio.config.options import OptionsError, validate
-
-MISTAKE = 2
+from fingertrio.server.accounts import sqlite_table
+from fingertrio.server.runtime import RunningServer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,31 +41,47 @@ class Place:
         """The backend's options. Ends the program if the configuration has none."""
         if self.database is not None:
             return SQLiteOptions(path=self.database)
-        config, note = self.config, ""
-        if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
-            config = Path(named)
-        if config is None:
-            server = running_server()
-            note = "no server runs here" if server is None else f"of the server with pid {server.pid}"
-            config = Path(server.config) if server is not None and server.config is not None else None
         try:
-            options = _sqlite_options(config, str(config or "the built-in configuration"))
+            config = self.config
+            if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
+                config = Path(named)
+            if config is not None:
+                return _sqlite_options(config)
+            if (server := running_server()) is not None:
+                options, note = _options_of(server), f"of the server with pid {server.pid}"
+            else:
+                options, note = _sqlite_options(None), "no server runs here"
         except ConfigError as error:
-            click.echo(f"fingertrio: {error}", err=True)
-            sys.exit(MISTAKE)
-        if note:
-            click.echo(f"database: {options.path} ({note})", err=True)
+            stop(str(error))
+        click.echo(f"database: {options.path} ({note})", err=True)
         return options
 
 
-def _sqlite_options(config: Path | None, source: str) -> SQLiteOptions:
+def _options_of(server: RunningServer) -> SQLiteOptions:
+    if server.database is None:
+        raise ConfigError(
+            f"the server that runs here (pid {server.pid}) has no database file: its backend is {server.backend}; "
+            "name a file with --database FILE"
+        )
+    path = Path(server.database)
+    try:  # how much history it keeps
+        return _sqlite_options(None if server.config is None else Path(server.config)).model_copy(update={"path": path})
+    except ConfigError:  # changed since it was started
+        return SQLiteOptions(path=path)
+
+
+def _sqlite_options(config: Path | None) -> SQLiteOptions:
+    source = str(config or "the built-in configuration")
     backend = load_backend(config)
-    if backend.use != "sqlite":
+    table = sqlite_table(backend)
+    if table is None:
         raise ConfigError(
             f'{source}: [backend] use = "{backend.use}" has no database file; name one with --database FILE'
         )
+    # A layer has keys of its own beside those of its backend.
+    known = SQLiteOptions.model_fields if backend.use == "layers" else table.keys() - {"use"}
     try:
-        return validate(SQLiteOptions, backend.options, "backend")
+        return validate(SQLiteOptions, {key: table[key] for key in table if key in known}, "backend")
     except OptionsError as error:
         raise ConfigError(report(source, error.mistakes)) from None
 

@@ -14,19 +14,17 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from fingertrio.cli.errors import stop
 from fingertrio.server.runtime import RunningServer, running_servers
 
+# Where `make run` and `python -m fingertrio` listen.
 DEFAULT_SETTER = "127.0.0.1:1079"
-
-MISTAKE = 2
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,7 @@ def read_login(environ: Mapping[str, str] = os.environ) -> Login | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        click.echo(f"fingertrio: {path} cannot be used: {error}; run fingertrio login again", err=True)
-        sys.exit(MISTAKE)
+        stop(f"{path} cannot be used: {error}; run fingertrio login again")
 
 
 def write_login(login: Login) -> Path:
@@ -88,12 +85,18 @@ def running_server() -> RunningServer | None:
     servers = running_servers()
     if len(servers) > 1:
         names = "; ".join(f"pid {server.pid}, {server.config or 'built-in configuration'}" for server in servers)
-        click.echo(
-            f"fingertrio: several servers run here ({names}); name one by an option or in the environment",
-            err=True,
-        )
-        sys.exit(MISTAKE)
+        stop(f"several servers run here ({names}); name one by an option or in the environment")
     return servers[0] if servers else None
+
+
+def web_url() -> str:
+    """The web front end to read from, in the order above; reading needs no token."""
+    if url := os.environ.get("FINGERTRIO_URL"):
+        return url.rstrip("/")
+    if (login := read_login()) is not None:
+        return login.url
+    server = running_server()
+    return DEFAULT_URL if server is None or server.url is None else server.url
 
 
 def login_name() -> str:
@@ -101,5 +104,4 @@ def login_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        click.echo("fingertrio: this user id has no login name; name the user with --user", err=True)
-        sys.exit(MISTAKE)
+        stop("this user id has no login name; name the user with --user")

@@ -13,6 +13,7 @@ import trio
 
 from fingertrio.cli.arguments import text
 from fingertrio.cli.discover import running_server
+from fingertrio.cli.errors import say
 from fingertrio.cli.output import write_utf8
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
 from fingertrio.clients.finger import FAILED_PATTERNS, FINGER_PORT, answer_text, finger, is_verdict
@@ -89,7 +90,7 @@ def _show(target: str, answer: Answer, *, ascii_only: bool, as_json: bool) -> No
         write_utf8(json.dumps(document, ensure_ascii=ascii_only) + "\n")
         return
     if answer.error is not None:
-        click.echo(f"fingertrio: {answer.error}", err=True)
+        say(answer.error)
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
 
 

@@ -10,7 +10,7 @@ import click
 
 from fingertrio.cli import api, discover
 from fingertrio.cli.discover import Login, login_path, read_login, write_login
-from fingertrio.cli.targets import MISTAKE, REFUSED, UNREACHABLE, failure
+from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
 
 
 @click.command("login")

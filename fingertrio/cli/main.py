@@ -3,6 +3,8 @@
 Nothing else is imported at the top: until `main` runs, Python decides what a signal does.
 """
 
+import os
+import sys
 from importlib import import_module
 
 from fingertrio.cli.signals import EarlySignals
@@ -17,6 +19,15 @@ def main(*, serves: bool = False) -> None:
     signals = EarlySignals()
     signals.take()
     output = import_module("fingertrio.cli.output")
+    errors = import_module("fingertrio.cli.errors")
     commands = import_module("fingertrio.cli.commands")
-    with output.guarded():
-        commands.cli(prog_name="fingertrio", obj=signals, default_map={"serves": serves})
+    with signals.ended(), output.guarded(), errors.reported():
+        sys.exit(
+            commands.cli(
+                prog_name="fingertrio",
+                obj=signals,
+                default_map={"serves": serves},
+                standalone_mode=False,
+                color=False if os.environ.get("NO_COLOR") else None,  # no-color.org; None: on a terminal
+            )
+        )

@@ -57,7 +57,7 @@ def guarded() -> Iterator[None]:
         sys.stdout.flush()
         failure = _failure()
         if failure is not None and failure.errno != errno.EPIPE:
-            click.echo(f"fingertrio: standard output: {failure.strerror}", err=True)
+            click.echo(f"fingertrio: standard output: {failure.strerror}", err=True)  # in the form of `errors`
             sys.exit(FAILED)
         sys.stdout, sys.stderr = before
 

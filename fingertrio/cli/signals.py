@@ -64,6 +64,10 @@ class EarlySignals:
         """Within, SIGINT raises KeyboardInterrupt, so that everything is closed; afterwards it is ignored."""
         return _Unwinding(self._interrupts)
 
+    def ended(self) -> _Ended:
+        """After it, SIGINT ends the program without a traceback, although nothing catches exceptions any more."""
+        return _Ended(self._interrupts)
+
     def _keep(self, *_: object) -> None:
         self._hung_up = True
 
@@ -81,6 +85,18 @@ class _Unwinding:
     ) -> None:
         if self._interrupts:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # during finalization it would print a traceback
+
+
+class _Ended:
+    def __init__(self, interrupts: bool) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._interrupts and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _end)
 
 
 def _end(*_: object) -> NoReturn:

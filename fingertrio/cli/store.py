@@ -14,6 +14,7 @@ import click
 from fingertrio.backends.sqlite import admin, sources, transfer
 from fingertrio.backends.sqlite import backup as backups
 from fingertrio.cli.database import Place, failures_reported, place_options
+from fingertrio.cli.drawing import progress
 from fingertrio.cli.output import write_utf8
 from fingertrio.wire.text import clean_line
 
@@ -25,7 +26,7 @@ from fingertrio.wire.text import clean_line
 def backup(place: Place, target: Path, force: bool) -> None:
     """Copy the database to FILE while it is being served, as it is at one moment."""
     path = place.find().path
-    with failures_reported(), _progress(_pages(path), "Copying") as advance:
+    with failures_reported(), progress(_pages(path), "Copying") as advance:
         backups.back_up(path, target.absolute(), force=force, progress=_to_total(advance))
     click.echo(f"{target}: complete and verified", err=True)
 
@@ -39,7 +40,7 @@ def restore(place: Place, source: Path, yes: bool) -> None:
     path = place.find().path
     if not yes and path.exists() and sys.stdin.isatty():
         click.confirm(f"Replace the content of {path} by {source}?", abort=True)
-    with failures_reported(), _progress(_pages(source), "Copying") as advance:
+    with failures_reported(), progress(_pages(source), "Copying") as advance:
         backups.restore(path, source.absolute(), progress=_to_total(advance))
 
 
@@ -62,12 +63,11 @@ def import_(place: Place, source: Path) -> None:
     found = place.find()
 
     def on_bad(bad: sources.BadRecord) -> None:
-        over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
-        click.echo(f"{over_the_bar}{clean_line(bad.place)}: {clean_line(bad.reason)}", err=True)
+        click.echo(f"{clean_line(bad.place)}: {clean_line(bad.reason)}", err=True)
 
     with failures_reported(), admin.administered(found.path, make=True) as connection:
         size, reading = sources.open_source(source)
-        with _progress(size, "Importing") as advance:
+        with progress(size, "Importing") as advance:
             tally = transfer.import_records(
                 connection, reading, retention=found.retention, on_bad=on_bad, progress=advance
             )
@@ -84,7 +84,7 @@ def export(place: Place, target: Path | None, force: bool) -> None:
     """Write all users, with details and history, as JSON lines to FILE or to standard output."""
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
-        with _progress(transfer.count_users(connection), "Exporting") as advance, _written(target, force) as write:
+        with progress(transfer.count_users(connection), "Exporting") as advance, _written(target, force) as write:
             for line in transfer.export_users(connection):
                 write(line + "\n")
                 advance(1)
@@ -109,16 +109,6 @@ def _written(target: Path | None, force: bool) -> Iterator[Callable[[str], objec
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function that takes the amount of new progress; shown on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _more: None
-        return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _to_total(advance: Callable[[int], None]) -> Callable[[int, int], None]:

@@ -13,10 +13,9 @@ from urllib.parse import quote
 import click
 
 from fingertrio.cli import api, discover
+from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
 from fingertrio.server.runtime import RunningServer
 from fingertrio.wire.text import clean_line
-
-REFUSED, MISTAKE, UNREACHABLE = 1, 2, 3  # exit statuses
 
 TLS_SCHEME = "tls://"  # of a setter whose clients speak TLS
 
@@ -177,9 +176,3 @@ def _of_server(server: RunningServer, token: str | None) -> Target:
             MISTAKE,
         )
     raise failure(f"the server that runs here (pid {server.pid}) has neither [setter] nor [http]", UNREACHABLE)
-
-
-def failure(message: str, status: int) -> SystemExit:
-    """Print one line; what to raise to end the program with this status."""
-    click.echo(f"fingertrio: {message}", err=True)
-    return SystemExit(status)

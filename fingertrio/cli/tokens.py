@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,17 +14,15 @@ from typing import TypeVar
 import click
 import trio
 
+from fingertrio.accounts.file import TokenFile
 from fingertrio.accounts.store import TokenStore
 from fingertrio.accounts.tokens import Token, TokensError
 from fingertrio.backend import BackendError
 from fingertrio.cli import discover
 from fingertrio.cli.arguments import text
+from fingertrio.cli.drawing import Column, table
+from fingertrio.cli.errors import REFUSED, Group, failure
 from fingertrio.cli.output import write_utf8
-from fingertrio.cli.targets import MISTAKE, REFUSED, failure
-from fingertrio.config.config import Config, load_config
-from fingertrio.config.errors import ConfigError
-from fingertrio.config.plugins import find_backend
-from fingertrio.server.accounts import backend_keeps_tokens, tokens_document, tokens_path
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.when import parse_when
 
@@ -34,7 +31,7 @@ T = TypeVar("T")
 _config = click.option("--config", "path", type=click.Path(path_type=Path), help="TOML file of the server.")
 
 
-@click.group("token")
+@click.group("token", cls=Group)
 def token() -> None:
     """Make, list and revoke the tokens that let users set their statuses."""
 
@@ -70,12 +67,21 @@ def list_(path: Path | None, as_json: bool) -> None:
     if as_json:
         write_utf8(json.dumps([_document(one) for one in tokens], ensure_ascii=False) + "\n")
         return
-    for one in tokens:
-        used = "never used" if one.last_used is None else f"used {one.last_used:%Y-%m-%d}"
-        end = "" if one.expires is None else f"  ends {one.expires.astimezone():%Y-%m-%d %H:%M}"
-        scope = "  admin" if one.scope == "admin" else ""
-        label = f"  {clean_line(one.label)}" if one.label else ""
-        click.echo(f"{one.id}  {one.user:<16}  made {one.created:%Y-%m-%d}  {used}{end}{scope}{label}")
+    columns = ("id", "bold"), ("user", "cyan"), ("sets",), ("made",), ("last used",), ("ends",), ("label", "dim", True)
+    now = datetime.now(UTC)
+    rows = [
+        (
+            one.id,
+            one.user,
+            "everybody" if one.scope == "admin" else "own status",
+            f"{one.created:%Y-%m-%d}",
+            "never" if one.last_used is None else f"{one.last_used:%Y-%m-%d}",
+            "expired" if one.has_expired(now) else one.expires or "never",
+            clean_line(one.label),
+        )
+        for one in tokens
+    ]
+    table([Column(*column) for column in columns], rows, empty="no tokens; fingertrio token add USER makes one")
 
 
 @token.command("revoke")
@@ -96,46 +102,41 @@ def _document(one: Token) -> dict[str, object]:
 def _with_store(path: Path | None, work: Callable[[TokenStore], Awaitable[T]]) -> T:
     """The result of `work` on the tokens of the server that the options name, or that runs here."""
     try:
-        return trio.run(partial(_run, _config_of(path), work))
+        return trio.run(partial(_run, path, work))
     except LookupError as error:
         raise failure(str(error.args[0]), REFUSED) from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except (TokensError, ConfigError) as error:
+    except TokensError as error:
         raise failure(str(error), REFUSED) from None
     except BackendError as error:
         raise failure(f"the backend: {clean_line(error.public_message)}", REFUSED) from None
 
 
-def _config_of(path: Path | None) -> Config:
-    """The configuration of --config, of FINGERTRIO_CONFIG, or of the server that runs on this machine."""
-    if path is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
-        path = Path(named)
-    if path is None:
-        server = discover.running_server()
-        if server is None:
-            click.echo("no server runs here; using the files of the built-in configuration", err=True)
-        elif server.config is not None:
-            path = Path(server.config)
-    try:
-        return load_config(path)
-    except ConfigError as error:
-        click.echo(f"fingertrio: {error}", err=True)
-        sys.exit(MISTAKE)
-
-
-async def _run(config: Config, work: Callable[[TokenStore], Awaitable[T]]) -> T:
-    async with _store(config) as store:
+async def _run(path: Path | None, work: Callable[[TokenStore], Awaitable[T]]) -> T:
+    async with _store(path) as store:
         return await work(store)
 
 
 @asynccontextmanager
-async def _store(config: Config) -> AsyncIterator[TokenStore]:
-    """The tokens of a server with this configuration. Its backend is opened only if that keeps the tokens."""
-    if not backend_keeps_tokens(config):
-        click.echo(f"tokens: {tokens_path(config)}", err=True)
-        yield TokenStore(tokens_document(config))
-        return
-    plugin = find_backend(config.backend.use)
-    async with plugin.open(plugin.check_options(config.backend.options, "configuration")) as backend:
-        yield TokenStore(tokens_document(config, backend))
+async def _store(path: Path | None) -> AsyncIterator[TokenStore]:
+    """The tokens of the server of --config, of FINGERTRIO_CONFIG, or of this machine.
+
+    A running server says itself where its tokens file is: variables of its environment may have named another one than
+    its configuration. The backend is opened only if that keeps the tokens.
+    """
+    if path is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
+        path = Path(named)
+    note = ""
+    if path is None:
+        server = discover.running_server()
+        if server is not None and server.tokens is not None:
+            click.echo(f"tokens: {server.tokens} (of the server with pid {server.pid})", err=True)
+            yield TokenStore(TokenFile(Path(server.tokens)))
+            return
+        path = None if server is None or server.config is None else Path(server.config)
+        note = " (no server runs here)" if server is None else ""
+    from fingertrio.cli.token_store import configured_store  # noqa: PLC0415 -- reads the configuration, with pydantic
+
+    async with configured_store(path, note) as store:
+        yield store

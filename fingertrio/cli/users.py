@@ -15,13 +15,16 @@ from fingertrio.backends.sqlite import admin, transfer
 from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
 from fingertrio.cli.database import F, Place, failures_reported, place_options
+from fingertrio.cli.drawing import Column, exact, relative, table
+from fingertrio.cli.errors import Group
 from fingertrio.cli.output import write_utf8
+from fingertrio.server.findings import check_names, check_stored_status
 from fingertrio.wire.details import check_link, check_time_zone
 from fingertrio.wire.text import clean, clean_line, decode
 from fingertrio.wire.when import EXAMPLES, parse_when
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Add, show, change and remove users of a SQLite database, with their full names and details."""
 
@@ -137,15 +140,35 @@ def user_list(place: Place, as_json: bool) -> None:
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
         infos = admin.list_users(connection)
-    width = max((len(info.user) for info in infos), default=0)
+    if not as_json:
+        columns = (Column("user", "bold cyan"), Column("since"), Column("status", wide=True), Column("until", "dim"))
+        rows = [(info.user, info.since, _brief(info.status), info.until) for info in infos]
+        table(columns, rows, empty="no user has a status; fingertrio set sets yours")
+        return
     for info in infos:
-        if as_json:
-            since = None if info.since is None else info.since.isoformat()
-            write_utf8(
-                json.dumps({"user": info.user, "status": info.status, "since": since}, ensure_ascii=False) + "\n"
-            )
-        else:
-            click.echo(f"{info.user:<{width}}  {_local(info.since)}  {_brief(info.status)}".rstrip())
+        times = {"since": _iso(info.since), "until": _iso(info.until)}
+        write_utf8(json.dumps({"user": info.user, "status": info.status, **times}, ensure_ascii=False) + "\n")
+
+
+@user.command("check")
+@place_options
+def user_check(place: Place) -> None:
+    """Check the names and statuses that are stored: what breaks a rule, why, and what to do next.
+
+    Exit status: 0 all is well; 1 something breaks a rule.
+    """
+    found = place.find()
+    with failures_reported(), admin.administered(found.path) as connection:
+        logins = admin.all_logins(connection)
+        statuses = [(info.user, info.status) for info in admin.list_users(connection)]
+    findings = [finding for finding in check_names(logins) if finding is not None]
+    findings += [finding for user, status in statuses if (finding := check_stored_status(user, status)) is not None]
+    for finding in findings:
+        click.echo(f"{click.style('warning', fg='yellow')}  {finding.what}: {finding.why}")
+        click.echo(f"         next: {finding.next}")
+    if findings:
+        sys.exit(1)
+    click.echo(f"{click.style('ok', fg='green')}  {len(logins)} users, {len(statuses)} statuses: all keep the rules")
 
 
 @user.command("show")
@@ -163,23 +186,24 @@ def user_show(place: Place, login: str, history: int, as_json: bool) -> None:
         else:
             line = None
             person = admin.show_user(connection, login, history, found.retention)
+        unknown = admin.unknown_user(connection, login)
     if person is not None:
         _show(person)
     elif line is not None:
         write_utf8(f"{line}\n")
     else:
-        raise click.ClickException(f"user {login} does not exist")
+        raise click.ClickException(unknown)
 
 
 def _show(person: StoredUser) -> None:
     facts = [("login", person.login), ("name", person.name or "")]
     present = person.present
     if present is not None:
-        facts += [("status", present.status), ("since", _local(present.since)), ("until", _local(present.until))]
+        facts += [("status", present.status), ("since", _when(present.since)), ("until", _when(present.until))]
     facts += person.details.items()
     for name, value in facts:
         if value:
-            first, *rest = clean(value).strip("\n").split("\n")
+            first, *rest = (value if name in {"since", "until"} else clean(value)).strip("\n").split("\n")
             click.echo(f"{click.style(f'{clean_line(name):<10}', bold=True)} {first}")
             for line in rest:
                 click.echo(f"{'':<10} {line}")
@@ -197,7 +221,18 @@ def _brief(status: str) -> str:
 
 
 def _local(when: datetime | None) -> str:
-    return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+    return "" if when is None else exact(when)
+
+
+def _when(when: datetime | None) -> str:
+    """A moment, on a terminal with its distance from now."""
+    if when is None or not sys.stdout.isatty():
+        return _local(when)
+    return f"{exact(when)}  {click.style(relative(when, datetime.now(UTC)), dim=True)}"
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat()
 
 
 @user.command("remove")

@@ -13,11 +13,13 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 
 import click
 import trio
 
 from fingertrio.cli.arguments import text
+from fingertrio.cli.discover import web_url
 from fingertrio.cli.output import is_discarded
 from fingertrio.cli.watch_output import JSONLines, Lines, Show, clock
 from fingertrio.clients.dial import RemoteError
@@ -50,11 +52,11 @@ _TEMPORARY = frozenset({408, 425, 429})  # the 4xx statuses of HTTP after which 
 
 
 @click.command("watch")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Web door of the fingertrio to watch.")
+@click.option("--url", help="Web front end to watch; by default that of FINGERTRIO_URL, of login, or of this machine.")
 @click.option("--json/--text", "as_json", default=None, help="By default text on a terminal, JSON lines otherwise.")
 @click.option("--once", is_flag=True, help="Show the current statuses and exit.")
 @click.argument("users", metavar="[USER]...", nargs=-1, type=text)
-def watch_command(users: tuple[str, ...], url: str, as_json: bool | None, once: bool) -> None:
+def watch_command(users: tuple[str, ...], url: str | None, as_json: bool | None, once: bool) -> None:
     """Show the status of each USER, or of all users, and every change as it happens.
 
     After a lost connection it reconnects, misses nothing and shows nothing twice. Ctrl-C ends it.
@@ -64,7 +66,7 @@ def watch_command(users: tuple[str, ...], url: str, as_json: bool | None, once: 
     """
     show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
     try:
-        status = trio.run(lambda: watch(url, users, show, once=once))
+        status = trio.run(partial(watch, url or web_url(), users, show, once=once))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     sys.exit(status)

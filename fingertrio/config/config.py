@@ -109,6 +109,22 @@ def load_backend(path: Path | None = None, environ: Mapping[str, str] = os.envir
     return section
 
 
+def load_accounts(
+    path: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[BackendSection, AccountsSection]:
+    """Read [backend] and [accounts], as `load_backend` does: where the tokens are.
+
+    Raises:
+        ConfigError: with every mistake in the two sections.
+    """
+    table, source = _load_table(path, environ)
+    parser = _Parser(table)
+    backend = parser.required("backend", BackendSection)
+    accounts = parser.optional("accounts", AccountsSection)
+    parser.raise_mistakes(source)
+    return backend, accounts
+
+
 def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_serve: bool = False) -> Config:
     """Make a `Config` from a TOML table; see `load_config`. `source` names the table in messages.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.accounts.file import TokenFile
 from fingertrio.accounts.store import Document, TokenStore
 from fingertrio.backend import Backend, KeepsTokens
-from fingertrio.config.config import Config
+from fingertrio.config.sections import AccountsSection, BackendSection
 from fingertrio.net.limits import RateLimiter
 
 # Failed attempts of one address (IPv6: one /64), over all front ends together: ten at once, then one each six seconds.
@@ -25,35 +25,53 @@ _PERIOD = 60.0  # seconds
 _NAME = "tokens.json"
 
 
-def make_accounts(config: Config, backend: Backend) -> Accounts:
+class Sections(Protocol):
+    """The sections that say where the tokens are; `Config` has them."""
+
+    @property
+    def backend(self) -> BackendSection: ...
+    @property
+    def accounts(self) -> AccountsSection: ...
+
+
+def make_accounts(config: Sections, backend: Backend) -> Accounts:
     """The accounts of a server with this configuration, over its opened backend."""
     failures = RateLimiter(rate=_FAILURES / _PERIOD, burst=_FAILURES)
     return Accounts(TokenStore(tokens_document(config, backend)), failures)
 
 
-def tokens_document(config: Config, backend: object = None) -> Document:
+def tokens_document(config: Sections, backend: object = None) -> Document:
     """The document with the tokens of a server with this configuration, over its opened backend if that keeps them."""
     if backend_keeps_tokens(config) and isinstance(backend, KeepsTokens):
         return _InBackend(backend)
     return TokenFile(tokens_path(config))
 
 
-def backend_keeps_tokens(config: Config) -> bool:
+def backend_keeps_tokens(config: Sections) -> bool:
     """Whether the tokens are in the backend, which then has to be opened for them, and not in a file."""
     return config.backend.use == "redis" and config.accounts.path is None
 
 
-def tokens_path(config: Config) -> Path:
+def tokens_path(config: Sections) -> Path:
     """The tokens file of a server whose backend does not keep the tokens itself."""
     if config.accounts.path is not None:
         return config.accounts.path.expanduser().absolute()
-    database = database_path(config)
+    database = database_path(config.backend)
     return _state_directory() / _NAME if database is None else database.with_name(_NAME)
 
 
-def database_path(config: Config) -> Path | None:
-    """The SQLite database of a server with this configuration, if it has one."""
-    return _database({"use": config.backend.use, **config.backend.options})
+def database_path(backend: BackendSection) -> Path | None:
+    """The SQLite database of a server with this backend, if it has one."""
+    table = sqlite_table(backend)
+    if table is None:
+        return None
+    path = table.get("path")
+    return Path(path).expanduser().absolute() if isinstance(path, str) else _state_directory() / "fingertrio.db"
+
+
+def sqlite_table(backend: BackendSection) -> Mapping[str, Any] | None:
+    """The table with the options of the SQLite database: that of the backend, or of its first layer that has one."""
+    return _sqlite_table({"use": backend.use, **backend.options})
 
 
 def _state_directory() -> Path:
@@ -62,15 +80,13 @@ def _state_directory() -> Path:
     return (Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()) / "fingertrio"
 
 
-def _database(table: Mapping[str, Any]) -> Path | None:
-    """The database that a [backend] table names, or the first of its layers that names one."""
+def _sqlite_table(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if table.get("use") == "sqlite":
-        path = table.get("path")
-        return Path(path).expanduser().absolute() if isinstance(path, str) else _state_directory() / "fingertrio.db"
+        return table
     layers = table.get("layers") if table.get("use") == "layers" else None
     for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, dict) and (path := _database(layer)) is not None:
-            return path
+        if isinstance(layer, dict) and (found := _sqlite_table(layer)) is not None:
+            return found
     return None
 
 

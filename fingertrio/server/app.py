@@ -22,6 +22,7 @@ from fingertrio.net.address import Address
 from fingertrio.observe.observer import Observer
 from fingertrio.server.accounts import make_accounts
 from fingertrio.server.doors import OpenDoor
+from fingertrio.server.findings import name_existing
 from fingertrio.server.heartbeat import beat
 from fingertrio.server.preload import preload
 from fingertrio.server.privileges import PrivilegeError, drop_privileges
@@ -65,7 +66,7 @@ async def run(
         manager.ready(status)
 
     with unwrapped():  # also from the backend's or the service's own nursery
-        async with _opened(config, observer, source) as (service, doors):
+        async with _opened(config, observer, source) as (backend, service, doors):
             participants: list[Prepare] = [
                 partial(_prepare_service, service, observer),
                 *(door.prepare for door in doors.values()),
@@ -78,7 +79,11 @@ async def run(
                 grace=config.service.grace,
                 ready=all_ready,
                 stopping=stopping,
-                attendants=[manager.feed_watchdog, partial(beat, observer)],
+                attendants=[
+                    manager.feed_watchdog,
+                    partial(beat, observer),
+                    partial(name_existing, backend, observer),
+                ],
                 on_stopping=manager.stopping,
                 on_hangup=partial(_reload, reloader, manager, status),
             )
@@ -88,8 +93,8 @@ async def run(
 @asynccontextmanager
 async def _opened(
     config: Config, observer: Observer, source: str
-) -> AsyncIterator[tuple[FingerService, Mapping[str, OpenDoor]]]:
-    """The service and the doors by name, without privileges."""
+) -> AsyncIterator[tuple[Backend, FingerService, Mapping[str, OpenDoor]]]:
+    """The backend, the service and the doors by name, without privileges."""
     with bound(config, source) as listeners:
         plugin = find_backend(config.backend.use, source)
         options = plugin.check_options(config.backend.options, source)
@@ -111,6 +116,7 @@ async def _opened(
                 source=source,
             )
             yield (
+                backend,
                 service,
                 {name: open_door(frontend, listeners=listeners.get(name, ())) for name, frontend in frontends.items()},
             )

@@ -25,7 +25,7 @@ def publish(
         pid=os.getpid(),
         config=None if path is None else str(path.absolute()),
         backend=config.backend.use,
-        database=_text(database_path(config)),
+        database=_text(database_path(config.backend)),
         tokens=None if backend_keeps_tokens(config) else str(tokens_path(config)),
         doors={name: list(places) for name, places in addresses.items()},
         setters=_setters(config, addresses.get("setter", ())),

@@ -53,7 +53,8 @@ class RunningServer:
     @property
     def url(self) -> str | None:
         """The base URL of its web front end, if that listens on TCP."""
-        return next((url for url in self.doors.get("http", ()) if url.startswith("http")), None)
+        url = next((url for url in self.doors.get("http", ()) if url.startswith("http")), None)
+        return None if url is None else url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def directories(environ: Mapping[str, str]) -> list[Path]:

@@ -364,7 +364,10 @@ def test_a_hangup_before_it_serves_is_obeyed_once_it_does(tmp_path, slow, module
             events.append(json.loads(line))
             if events[-1]["event"] == "reloaded":
                 break
-        assert [event["event"] for event in events if event["event"] != "listening"] == ["ready", "reloaded"]
+        names = [
+            event["event"] for event in events if event["event"] not in {"listening", "loop_stalled"}
+        ]  # a busy machine
+        assert names == ["ready", "reloaded"]
         assert events[-1]["changed"] == ([] if module == "trio" else ["finger.answer"])
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "closed\n"

@@ -70,6 +70,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             "XDG_STATE_HOME": str(tmp_path / "state"),
             "TZ": "UTC",
         }
+        environ |= sections.pop("environ", {})
         config = {
             "backend": {"use": "sqlite", "path": str(tmp_path / "data" / "x.db")},
             "setter": {"listen": LISTEN},
@@ -79,7 +80,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         context = running({name: table for name, table in config.items() if table is not None}, environ=environ)
         program = context.__enter__()
         stack.append(context)
-        return Place(program, tmp_path, environ)
+        commands = {name: value for name, value in environ.items() if not name.startswith("FINGERTRIO_")}
+        return Place(program, tmp_path, commands)
 
     yield go
     for context in stack:
@@ -211,6 +213,34 @@ def test_commands_for_users_work_on_the_running_servers_database(start: Start, t
     assert str(tmp_path / "data" / "x.db") in ended.stderr
     assert place.shown("grace")["status"] == "Compiling"
     assert not (tmp_path / "state").exists()
+
+
+def test_a_server_says_itself_which_files_it_uses(start: Start, tmp_path: Path):
+    """Variables of its environment may name others than its configuration does."""
+    other = tmp_path / "other"
+    place = start(environ={"FINGERTRIO_BACKEND__PATH": f"{other}/y.db"})
+    ended = place.run("user", "add", "grace", "--status", "Compiling")
+    assert f"database: {other}/y.db (of the server with pid {place.program.pid})" in ended.stderr
+    assert place.shown("grace")["status"] == "Compiling"
+    ended = place.run("token", "add", "grace")
+    assert f"tokens: {other}/tokens.json (of the server with pid {place.program.pid})" in ended.stderr
+    place.done("set", "away", FINGERTRIO_TOKEN=ended.stdout.strip())
+    assert place.shown("grace")["status"] == "away"
+    watched = [json.loads(line) for line in place.done("watch", "--once").splitlines()]
+    assert [(line["user"], line["status"]) for line in watched] == [("grace", "away")]
+
+
+def test_a_server_without_a_database_is_not_replaced_by_a_file(start: Start, tmp_path: Path):
+    place = start(backend={"use": "memory"})
+    assert "has no database file: its backend is memory; name a file" in place.failed(2, "user", "add", "ada")
+    assert not (tmp_path / "state" / "fingertrio" / "fingertrio.db").exists()
+
+
+def test_the_database_of_a_layer_is_found(start: Start, tmp_path: Path):
+    layer = {"use": "sqlite", "path": str(tmp_path / "z.db"), "on_failure": "skip"}
+    place = start(backend={"use": "layers", "layers": [layer, {"use": "memory"}]})
+    assert place.run("user", "add", "grace").returncode == 0
+    assert place.shown("grace")["status"] == "No Plan."
 
 
 def test_without_a_command_a_terminal_shows_the_help(start: Start):

@@ -41,7 +41,7 @@ def test_a_user_is_added_with_everything_shown_changed_and_removed(path: Path, t
     assert "until" in shown
     assert "Weaving" in shown
     done("user", "remove", "ada", path=path)
-    assert "user ada does not exist" in failed("user", "show", "ada", path=path)
+    assert "there is no user ada" in failed("user", "show", "ada", path=path)
 
 
 def test_a_key_can_come_from_standard_input(path: Path) -> None:

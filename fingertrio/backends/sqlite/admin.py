@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 from fingertrio.backend import UserInfo
@@ -105,12 +106,46 @@ def list_users(connection: sqlite3.Connection) -> list[UserInfo]:
     return [info for info in found if info is not None]
 
 
+def all_logins(connection: sqlite3.Connection) -> list[str]:
+    """Every login, also of users without a status now."""
+    return [login for (login,) in connection.execute("SELECT login FROM user ORDER BY login")]
+
+
+class Spellings:
+    """The existing logins, to find one that differs from a new one by case alone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._logins: dict[str, set[str]] = {}
+        for login in all_logins(connection):
+            self.add(login)
+
+    def add(self, login: str) -> None:
+        """One more login."""
+        self._logins.setdefault(login.casefold(), set()).add(login)
+
+    def check(self, login: str) -> None:
+        """Raise ValueError if `login` is new and there is another spelling of it."""
+        others = self._logins.get(login.casefold())
+        if others and login not in others:
+            raise ValueError(
+                f"{login} differs from the user {min(others)} by case alone; use that spelling, or another name"
+            )
+
+
+def unknown_user(connection: sqlite3.Connection, login: str) -> str:
+    """The message for a login that does not exist, with those that resemble it."""
+    close = get_close_matches(login, all_logins(connection), 3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "fingertrio user list shows those who have a status"
+    return f"there is no user {login}; {hint}"
+
+
 def add_user(connection: sqlite3.Connection, login: str, edit: Edit, retention: Retention) -> None:
     """Add a user. Raises ValueError: the data is not valid, or the user exists already."""
     login = checks.login(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is not None:
             raise ValueError(f"user {login} exists already")
+        Spellings(connection).check(login)
         writing.add(connection, login)
         _change(connection, login, edit, retention)
 
@@ -120,7 +155,7 @@ def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retentio
     login = canonical_name(login)
     with transaction(connection, ADMIN_PATIENCE):
         if _find_id(connection, login) is None:
-            raise ValueError(f"there is no user {login}")
+            raise ValueError(unknown_user(connection, login))
         _change(connection, login, edit, retention)
 
 
@@ -130,7 +165,7 @@ def remove_user(connection: sqlite3.Connection, login: str) -> None:
     with transaction(connection, ADMIN_PATIENCE):
         user = _find_id(connection, login)
         if user is None:
-            raise ValueError(f"there is no user {login}")
+            raise ValueError(unknown_user(connection, login))
         writing.delete_log(connection, user)
         connection.execute("DELETE FROM user WHERE id = ?", (user,))
 

@@ -93,6 +93,7 @@ def import_records(
     """
     retention = retention.by_count  # this is no time to find out whether the clock is right; the server will
     tally = Tally()
+    spellings = admin.Spellings(connection)
     finished = False
     while not finished:
         part, bad, read = Tally(), [], 0
@@ -104,7 +105,7 @@ def import_records(
                 if isinstance(record, BadRecord):
                     bad.append(record)
                 elif record is not None:
-                    _import_one(connection, record, retention, part, bad)
+                    _import_one(connection, record, retention, spellings, part, bad)
                 if time.monotonic() - begun > _TRANSACTION_TIME:
                     finished = False
                     break
@@ -121,8 +122,18 @@ def import_records(
 
 
 def _import_one(
-    connection: sqlite3.Connection, record: ImportRecord, retention: Retention, tally: Tally, bad: list[BadRecord]
+    connection: sqlite3.Connection,
+    record: ImportRecord,
+    retention: Retention,
+    spellings: admin.Spellings,
+    tally: Tally,
+    bad: list[BadRecord],
 ) -> None:
+    try:
+        spellings.check(record.login)
+    except ValueError as error:
+        bad.append(BadRecord(record.place, str(error)))
+        return
     connection.execute("SAVEPOINT record")
     try:
         changed = _apply(connection, record, retention)
@@ -130,6 +141,7 @@ def _import_one(
         connection.execute("ROLLBACK TO record")
         bad.append(BadRecord(record.place, str(error)))
     else:
+        spellings.add(record.login)
         if changed:
             tally.imported += 1
         else:

@@ -78,6 +78,7 @@ def test_a_status_with_an_end_is_present_and_the_one_before_is_past(connection: 
         ("-x", Edit(status="x"), "user name"),
         ("m\u043eshez", Edit(status="x"), "different scripts"),
         ("ada", Edit(status="x"), "already"),
+        ("Ada", Edit(status="x"), "differs from the user ada by case alone"),
         ("new", Edit(status=" "), "empty"),
         ("new", Edit(status="x", until=datetime.now(UTC)), "has passed"),
         ("new", Edit(status="x", name="y" * 201), "longer"),

@@ -1,0 +1,107 @@
+"""Tables, relative times and progress for people at a terminal; in a pipe, plain columns without colour.
+
+Rich draws them. It takes as long to import as the rest of a small command, so only commands that draw import it, and
+only on a terminal. NO_COLOR (no-color.org) leaves bold and dim. What the terminal's encoding lacks is shown as "?", as
+`output` arranges.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_GAP = 2  # blanks between columns
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: its heading on a terminal; plain output has none.
+        style: its style there, in rich's words.
+        wide: whether it is cut where the terminal is too narrow; the others keep their width.
+    """
+
+    title: str
+    style: str = ""
+    wide: bool = False
+
+
+Cell = str | datetime | None  # a moment is relative on a terminal, and exact in a pipe
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:
+    """Print rows; `empty` where there are none and somebody looks."""
+    if not sys.stdout.isatty():
+        _plain(rows)
+    elif rows:
+        _drawn(columns, rows)
+    else:
+        click.secho(empty, dim=True)
+
+
+def _plain(rows: Sequence[Sequence[Cell]]) -> None:
+    texts = [[exact(cell) if isinstance(cell, datetime) else cell or "" for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        line = (" " * _GAP).join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 -- see above
+    from rich.table import Table  # noqa: PLC0415 -- see above
+    from rich.text import Text  # noqa: PLC0415 -- see above
+
+    now = datetime.now(UTC)
+    drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=False)
+    for column in columns:
+        drawn.add_column(column.title, style=column.style, no_wrap=True, overflow="ellipsis" if column.wide else "crop")
+    for row in rows:
+        drawn.add_row(*(Text(relative(cell, now) if isinstance(cell, datetime) else cell or "") for cell in row))
+    Console(file=sys.stdout, highlight=False).print(drawn)
+
+
+def exact(moment: datetime) -> str:
+    """A moment in the local time zone, to the minute."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """A moment as its distance from `now`: "5 min ago", "in 2 h", "3 d ago"; beyond a month its date."""
+    seconds = (moment - now).total_seconds()
+    distance = abs(seconds)
+    if distance < _MINUTE:
+        return "now" if seconds <= 0 else "in 1 min"
+    if distance >= 31 * _DAY:
+        return f"{moment.astimezone():%Y-%m-%d}"
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if distance >= unit:
+            # What lies ahead is rounded up: "in 40 min" right after `--for 40m`.
+            count = int(distance // unit) if seconds < 0 else -int(-distance // unit)
+            return f"{count} {name} ago" if seconds < 0 else f"in {count} {name}"
+    raise AssertionError("a minute or more is at least one minute")
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A function that takes the amount of new progress; a bar on standard error where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _more: None
+        return
+    from rich.console import Console  # noqa: PLC0415 -- see above
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(file=sys.stderr, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # What is printed meanwhile appears above the bar; the bar is gone when the work is done.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(label, total=max(total, 1))
+        yield lambda more: bar.advance(task, more)
