@@ -4,17 +4,21 @@ Each has two tasks. The *sender*, given by the caller, sends. The *reader* notic
 it is gone. The first reason to end is kept. A send is never interrupted, because nothing can follow half a message.
 When the connection ends, the current message gets a last deadline; if that expires, the connection ends without a last
 word.
+
+A message for a client that owes nothing can be sent from any task (`send_at_once`): one task then serves a thousand
+clients, and the sender's task sleeps on.
 """
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
+from functools import partial
 
 import trio
 
+from fingertrio.http.at_once import sender_of
 from fingertrio.http.upgrade import ByteStream
 
 # Seconds in which a client must read one slice of what is sent.
@@ -51,6 +55,7 @@ class Push(ABC):
 
     def __init__(self, stream: ByteStream, *, patience: float = PATIENCE) -> None:
         self._stream = stream
+        self._at_once = sender_of(stream)
         self._patience = patience
         self._turn = trio.Lock()  # to send
         self._sending: trio.CancelScope | None = None
@@ -98,6 +103,28 @@ class Push(ABC):
             self._ending = (code, reason)
         self._scope.cancel()
 
+    def send_at_once(self, messages: bytes) -> bool:
+        """Send whole messages without waiting. False: nothing was sent, and `send` must be awaited instead.
+
+        The kernel may have no room for all of them. Then `has_rest` is true, and `flush` must be awaited soon.
+        """
+        if self._at_once is None or self._ending is not None or self._turn.locked() or len(messages) > _SLICE:
+            return False
+        try:
+            return not self._half_sent and self._at_once.send(messages)
+        except OSError:  # the next `send` fails too, and says so
+            return False
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether `send_at_once` has sent a part of its messages."""
+        return self._at_once is not None and self._at_once.has_rest
+
+    async def flush(self) -> None:
+        """Send the rest of what `send_at_once` has begun. Raises what `send` raises."""
+        if self.has_rest:
+            await self.send(b"")
+
     async def send(self, messages: bytes) -> None:
         """Send whole messages. Returns when the kernel has taken them. Ends the connection of a slow reader.
 
@@ -111,8 +138,15 @@ class Push(ABC):
         try:
             if self._half_sent:
                 raise trio.BrokenResourceError
-            if rest := memoryview(messages)[self._send_now(messages) :]:  # no copy: many clients may share them
-                await self._send_patiently(rest)
+            await self._finish()
+            # Usually the kernel takes everything at once, at half the cost of a send that can wait.
+            if self._at_once is None or not 0 < len(messages) <= _SLICE or not self._at_once.send(messages):
+                whole = memoryview(messages)  # no copy: many clients may share the messages
+                await self._send_patiently(
+                    partial(self._stream.send_all, whole[start : start + _SLICE])
+                    for start in range(0, len(whole), _SLICE)
+                )
+            await self._finish()
         finally:
             self._turn.release()
         await trio.lowlevel.checkpoint()
@@ -132,23 +166,20 @@ class Push(ABC):
     def _fail_to_read(self) -> None:
         self.end(Code.TRY_AGAIN_LATER, "too slow")
 
-    def _send_now(self, messages: bytes) -> int:
-        """Send what the kernel takes at once: usually everything, at half the cost of a send that can wait."""
-        if not isinstance(self._stream, trio.SocketStream):
-            return 0
-        try:
-            return os.write(self._stream.socket.fileno(), messages)
-        except BlockingIOError:
-            return 0
+    async def _finish(self) -> None:
+        """Send the rest of messages that were sent in part."""
+        if self._at_once is not None and self._at_once.has_rest:
+            await self._send_patiently([self._at_once.finish])
 
-    async def _send_patiently(self, messages: memoryview) -> None:
+    async def _send_patiently(self, steps: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Take some steps, each of which sends one slice, and give the client its time for each."""
         slow = False
         with trio.CancelScope(shield=True) as scope:
             self._sending, self._half_sent = scope, True
-            for start in range(0, len(messages), _SLICE):
+            for step in steps:
                 begun = trio.current_time()
                 scope.deadline = begun + (0 if self._hurried else self._patience) + LAST_WORDS
-                await self._stream.send_all(messages[start : start + _SLICE])
+                await step()
                 slow = slow or trio.current_time() - begun > self._patience
             self._half_sent = False
         self._sending = None
@@ -172,6 +203,8 @@ class Push(ABC):
             return False
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_WORDS):
             try:
+                if self._at_once is not None:
+                    await self._at_once.finish()
                 await self._stream.send_all(word)
             except GONE:
                 return False

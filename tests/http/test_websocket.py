@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -305,3 +306,53 @@ def test_whatever_comes_it_ends_when_the_client_does(data: list[bytes]):
             assert pair.failure is None
 
     trio.run(main)
+
+
+async def test_frames_that_leave_at_once_are_whole_and_in_order(patient_clock: MockClock):
+    """Also the one that the kernel took in part, before a pong that another task sends."""
+    flushed = trio.Event()
+
+    async def talk(socket: WebSocket) -> None:
+        await flushed.wait()
+        await socket.flush()
+        await trio.sleep_forever()
+
+    async with running(talk, buffer=10_000) as pair:
+        count = 0
+        while pair.socket.send_at_once(text_frame(b"%5d" % count + b"x" * 1000)):
+            count += 1
+        assert count > 2
+        await pair.other.stream.send_all(frame(b"are you there?", opcode=9))
+        flushed.set()
+        for number in range(count):
+            event = await pair.other.event()
+            assert isinstance(event, TextMessage)
+            assert event.data[:5] == f"{number:5}"
+        assert await pair.other.event() == Pong(b"are you there?")
+        assert pair.socket.send_at_once(HELLO)
+        assert await pair.other.event() == TextMessage("hello")
+
+
+async def test_a_rest_leaves_before_the_close_frame(monkeypatch: pytest.MonkeyPatch):
+    async with running(greet) as pair:
+        assert await pair.other.next() == TextMessage("hello")
+        with monkeypatch.context() as patch:
+            original = os.write
+            patch.setattr("fingertrio.http.at_once.os.write", lambda fd, data: original(fd, data[: len(data) // 2]))
+            assert pair.socket.send_at_once(text_frame(b"x" * 1000))
+        assert pair.socket.has_rest
+        assert not pair.socket.send_at_once(HELLO)
+        pair.socket.end(Code.GOING_AWAY)
+        assert await pair.other.next() == TextMessage("x" * 1000)
+        assert await pair.other.closed() == Code.GOING_AWAY
+
+
+async def test_nothing_leaves_at_once_when_the_end_has_begun_or_another_send_is_under_way(patient_clock: MockClock):
+    async with running(flood, buffer=10_000) as pair:
+        await trio.sleep(1)
+        assert not pair.socket.send_at_once(HELLO)
+    async with running(greet) as pair:
+        assert await pair.other.next() == TextMessage("hello")
+        assert not pair.socket.send_at_once(text_frame(b"x" * 100_000))
+        pair.socket.end(Code.GOING_AWAY)
+        assert not pair.socket.send_at_once(HELLO)

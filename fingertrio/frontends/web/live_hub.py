@@ -6,23 +6,24 @@ asks the log which users changed since then, and sends their current state. So n
 a client that reconnects receives each changed user once. If the log does not reach back far enough, because it is full
 or because the backend reported that any user may have changed, the watcher sends a snapshot. No change is ever missed.
 
-A change is numbered, and so sent, once its result is known: the hub asks the service and renders the answer before it
-wakes the watchers. A user whose answer is slow or fails does not delay the others; the hub retries with back-off.
+A change is numbered, and so sent (`live_fanout`), once its result is known: the hub asks the service and renders the
+answer before. A user whose answer is slow or fails does not delay the others; the hub retries with back-off.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 import trio
 
 from fingertrio.backend import BackendError
 from fingertrio.frontends.web.api import user_json
+from fingertrio.frontends.web.live_fanout import FanOut, Subscription
 from fingertrio.frontends.web.live_log import LOG_LIMIT, ChangeLog
-from fingertrio.frontends.web.live_rendering import RenderedUser, SnapshotPages
+from fingertrio.frontends.web.live_rendering import Form, RenderedUser, SnapshotPages, text
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -38,39 +39,6 @@ _PREPARED = 1024
 _RETRY = (1.0, 30.0)  # seconds: first and longest pause before a user who could not be read is tried again
 
 
-class Subscription:
-    """One watcher's place in the feed.
-
-    Attributes:
-        users: the users to watch; None: all.
-        number: everything up to this change has been sent.
-    """
-
-    __slots__ = ("_hub", "_woken", "number", "users")
-
-    def __init__(self, hub: LiveHub, users: Collection[str] | None) -> None:
-        self._hub = hub
-        self._woken = trio.Event()
-        self.users = users
-        self.number = hub.log.number
-
-    def wake(self) -> None:
-        """Report that something changed for this watcher."""
-        self._woken.set()
-
-    def pending(self) -> list[tuple[int, str]] | None:
-        """The changes that have not been sent, see `ChangeLog.since`. If there are none, `number` advances."""
-        self._woken = trio.Event()
-        found = self._hub.log.since(self.number, self.users)
-        if found == []:
-            self.number = self._hub.log.number
-        return found
-
-    async def wait(self) -> None:
-        """Wait until `pending` may return something new."""
-        await self._woken.wait()
-
-
 class LiveHub:
     """Follows the service's changes while `run` runs; `run` is called once."""
 
@@ -79,8 +47,7 @@ class LiveHub:
         self.log = ChangeLog()
         self.service = service
         self._observer = observer
-        self._watching_all: set[Subscription] = set()
-        self._watching_user: dict[str, set[Subscription]] = {}
+        self._fan_out = FanOut(self.log, self._find_message)
         self._preparing: dict[str, bool] = {}  # True: the user has changed again since
         self._rendered: OrderedDict[str, RenderedUser] = OrderedDict()  # least recently used first
         self._rendered_bytes = 0
@@ -92,6 +59,7 @@ class LiveHub:
         """Follow the changes. Never returns."""
         async with self.service.changes() as feed, trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._follow_staleness)
+            self._nursery.start_soon(self._fan_out.run)
             task_status.started()
             async for change in feed:
                 self._handle_change(change.user)
@@ -100,27 +68,11 @@ class LiveHub:
         """Wake all watchers when answers become stale, and when they are up to date again."""
         while True:
             await self.service.staleness.changed.wait()
-            self._wake_all()
+            self._fan_out.wake_all()
 
-    @contextmanager
-    def subscribe(self, users: Collection[str] | None) -> Iterator[Subscription]:
+    def subscribe(self, users: Collection[str] | None, form: Form = text) -> AbstractContextManager[Subscription]:
         """A place in the feed, starting now."""
-        subscription = Subscription(self, users)
-        groups = (
-            [self._watching_all]
-            if users is None
-            else [self._watching_user.setdefault(user, set()) for user in users]
-        )  # fmt: skip
-        for group in groups:
-            group.add(subscription)
-        try:
-            yield subscription
-        finally:
-            for group in groups:
-                group.discard(subscription)
-            for user in users or ():
-                if not self._watching_user.get(user, True):
-                    del self._watching_user[user]
+        return self._fan_out.subscribe(users, form)
 
     def id(self, number: int) -> str:
         """The id that clients receive for a number."""
@@ -190,21 +142,14 @@ class LiveHub:
             self._preparing[user] = True
         elif not is_user_name(user):
             pass  # no client can ask for this name
-        elif not self._is_watched(user):
+        elif not self._fan_out.is_watched(user):
             self.log.add(user)  # for clients that reconnect; the service is asked only then
         else:
             self._prepare_soon(user)
 
     def _lose_track(self) -> None:
         self.log.forget()
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for subscription in self._watching_all.union(*self._watching_user.values()):
-            subscription.wake()
-
-    def _is_watched(self, user: str) -> bool:
-        return bool(self._watching_all) or user in self._watching_user
+        self._fan_out.wake_all()
 
     def _prepare_soon(self, user: str) -> None:
         if self._nursery is None or user in self._preparing:
@@ -221,7 +166,7 @@ class LiveHub:
         try:
             while True:
                 self._preparing[user] = False
-                if await self.render((user,)) or not self._is_watched(user):
+                if await self.render((user,)) or not self._fan_out.is_watched(user):
                     self._announce(user)
                     backoff.reset()
                     if not self._preparing[user]:
@@ -233,7 +178,9 @@ class LiveHub:
 
     def _announce(self, user: str) -> None:
         self.log.add(user)
-        for subscription in self._watching_all:
-            subscription.wake()
-        for subscription in self._watching_user.get(user, ()):
-            subscription.wake()
+        self._fan_out.announce(user)
+
+    def _find_message(self, number: int, user: str, form: Form) -> bytes | None:
+        """The message of a change, if the user is rendered and has not changed again."""
+        rendered = self._rendered.get(user)
+        return rendered.change(self.id(number), form) if rendered is not None and rendered.is_current() else None

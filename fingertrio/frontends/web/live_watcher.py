@@ -11,7 +11,8 @@ from functools import partial
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.frontends.web.live_hub import LiveHub, Subscription
+from fingertrio.frontends.web.live_fanout import Subscription
+from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_rendering import BATCH, PAGE, Form, batches, text
 from fingertrio.http.event_stream import PREAMBLE, EventStream, event
 from fingertrio.http.pushing import PATIENCE, Code, Push
@@ -151,13 +152,14 @@ class Watcher:
         return lingers
 
     async def _watch(self, socket: Push) -> None:
-        with self._hub.subscribe(self._users) as feed:
+        with self._hub.subscribe(self._users, self._form) as feed:
             resumed = self._resume(feed)
             self._owes_snapshot = not resumed and (self._start.snapshot or self._start.since is not None)
             stale_since = self._stale_since
             await socket.send(self._medium.preamble + self._hello(feed, resumed=resumed))
             next_beat = trio.current_time() + self._policy.alive
             while True:
+                await socket.flush()
                 state = await self._send_pending(socket, feed)
                 if trio.current_time() >= next_beat or stale_since != self._stale_since:
                     next_beat = trio.current_time() + self._policy.alive
@@ -165,7 +167,7 @@ class Watcher:
                     at = self._id(feed)
                     await socket.beat(self._form(live.render_alive(at, stale_since), at))
                 else:
-                    await self._wait(state, feed, next_beat)
+                    await self._wait(state, socket, feed, next_beat)
 
     async def _send_pending(self, socket: Push, feed: Subscription) -> _State:
         """Send the snapshot or the changes that are due."""
@@ -178,13 +180,13 @@ class Watcher:
         await self._send_changes(socket, feed, pending)
         return _State.SENT
 
-    async def _wait(self, state: _State, feed: Subscription, next_beat: float) -> None:
-        """Wait until there may be something to send, until `next_beat` at most."""
+    async def _wait(self, state: _State, socket: Push, feed: Subscription, next_beat: float) -> None:
+        """Wait until there may be something to send, until `next_beat` at most. Changes are sent meanwhile."""
         if state is _State.SNAPSHOT_FAILED:
             await trio.sleep_until(min(next_beat, trio.current_time() + _RETRY))
         elif state is _State.UP_TO_DATE:
             with trio.move_on_at(next_beat):
-                await feed.wait()
+                await feed.wait(partial(_deliver, socket, feed))
 
     @property
     def _stale_since(self) -> datetime | None:
@@ -241,6 +243,14 @@ class Watcher:
         await frames.flush()
         feed.number = number
         return True
+
+
+def _deliver(socket: Push, feed: Subscription, messages: bytes) -> bool:
+    """Send changes while the watcher waits; see `Subscription.deliver`."""
+    sent = socket.send_at_once(messages)
+    if socket.has_rest:
+        feed.wake()  # to flush it
+    return sent
 
 
 class _Frames:

@@ -16,7 +16,8 @@ from trio.testing import MockClock
 
 from fingertrio.backend import BackendError, Change, UserInfo
 from fingertrio.frontends.web import live_hub
-from fingertrio.frontends.web.live_hub import LiveHub, Subscription
+from fingertrio.frontends.web.live_fanout import Subscription
+from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_log import ChangeLog
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -109,8 +110,8 @@ async def test_a_change_is_told_to_whom_it_concerns():
             await backend.set_user("grace", "Found a moth")
             assert await pending_users(one) == ["grace"]
             assert await pending_users(all_users) == ["grace"]
-        assert not hub._watching_all
-        assert not hub._watching_user
+        assert not hub._fan_out._of_all
+        assert not hub._fan_out._of_user
 
 
 async def test_one_call_to_the_backend_and_one_rendering_serve_everybody():

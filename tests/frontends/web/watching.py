@@ -100,6 +100,13 @@ class WebSocketClient:
         return None if found is None else found.code
 
 
+def set_buffer(client: Client, buffer: int) -> None:
+    """Limit how many bytes the kernel of the client takes without being read."""
+    stream = client.stream.transport_stream if isinstance(client.stream, trio.SSLStream) else client.stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, buffer)
+
+
 @asynccontextmanager
 async def watching(
     site: Site, query: str = "", *, buffer: int | None = None, **headers: str
@@ -107,8 +114,7 @@ async def watching(
     """A client of the feed, whose handshake is done; `buffer` is how many bytes its kernel takes without being read."""
     async with await site.connect() as client:
         if buffer is not None:
-            assert isinstance(client.stream, trio.SocketStream)
-            client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, buffer)
+            set_buffer(client, buffer)
         yield await opened(client, query, **headers)
 
 
@@ -199,8 +205,7 @@ async def listening(
     """A client of the event stream, with the same arguments as `watching`."""
     async with await site.connect() as client:
         if buffer is not None:
-            assert isinstance(client.stream, trio.SocketStream)
-            client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, buffer)
+            set_buffer(client, buffer)
         yield await listened(client, query, **headers)
 
 
