@@ -22,8 +22,9 @@ from fingertrio.accounts.accounts import Accounts
 from fingertrio.config.sections import ListeningSection
 from fingertrio.net.address import Address
 from fingertrio.net.connection import Connection
+from fingertrio.net.keeper import Handler
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
-from fingertrio.net.server import SEND_DEADLINE, Handler, Lane, Server
+from fingertrio.net.server import SEND_DEADLINE, Lane, Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 

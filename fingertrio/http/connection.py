@@ -6,46 +6,35 @@ can destroy the answer, and a client that closes its sending side gets no answer
 
 - There is one reader, and the connection ends with it: at the client's end of input, when the protocol is done, when a
   send fails, or at a deadline. So an idle connection needs no second task.
-- The end of a request does not interrupt a send: half a frame would break the other requests of the connection. Each
-  slice has a deadline instead, and once the door is cancelled, all sends together get a short one.
+- The end of a request does not interrupt a send: half a frame would break the other requests (`output`).
 - A client may close its sending side and still get its answer (RFC 9112 section 9.6), within 10 s.
 - An idle connection is closed only after one more look at the socket: a request that crosses the close is answered.
+- This is the task of a connection that needs one. At rest, an HTTP/1 connection goes back to those without (`idle`).
 - Whatever fails in a connection stays in it.
 """
 
 from __future__ import annotations
 
 import select
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
-from socket import SO_LINGER, SOL_SOCKET
 
 import trio
-from hypercorn.utils import parse_socket_addr
 
-from fingertrio.http.exchange import Exchanges
+from fingertrio.http.errand import Errand
+from fingertrio.http.exchange import exchanges_of
 from fingertrio.http.http1 import Http1
 from fingertrio.http.http2 import PREFACE, Http2
-from fingertrio.http.limits import HANDSHAKE_COST, HEADER_DEADLINE
-from fingertrio.http.tls import BUSY_ALERT, unsent_alert
+from fingertrio.http.limits import HEADER_DEADLINE
+from fingertrio.http.output import GONE, Output, Stream
+from fingertrio.http.tls import BUSY_ALERT, TlsStream, shake_hands
 from fingertrio.http.traffic import Traffic
 from fingertrio.http.upgrade import UpgradedSession
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-
-# Bytes sent under one deadline.
-_SLICE = 65536
+from fingertrio.net.connection import Connection
 
 # Bytes of one receive, unless the protocol can take more at once.
 _RECEIVE = 16384
-
-# Parts of an answer that are joined to one send; larger ones would be copied for nothing.
-_JOIN = 16384
-
-# Seconds in which a client must take one slice: 2 kB/s, slower than any modem.
-_SEND_DEADLINE = 30.0
 
 # Seconds for an answer after the client has closed its sending side: it may be waiting, or gone.
 _HALF_CLOSED = 10.0
@@ -53,51 +42,64 @@ _HALF_CLOSED = 10.0
 # Seconds for the first request of a connection that was accepted just before the door closed.
 _LATE_REQUEST = 0.25
 
+# Seconds of rest after which a connection needs no task any more.
+_REST = 1.0
+
 # Seconds for the client's half of the TLS close; ours is sent at once.
 _TLS_CLOSE = 0.1
-
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class HttpConnection:
     """Serves one client; a `Carrier` for the protocol.
 
-    When `run` returns, the socket is closed, unless a close could still destroy the answer. Then it stays open, for the
-    caller to close (`net.linger`).
+    Args:
+        stream: of the connection, encrypted if the door is.
+        errand: what to begin with.
     """
 
-    def __init__(self, traffic: Traffic, stream: Stream, peer: str) -> None:
-        self.peer = peer
+    def __init__(self, traffic: Traffic, connection: Connection, stream: Stream, errand: Errand) -> None:
+        self.peer = connection.peer
+        self.idle_since = inf
+        self._connection = connection
+        self._errand = errand
+        self._rests_with: bytes | None = None  # goes on without a task, with these bytes
         self._traffic = traffic
         self._stream = stream
         self._socket: trio.SocketStream = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol: Http1 | Http2 | None = None
         self._session: UpgradedSession | None = None  # what runs after HTTP/1
-        self._send_lock = trio.Lock()
         self._reading = trio.CancelScope()
+        self._output = Output(traffic, self._reading.cancel)
         self._resting = trio.CancelScope()  # within `_reading`, while the connection is idle
         self._unfed = b""  # received behind the request for an upgrade
         self._in_handshake = False
         self._idle = True
         self._idle_until = inf
         self._ended = False  # by us, with a close that could destroy the answer
-        self._lost = False  # nothing more can be sent, or will be received
 
     async def run(self) -> None:
-        """Serve the connection. Raises nothing but Cancelled."""
-        leave_open = False
+        """Serve the connection. Raises nothing but Cancelled.
+
+        When this returns, the socket is closed, unless it was put back, or a close could still destroy the answer. Then
+        it stays open, for the caller to close (`net.linger`).
+        """
+        at_rest = leave_open = False
         self._traffic.connections.add(self)
         try:
             await self._converse()
-            leave_open = self._ended and not self._lost
-        except* (OSError, *_GONE):
+            at_rest = self._rests_with is not None and not self._output.lost
+            leave_open = self._ended and not self._output.lost
+        except* (OSError, *GONE):
             pass  # the client is gone
         except* Exception as group:  # noqa: BLE001 -- clients can make the parsers raise: one line, without a traceback
             self._traffic.observer.warning("http_connection_failed", peer=self.peer, exc=group)
         finally:
             self._traffic.connections.discard(self)
             self._traffic.idle.pop(self, None)
-            if not leave_open:
+            if at_rest:
+                tls = self._stream if isinstance(self._stream, trio.SSLStream) else None
+                self._traffic.pool.put_back(self._connection, tls, self._rests_with or b"", self.idle_since)
+            elif not leave_open:
                 await trio.aclose_forcefully(self._socket)
 
     def retire(self) -> None:
@@ -114,21 +116,7 @@ class HttpConnection:
     # What the protocols call
 
     async def send(self, *parts: bytes | memoryview) -> None:
-        traffic = self._traffic
-        with traffic.shielded() as scope:
-            async with self._send_lock:
-                for data in [b"".join(parts)] if sum(map(len, parts)) <= _JOIN else parts:
-                    for start in range(0, len(data), _SLICE):
-                        if self._lost:
-                            return
-                        traffic.limit(scope, _SEND_DEADLINE)
-                        try:
-                            await self._stream.send_all(memoryview(data)[start : start + _SLICE])
-                        except _GONE:
-                            self._lose()
-        if scope.cancelled_caught:
-            self.report("slow_reader")
-            self._lose()
+        await self._output.send(self._stream, *parts)
 
     def set_idle(self, *, idle: bool) -> None:
         self._idle = idle
@@ -143,6 +131,7 @@ class HttpConnection:
         else:
             self._traffic.idle[self] = None
             self._idle_until = trio.current_time() + self._traffic.config.keep_alive_timeout
+            self.idle_since = trio.current_time()
         self._resting.deadline = self._idle_until
 
     def end(self) -> None:
@@ -150,13 +139,10 @@ class HttpConnection:
         self._reading.cancel()
 
     def abort(self) -> None:
-        with suppress(OSError):
-            self._socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-        self._lose()
+        self._output.reset(self._socket)
 
     def report(self, reason: str) -> None:
-        if not self._lost:
-            self._traffic.observer.refused(self._traffic.door, reason)
+        self._output.report(reason)
 
     def hand_over(self) -> None:
         self._reading.cancel()
@@ -164,93 +150,119 @@ class HttpConnection:
     # The life of the connection
 
     async def _converse(self) -> None:
-        async with self._exchanges() as exchanges:
+        traffic, tls = self._traffic, isinstance(self._stream, trio.SSLStream)
+        async with exchanges_of(traffic, self._socket.socket, tls=tls) as exchanges:
             with self._reading:
+                await self._run_errand()
                 if data := await self._greet():
                     protocol = self._protocol = (Http2 if self._is_http2(data) else Http1)(exchanges, self)
                     await self._read(protocol, data)
             if self._protocol is not None:
                 await self._protocol.close()
-        if isinstance(self._protocol, Http1) and self._protocol.session is not None and not self._lost:
+        if isinstance(self._protocol, Http1) and self._protocol.session is not None and not self._output.lost:
             self._session = self._protocol.session
             if exchanges.closing:
                 self._session.retire()
             self._ended = await self._session.run(self._stream, self._protocol.early + self._unfed)
-        if isinstance(self._stream, trio.SSLStream) and not self._lost:
+        if isinstance(self._stream, trio.SSLStream) and not self._output.lost and self._rests_with is None:
             # RFC 8446 section 6.1: without the close alert, an answer could be truncated unnoticed.
-            with suppress(*_GONE), trio.move_on_after(_TLS_CLOSE):
+            with suppress(*GONE), trio.move_on_after(_TLS_CLOSE):
                 await self._stream.unwrap()
 
-    def _exchanges(self) -> Exchanges:
-        traffic, socket = self._traffic, self._socket.socket
-        return Exchanges(
-            traffic.app,
-            traffic.config,
-            traffic.context,
-            traffic.budgets,
-            tls=isinstance(self._stream, trio.SSLStream),
-            client=parse_socket_addr(socket.family, socket.getpeername()),
-            server=parse_socket_addr(socket.family, socket.getsockname()),
-        )
+    async def _run_errand(self) -> None:
+        """Send what the lane could not send without waiting."""
+        errand = self._errand
+        if errand.raw:
+            await self._output.send(self._socket, errand.raw)
+        if errand.answer:
+            await self.send(*errand.answer)
+        if errand.held:
+            self._traffic.budgets.answers.release(errand.held)
+            errand.held = b""
+        if errand.ends:
+            self.end()
+        elif (errand.raw or errand.answer) and errand.data is None:
+            self.set_idle(idle=True)
+            self._rest(b"")
+
+    def _rest(self, data: bytes) -> bool:
+        """Let the connection go on without a task, if the door is not closing."""
+        if self._output.lost or self._traffic.context.terminated.is_set():
+            return False
+        self._rests_with = data
+        self._reading.cancel()
+        return True
 
     async def _greet(self) -> bytes:
         """The TLS handshake, and the first bytes: enough to tell HTTP/1 from HTTP/2."""
-        if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
+        if self._reading.cancel_called:
             return b""
+        if isinstance(self._stream, trio.SSLStream) and self._errand.tls is None:
+            if not await self._shake_hands(self._stream):
+                return b""
+            if not self._is_http2(b"") and self._rest(b""):
+                return b""
         closing = self._traffic.context.terminated.is_set()
         limit = _LATE_REQUEST if closing else min(self._traffic.config.keep_alive_timeout, HEADER_DEADLINE)
         self._reading.deadline = inf  # of the handshake
         self._idle_until = min(self._idle_until, trio.current_time() + limit)
-        data = await self._next()
+        data = await self._next() if self._errand.data is None else self._errand.data
         self._idle_until = inf
         self._limit_reading(limit)
-        while data and len(data) < len(PREFACE) and PREFACE.startswith(data) and (more := await self._receive()):
+        while self._could_be_http2(data) and (more := await self._receive()):
             data += more
         return data
 
-    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+    async def _shake_hands(self, stream: TlsStream) -> bool:
         """The TLS handshake; False: it failed, or there is no memory for it, and the client was sent the alert."""
-        handshakes, alert = self._traffic.budgets.handshakes, BUSY_ALERT
         self._limit_reading(self._traffic.config.ssl_handshake_timeout)
         self._in_handshake = True
         await trio.lowlevel.wait_readable(self._socket.socket)
         await self._wait(self._traffic.wait_for_round)  # a signature takes a millisecond or two
-        if handshakes.take(HANDSHAKE_COST):
-            try:
-                await stream.do_handshake()
-            except trio.BrokenResourceError:
-                alert = unsent_alert(stream)
-            else:
-                self._in_handshake = False
-                return True
-            finally:
-                handshakes.give_back(HANDSHAKE_COST)
-        else:
+        alert = await shake_hands(stream, self._traffic.budgets.handshakes)
+        if alert is None:
+            self._in_handshake = False
+            return True
+        if alert is BUSY_ALERT:
             self.report("memory")
-        with suppress(*_GONE), trio.move_on_after(_TLS_CLOSE):
+        with suppress(*GONE), trio.move_on_after(_TLS_CLOSE):
             await self._socket.send_all(alert)
             self._ended = True
         return False
 
+    def _could_be_http2(self, data: bytes) -> bool:
+        return self._errand.is_first and 0 < len(data) < len(PREFACE) and PREFACE.startswith(data)
+
     def _is_http2(self, data: bytes) -> bool:
         if isinstance(self._stream, trio.SSLStream):
             return bool(self._stream.selected_alpn_protocol() == "h2")
-        return data.startswith(PREFACE)
+        return self._errand.is_first and data.startswith(PREFACE)
 
     async def _read(self, protocol: Http1 | Http2, data: bytes) -> None:
         """Feed the protocol until no more input comes, and no answer is waited for."""
         if isinstance(protocol, Http2):
             await protocol.start()
             self.set_idle(idle=True)
+        if isinstance(protocol, Http1):
+            protocol.recording = self._errand.recording
         while data:
+            if isinstance(protocol, Http1) and protocol.at_rest and self._lane_has(protocol, data):
+                return
             await self._feed(protocol, data)
             if isinstance(protocol, Http1) and protocol.has_partial_request and self._reading.deadline == inf:
                 self._limit_reading(HEADER_DEADLINE)
             data = await self._next()
-        if isinstance(protocol, Http1) and protocol.answering and not self._lost:
+        if isinstance(protocol, Http1) and protocol.answering and not self._output.lost:
             await protocol.receive(b"")
             self._limit_reading(_HALF_CLOSED)
             await trio.sleep_forever()  # until the protocol ends the connection
+
+    def _lane_has(self, protocol: Http1, data: bytes) -> bool:
+        """Leave the request to the lane, if that has the response. Or have the response recorded for it."""
+        if protocol.recording is not None:
+            return False
+        has_it, protocol.recording = self._traffic.pool.offer(self.peer, data)
+        return has_it and self._rest(data)
 
     async def _feed(self, protocol: Http1 | Http2, data: bytes) -> None:
         """Feed the protocol in portions, and let others run in between: 64 kB can be thousands of frames or chunks."""
@@ -276,8 +288,13 @@ class HttpConnection:
 
     async def _next(self) -> bytes:
         """The next input; b"": the client has closed its sending side, or the connection was idle for too long."""
-        with trio.CancelScope(deadline=self._idle_until) as self._resting:
+        until = self._idle_until
+        if isinstance(self._protocol, Http1) and self._protocol.at_rest:
+            until = min(until, trio.current_time() + _REST)
+        with trio.CancelScope(deadline=until) as self._resting:
             return await self._receive()
+        if until < self._idle_until and self._rest(b""):
+            return b""
         return await self._receive() if self._has_input() else b""
 
     def _has_input(self) -> bool:
@@ -294,13 +311,9 @@ class HttpConnection:
             return bytes(
                 await self._stream.receive_some(max(_RECEIVE, self._protocol.portion if self._protocol else 0))
             )
-        except _GONE:
-            self._lost = True
+        except GONE:
+            self._output.lost = True
             return b""
 
     def _limit_reading(self, seconds: float) -> None:
         self._reading.deadline = trio.current_time() + seconds
-
-    def _lose(self) -> None:
-        self._lost = True
-        self._reading.cancel()

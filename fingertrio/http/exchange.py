@@ -15,7 +15,7 @@ So nothing enters the queue once the last part of an answer is being sent, and a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import trio
 from hypercorn.config import Config
@@ -32,8 +32,11 @@ from hypercorn.typing import (
     ConnectionState,
     Scope,
 )
+from hypercorn.utils import parse_socket_addr
 
 from fingertrio.http.limits import Budgets
+from fingertrio.http.replay import EXTENSION, Recording
+from fingertrio.http.traffic import Traffic
 from fingertrio.http.upgrade import Takeover
 
 _Send = Callable[[ASGISendEvent | None], Awaitable[None]]
@@ -115,6 +118,7 @@ class Exchanges(TaskGroup):
         *,
         takeover: Takeover | None = None,
         invite: Callable[[], Awaitable[None]] | None = None,
+        recording: Recording | None = None,
     ) -> HTTPStream:
         """Start the application for a request.
 
@@ -123,11 +127,12 @@ class Exchanges(TaskGroup):
             send: called with each part of the answer, and with `StreamClosed` when the application has ended.
             takeover: where the application puts the session that takes over after the head of the answer.
             invite: called before the application first waits for the body (100 Continue).
+            recording: offered to the application, which may allow the response to be repeated.
         """
         stream = HTTPStream(
             self._app, self._config, self._context, self, self._tls, self._client, self._server, send, request.stream_id
         )
-        state = ConnectionState({"takeover": takeover, "invite": invite})
+        state = ConnectionState({"takeover": takeover, "invite": invite, "recording": recording})
         await stream.handle(
             Request(
                 request.stream_id, request.headers, request.http_version, request.method, request.raw_path, state=state
@@ -146,7 +151,11 @@ class Exchanges(TaskGroup):
         """
         answered = False
         waiting: set[trio.CancelScope] = set()
-        invite: Callable[[], Awaitable[None]] | None = scope.get("state", {}).pop("invite", None)
+        state = scope.get("state", {})
+        invite: Callable[[], Awaitable[None]] | None = state.pop("invite", None)
+        recording: Recording | None = state.pop("recording", None)
+        if recording is not None and scope["type"] == "http":
+            cast("dict[str, Any]", scope["extensions"])[EXTENSION] = recording
 
         async def send_and_watch(message: ASGISendEvent | None) -> None:
             nonlocal answered
@@ -155,6 +164,8 @@ class Exchanges(TaskGroup):
                 for wait in waiting:
                     wait.cancel()
             await send(message)
+            if message is None and recording is not None:
+                recording.finish()
 
         put = await super().spawn_app(app if invite is None else _inviting(app, invite), config, scope, send_and_watch)
 
@@ -169,6 +180,19 @@ class Exchanges(TaskGroup):
                     waiting.discard(wait)
 
         return put_unless_answered
+
+
+def exchanges_of(traffic: Traffic, sock: trio.socket.SocketType, *, tls: bool) -> Exchanges:
+    """The exchanges of a connection."""
+    return Exchanges(
+        traffic.app,
+        traffic.config,
+        traffic.context,
+        traffic.budgets,
+        tls=tls,
+        client=parse_socket_addr(sock.family, sock.getpeername()),
+        server=parse_socket_addr(sock.family, sock.getsockname()),
+    )
 
 
 def _inviting(app: AppWrapper, invite: Callable[[], Awaitable[None]]) -> AppWrapper:

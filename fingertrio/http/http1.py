@@ -24,6 +24,7 @@ from hypercorn.typing import ConnectionState as RequestState
 
 from fingertrio.http.exchange import Carrier, Exchanges
 from fingertrio.http.limits import HEADER_LIMIT, UNCOUNTED
+from fingertrio.http.replay import Recording
 from fingertrio.http.request import vet, wants_websocket
 from fingertrio.http.upgrade import Takeover, Upgrade, UpgradedSession
 
@@ -45,6 +46,7 @@ class Http1:
 
     Attributes:
         session: what the connection is handed over to, after `Carrier.hand_over`.
+        recording: of the response to the next request, which the caller knows; taken when that begins.
     """
 
     def __init__(self, exchanges: Exchanges, carrier: Carrier) -> None:
@@ -57,7 +59,9 @@ class Http1:
         self._given_up = False  # the application's answer was replaced or aborted
         self._held = 0  # bytes of the request's body
         self._ended = False
+        self._recorded: Recording | None = None  # of the present answer
         self.session: UpgradedSession | None = None
+        self.recording: Recording | None = None
         self._start(b"")
 
     @property
@@ -69,6 +73,11 @@ class Http1:
     def has_partial_request(self) -> bool:
         """Whether the first bytes of a request are here, and the rest of its headers is not."""
         return self._stream is None and bool(self._cr or self._h11.trailing_data[0])
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing has arrived since the last request was answered."""
+        return self._stream is None and not self._fed and not self._ended
 
     @property
     def portion(self) -> int:
@@ -152,6 +161,7 @@ class Http1:
         self._carrier.set_idle(idle=False)
         self._answered = trio.Event()
         self._given_up = False
+        self._recorded, self.recording = self.recording, None
         self._expected = sum(int(value) for name, value in request.headers if name == b"content-length")
         self._stream = await self._exchanges.begin(
             Request(
@@ -165,6 +175,7 @@ class Http1:
             self._stream_send,
             takeover=self._takeover,
             invite=self._invite if self._h11.they_are_waiting_for_100_continue else None,
+            recording=self._recorded,
         )
 
     async def _pass_body(self, data: bytes) -> None:
@@ -218,6 +229,8 @@ class Http1:
         if self._exchanges.closing or self._h11.they_are_waiting_for_100_continue:
             headers.append((b"connection", b"close"))  # this answer is the last
         self._head = self._response(event.status_code, headers)
+        if self._recorded is not None:
+            self._recorded.status = event.status_code
 
     async def _send_body(self, data: bytes) -> None:
         answers = self._exchanges.budgets.answers
@@ -242,8 +255,11 @@ class Http1:
         head, self._head = self._head, None
         try:
             if head is not None:
-                parts += self._h11.send_with_data_passthrough(head) or ()
-            parts += self._h11.send_with_data_passthrough(event) or ()
+                parts.append(b"".join(self._h11.send_with_data_passthrough(head) or ()))
+            body = self._h11.send_with_data_passthrough(event) or []
+            if self._recorded is not None:
+                self._recorded.add(parts[0] if parts else b"", body)
+            parts += body
         except h11.LocalProtocolError:
             if self._h11.their_state is not h11.ERROR:  # else the client broke the protocol, and has been answered
                 raise
@@ -259,6 +275,7 @@ class Http1:
             return
         await self._stream.handle(StreamClosed(_STREAM))
         self._free()
+        self._complete_recording()
         both_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if self._h11.our_state is h11.SEND_BODY:  # the application failed in the middle of its answer
             self._carrier.abort()
@@ -269,6 +286,14 @@ class Http1:
             self._start(rest, at_end=at_end)
             self._carrier.set_idle(idle=True)
         self._answered.set()
+
+    def _complete_recording(self) -> None:
+        recorded, self._recorded = self._recorded, None
+        if recorded is None or self._given_up or self._exchanges.closing:
+            return
+        # Our closing of a connection must not become part of a response that is repeated on another.
+        if self._h11.our_state is h11.DONE or (self._h11.our_state is h11.MUST_CLOSE and recorded.request.close):
+            recorded.complete()
 
     def _free(self) -> None:
         self._stream = None

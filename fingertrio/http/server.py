@@ -19,11 +19,16 @@ from hypercorn.logging import Logger
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from fingertrio.http.connection import HttpConnection, Stream
+from fingertrio.http.connection import HttpConnection
+from fingertrio.http.errand import Errand
+from fingertrio.http.idle import IdlePool
+from fingertrio.http.lane import Lane
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY, Budgets
+from fingertrio.http.output import Stream
 from fingertrio.http.tls import BUSY_ALERT
 from fingertrio.http.traffic import Traffic
 from fingertrio.net.connection import Connection
+from fingertrio.net.keeper import Handler
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
@@ -46,6 +51,7 @@ class HttpFrontend:
         tls: makes this an https door, with HTTP/2 for clients that offer it; see `tls.make_tls_context`.
         keep_alive: seconds that an idle connection is kept. At a limit of `caps`, the one idle longest is closed early.
         memory: bytes that all clients may occupy together; see `limits.Budgets`.
+        lane: the responses of the application that may be repeated.
     """
 
     def __init__(
@@ -59,7 +65,9 @@ class HttpFrontend:
         tls: ssl.SSLContext | None = None,
         keep_alive: float = KEEP_ALIVE,
         memory: int = MEMORY,
+        lane: Lane | None = None,
     ) -> None:
+        self._lane = lane
         self._make_app = make_app
         self._door = door
         self._observer = observer
@@ -78,6 +86,8 @@ class HttpFrontend:
         self._tls = tls
         self._config.keep_alive_timeout = keep_alive
         self._budgets.resize(memory)
+        if self._lane is not None:
+            self._lane.clear()
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -88,15 +98,26 @@ class HttpFrontend:
         whatever the clients do.
         """
         app = ASGIWrapper(self._make_app())
+        if self._lane is not None:
+            self._lane.clear()
         lifespan = Lifespan(app, self._config, {})
         traffic = Traffic(app, self._config, self._door, self._observer, self._budgets)
 
-        async def handle(connection: Connection) -> None:
-            await traffic.wait_for_turn()  # thousands may connect at once
-            stream: Stream = connection.stream
-            if self._tls is not None:
-                stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
-            await HttpConnection(traffic, stream, connection.peer).run()
+        def serve(errand: Errand) -> Handler:
+            async def handle(connection: Connection) -> None:
+                await traffic.wait_for_turn()  # thousands may connect at once
+                stream: Stream = connection.stream if errand.tls is None else errand.tls
+                if errand.is_new and self._tls is not None:
+                    stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
+                try:
+                    await HttpConnection(traffic, connection, stream, errand).run()
+                finally:
+                    if errand.held:  # cancelled before it was sent
+                        self._budgets.answers.release(errand.held)
+
+            return handle
+
+        pool = IdlePool(traffic, self._lane, serve, lambda: self._tls is not None)
 
         async def retire() -> None:
             await stopping.wait()
@@ -105,9 +126,10 @@ class HttpFrontend:
         server = Server(
             self._door,
             self._listeners,
-            handle,
+            serve(Errand(is_new=True)),
             reports=self._observer,
             caps=self._caps,
+            keeper=pool,
             refusal=_TOO_MANY if self._tls is None else BUSY_ALERT,
             reclaim=traffic.reclaim,
         )

@@ -13,8 +13,16 @@ from typing import Literal, NoReturn
 
 import trio
 
+from fingertrio.http.limits import HANDSHAKE_COST
+from fingertrio.net.budget import ByteBudget
+
 # A fatal alert "internal_error" (RFC 8446 section 6) for a client that is refused before its handshake.
 BUSY_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
+
+TlsStream = trio.SSLStream[trio.SocketStream]
+
+# Bytes that are decrypted at once: one record (RFC 8446 section 5.1).
+_RECORD = 16384
 
 Which = Literal["certfile", "keyfile"]
 
@@ -59,6 +67,48 @@ def unsent_alert(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
     Trio raises an exception and does not send it, so the client would see only the end of the connection. There is no
     public access to the buffer.
     """
+    return stream._outgoing.read()  # noqa: SLF001
+
+
+async def shake_hands(stream: TlsStream, memory: ByteBudget) -> bytes | None:
+    """The handshake. Returns None, or if it failed the alert for the client: `BUSY_ALERT` if there is no memory."""
+    if not memory.take(HANDSHAKE_COST):
+        return BUSY_ALERT
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError:
+        return unsent_alert(stream)
+    finally:
+        memory.give_back(HANDSHAKE_COST)
+    return None
+
+
+def decrypt(stream: TlsStream, data: bytes) -> bytes:
+    """What `data`, received just now, and what was received before contain; empty: no whole record.
+
+    This uses the objects inside Trio's stream, without its locks and checkpoints. No task may use it meanwhile.
+
+    Raises:
+        ssl.SSLZeroReturnError: the client has sent its closing alert, and nothing before it.
+        ssl.SSLError: the client broke the protocol.
+    """
+    stream._incoming.write(data)  # noqa: SLF001
+    read, parts = stream._ssl_object.read, []  # noqa: SLF001
+    try:
+        while True:
+            parts.append(read(_RECORD))
+    except ssl.SSLWantReadError:
+        pass
+    except ssl.SSLZeroReturnError:
+        if not parts:
+            raise
+    return b"".join(parts)
+
+
+def encrypt(stream: TlsStream, data: bytes) -> bytes:
+    """The bytes to send for `data`, and for what the protocol itself has to say. See `decrypt`."""
+    if data:
+        stream._ssl_object.write(data)  # noqa: SLF001
     return stream._outgoing.read()  # noqa: SLF001
 
 

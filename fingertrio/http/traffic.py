@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Protocol
@@ -14,6 +14,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 
 from fingertrio.http.limits import Budgets
+from fingertrio.http.replay import Recording
+from fingertrio.http.tls import TlsStream
+from fingertrio.net.connection import Connection
 from fingertrio.net.limits import limit_key
 from fingertrio.observe.observer import Observer
 
@@ -32,8 +35,18 @@ class Retires(Protocol):
     """A connection, as far as the others need to know it."""
 
     peer: str
+    idle_since: float
 
     def retire(self) -> None: ...
+
+
+class Pool(Protocol):
+    """The connections without a task; see `idle.IdlePool`."""
+
+    def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], None]] | None: ...
+    def retire(self) -> None: ...
+    def offer(self, peer: str, data: bytes) -> tuple[bool, Recording | None]: ...
+    def put_back(self, connection: Connection, tls: TlsStream | None, data: bytes, since: float) -> None: ...
 
 
 class Traffic:
@@ -47,7 +60,8 @@ class Traffic:
         self.budgets = budgets
         self.context = WorkerContext(None)
         self.connections: set[Retires] = set()
-        self.idle: dict[Retires, None] = {}  # the one that is idle longest comes first
+        self.idle: dict[Retires, None] = {}  # with a task; the one that is idle longest comes first
+        self.pool: Pool  # set by the pool
         self._turns = trio.Lock()
         self._turn_began = inf  # of the first connection's work in this round
         self._round = trio.lowlevel.ParkingLot()
@@ -61,16 +75,25 @@ class Traffic:
         await self.context.terminated.set()
         for connection in list(self.connections):
             connection.retire()
+        self.pool.retire()
 
     def reclaim(self, peer: str | None) -> bool:
         """Close the connection that is idle longest, of `peer` if given; False: there is none."""
         key = None if peer is None else limit_key(peer)
-        for connection in self.idle:
-            if key is None or limit_key(connection.peer) == key:
-                connection.retire()
-                del self.idle[connection]
-                return True
-        return False
+
+        def fits(other: str) -> bool:
+            return key is None or limit_key(other) == key
+
+        found = self.pool.oldest(fits)
+        connection = next((each for each in self.idle if fits(each.peer)), None)
+        if connection is not None and (found is None or connection.idle_since < found[0]):
+            connection.retire()
+            del self.idle[connection]
+        elif found is not None:
+            found[1]()
+        else:
+            return False
+        return True
 
     async def hurry_when_cancelled(self) -> None:
         """Run in the door's nursery. Once that is cancelled, give the shielded sends a short deadline."""

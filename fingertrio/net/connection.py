@@ -17,9 +17,10 @@ class Connection:
         peer: the address as text; empty for a unix socket.
         data: bytes already received.
         accepted: Trio's time at which the connection was accepted.
+        kept: a `Keeper` has it: it stays open when the handler returns.
     """
 
-    __slots__ = ("_stream", "accepted", "data", "peer", "socket")
+    __slots__ = ("_stream", "accepted", "data", "kept", "peer", "socket")
 
     def __init__(self, sock: socket.SocketType, peer: str, data: bytes, accepted: float) -> None:
         self.socket = sock
@@ -27,6 +28,7 @@ class Connection:
         self.peer = peer
         self.data = data
         self.accepted = accepted
+        self.kept = False
 
     @property
     def stream(self) -> trio.SocketStream:
@@ -36,6 +38,10 @@ class Connection:
             self.socket = sock = socket.socket(bare.family, bare.type, bare.proto, fileno=bare.detach())
             self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         return self._stream
+
+    def forget_stream(self) -> None:
+        """Free the stream; the connection stays open. Whoever has the stream must no longer use it."""
+        self._stream = None
 
     async def send(self, data: bytes, deadline: float) -> bool:
         """Send `data` within `deadline` seconds; False: the peer does not read, and the connection was reset.

@@ -15,17 +15,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import trio
 
 from fingertrio.net.connection import Connection, abort
+from fingertrio.net.keeper import Handler, Keeper, Tasks
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.linger import LingerPool
 from fingertrio.net.listen import address_of
+from fingertrio.net.reports import Guard, Reports
 
 # Connections accepted in one round: enough to share one wake-up, and few enough that other tasks wait at most 2 ms.
 BURST = 64
@@ -64,18 +65,6 @@ _FAILS_AFTER = 10.0  # seconds of failing `accept` after which the door fails
 _last_warning: WeakKeyDictionary[Reports, float] = WeakKeyDictionary()
 
 
-class Reports(Protocol):
-    """Where the loop reports events: the observer, or a test."""
-
-    def refused(self, door: str, reason: str) -> None: ...
-    def connected(self, door: str, change: int) -> None: ...
-    def warning(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
-    def error(self, event: str, *, exc: BaseException | None = None, **fields: object) -> None: ...
-    def flush(self) -> None: ...
-
-
-Handler = Callable[[Connection], Awaitable[None]]
-
 # From the bytes received so far and the peer, the whole answer, or None for a task. Must be quick.
 Lane = Callable[[bytes, str], bytes | None]
 
@@ -97,7 +86,8 @@ class Server:
         door: the name of the front end in reports.
         listeners: bound, listening, non-blocking. They stay open, so that a restarted front end can use them.
         handler: called in a task of its own with each connection that the lane did not serve.
-        lane: the express lane, if the protocol has one.
+        lane: the express lane, if the protocol has one with one answer for each connection.
+        keeper: gets each admitted connection instead of `handler`, if the protocol has connections without a task.
         caps: limits of open connections.
         rate: the limit of connections per address and second, in both lanes.
         refusal: what a refused client is sent, in the terms of the protocol. Empty: the connection is just closed.
@@ -115,6 +105,7 @@ class Server:
         reports: Reports,
         caps: ConnectionCaps,
         lane: Lane | None = None,
+        keeper: Keeper | None = None,
         rate: RateLimiter | None = None,
         refusal: bytes = b"",
         reclaim: Callable[[str | None], bool] | None = None,
@@ -123,6 +114,7 @@ class Server:
         self._listeners = listeners
         self._handler = handler
         self._lane = lane
+        self._keeper = keeper
         self._refusal = refusal
         self._reclaim = reclaim
         self._caps = caps
@@ -144,6 +136,8 @@ class Server:
         async with trio.open_nursery() as lingering:
             await lingering.start(self._linger.run)
             async with trio.open_nursery() as handlers:
+                if self._keeper is not None:
+                    await handlers.start(self._keeper.run, Tasks(handlers, self._guarded, self._end))
                 async with trio.open_nursery() as acceptors:
                     for listener in self._listeners:
                         acceptors.start_soon(self._accept, listener, handlers)
@@ -238,7 +232,11 @@ class Server:
             # The reclaimed connection counts until its task has ended, in the next round of the loop.
             reason = self._caps.admit(connection.peer, beyond=True)
         if reason is None:
-            handlers.start_soon(self._guarded, connection, handler)
+            self._reports.connected(self._door, 1)
+            if self._keeper is not None:
+                self._keeper.take(connection)
+            else:
+                handlers.start_soon(self._guarded, connection, handler)
         elif handler == self._send_rest:  # a refusal here would become part of the answer
             self._reports.refused(self._door, reason)
             abort(connection.socket)
@@ -250,21 +248,25 @@ class Server:
 
     async def _guarded(self, connection: Connection, handler: Handler) -> None:
         """Run a connection's task. A failure ends that connection only. Close as `net.linger` explains."""
-        self._reports.connected(self._door, 1)
         finished = False
         try:
-            with _Guard(self._reports, self._door, connection.peer):
+            with Guard(self._reports, self._door, connection.peer):
                 await handler(connection)
                 finished = True
         finally:
-            self._reports.connected(self._door, -1)
-            self._caps.release(connection.peer)
-            sock = connection.socket
-            if sock.fileno() >= 0:
-                if finished:
-                    self._linger.add(sock)
-                else:
-                    sock.close()
+            if not connection.kept:
+                self._end(connection, lingering=finished)
+
+    def _end(self, connection: Connection, *, lingering: bool) -> None:
+        """A connection has ended: count it, and close it if it is open."""
+        self._reports.connected(self._door, -1)
+        self._caps.release(connection.peer)
+        sock = connection.socket
+        if sock.fileno() >= 0:
+            if lingering:
+                self._linger.add(sock)
+            else:
+                sock.close()
 
     async def _send_rest(self, connection: Connection) -> None:
         if not await connection.send(connection.data, SEND_DEADLINE):
@@ -285,22 +287,3 @@ class Server:
         self._has_reclaimed(None)
         self._reports.refused(self._door, "resources" if error.errno in _RESOURCES else "accept")
         await trio.sleep(_PAUSE)
-
-
-class _Guard:
-    """Ends a connection's failure in that connection: a peer that is gone needs no report, a bug does."""
-
-    def __init__(self, reports: Reports, door: str, peer: str) -> None:
-        self._reports = reports
-        self._door = door
-        self._peer = peer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        if not isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
-            self._reports.error("connection_failed", door=self._door, peer=self._peer, exc=error)
-        return True

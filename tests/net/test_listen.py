@@ -113,6 +113,7 @@ def test_accepted_connections_inherit_what_was_tuned(sockets: list[socket.socket
         ours, _ = sockets[0].accept()
         with ours:
             assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_silent_connection_stays_with_the_kernel(sockets: list[socket.socket]):

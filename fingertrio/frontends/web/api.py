@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.gate import note_outcome
+from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
@@ -44,6 +45,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
             raise NotFound(NO_LIST)
         answer = await service.ask_users()
         note_outcome(request.scope, "list")
+        replay_while(answer)
         return listed.response(answer, "application/json")
 
     @blueprint.get("/users/<user>")
@@ -51,6 +53,7 @@ def api_blueprint(service: FingerService) -> Blueprint:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise NotFound(NO_SUCH_USER)
+        replay_while(answer)
         return Response(user_document(answer), content_type="application/json")
 
     @blueprint.after_app_request

@@ -14,6 +14,7 @@ from hypercorn.typing import ASGIFramework
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import Gate
+from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
@@ -25,6 +26,7 @@ from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.self_check import check_app
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.visits import Visits
+from fingertrio.http.lane import Lane
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
@@ -107,6 +109,7 @@ class WebFrontend(HttpFrontend):
             tls=policy.tls,
             keep_alive=policy.keep_alive,
             memory=policy.memory,
+            lane=Lane(WebLedger(observer, lambda: self._proxies, rate, caps)),
         )
 
     def _is_proxy(self, peer: str) -> bool:

@@ -15,6 +15,7 @@ from hypercorn.typing import (
     Scope,
 )
 
+from fingertrio.frontends.web.replaying import leave_note
 from fingertrio.observe.observer import Observer
 
 # Characters of a request target in the log. Hypercorn accepts targets a hundred times as long.
@@ -66,16 +67,13 @@ class Gate:
         finally:
             client = scope["client"]
             note: _Note = scope_extras(scope).get(_NOTE) or _Note()
-            self._observer.query(
-                note.door,
-                client[0] if client else "unix",
-                f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}"
-                if note.asked is None
-                else note.asked,
-                note.outcome if response.outcome == "ok" else response.outcome,
-                trio.current_time() - began,
-                response.size,
-            )
+            asked = note.asked
+            if asked is None:
+                asked = f"{scope['method']} {_target(scope['raw_path'], scope['query_string'])}"
+            outcome = note.outcome if response.outcome == "ok" else response.outcome
+            took = trio.current_time() - began
+            self._observer.query(note.door, client[0] if client else "unix", asked, outcome, took, response.size)
+            leave_note(scope, note.door, asked, outcome, response.size)
             self._observer.flush()
 
 

@@ -19,6 +19,7 @@ from fingertrio.frontends.web import elsewhere
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import HTML, Pages
+from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.frontends.web.similar import similar
 from fingertrio.frontends.web.text import href
@@ -59,6 +60,7 @@ def pages_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         note_outcome(request.scope, "list")
         if answer is None:
             return pages.response("users.html", names=None, listed="")
+        replay_while(answer, this_minute=True)
         return listed.response(answer, HTML)
 
     @blueprint.get("/<user>")
@@ -68,6 +70,7 @@ def pages_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise _unknown(service, user)
+        replay_while(answer, this_minute=True)
         places = pages.site.places(request.scheme, request.host)
         return pages.response(
             "user.html",

@@ -11,7 +11,7 @@ set only one of the two headers and pass the other on as the client sent it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import trio
@@ -74,8 +74,8 @@ class ForwardedClient:
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
             peer, proxies = _peer(scope), self._proxies()
-            if peer.startswith("::ffff:") and (address := parse_ip(peer)) is not None:  # of a dual-stack socket
-                scope["client"] = (str(address), 0)
+            if (plain := plain_peer(peer)) != peer:
+                scope["client"] = (plain, 0)
             if proxies.includes(peer):
                 _apply_headers(scope, proxies)
         await self._app(scope, receive, send)
@@ -96,14 +96,29 @@ def _apply_headers(scope: HTTPScope, proxies: TrustedProxies) -> None:
             scope["scheme"] = value.decode()
         elif name == b"x-forwarded-host":
             scope_extras(scope)[_HOST] = value.decode("latin-1").rpartition(",")[2].strip()
+    if (client := client_behind(hops, proxies)) is not None:
+        scope["client"] = (client, 0)
+        scope_extras(scope)[_FORWARDED] = True
+
+
+def client_behind(hops: Sequence[str], proxies: TrustedProxies) -> str | None:
+    """The client's address, of those in X-Forwarded-For, as far as trusted proxies wrote them; None: it has none."""
+    client = None
     for hop in hops[: -_HOPS - 1 : -1]:
         address = _parse_hop(hop)
         if address is None:
-            return
-        scope["client"] = (str(address), 0)
-        scope_extras(scope)[_FORWARDED] = True
+            break
+        client = str(address)
         if not proxies.include_address(address):
-            return
+            break
+    return client
+
+
+def plain_peer(peer: str) -> str:
+    """The address of a peer. A dual-stack socket shows that of an IPv4 peer as an IPv6 address."""
+    if peer.startswith("::ffff:") and (address := parse_ip(peer)) is not None:
+        return str(address)
+    return peer
 
 
 class ClientLimits:

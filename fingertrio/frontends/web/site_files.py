@@ -9,7 +9,9 @@ from werkzeug.exceptions import NotFound
 
 from fingertrio.frontends.web import assets
 from fingertrio.frontends.web.rendering import Pages
+from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.site import Site
+from fingertrio.http.replay import ALWAYS
 
 # What is behind a form, for programs, or the same list in another order is not for an index.
 _ROBOTS = "User-agent: *\nDisallow: /-/\nDisallow: /api/\nDisallow: /*?\nAllow: /\n"
@@ -30,11 +32,13 @@ def site_blueprint(pages: Pages) -> Blueprint:
 
     @blueprint.get("/robots.txt")
     async def robots() -> Response:
+        replay_while(ALWAYS)
         text = _ROBOTS if pages.site.index else _NO_ROBOTS
         return Response(text, content_type="text/plain; charset=utf-8")
 
     @blueprint.get("/-/manifest.json")
     async def manifest() -> Response:
+        replay_while(ALWAYS)
         return Response(_manifest(pages.site), content_type="application/manifest+json")
 
     return blueprint
@@ -45,6 +49,7 @@ def _asset(name: str, pages: Pages) -> Response:
     if found is None:
         raise NotFound
     asset, age = found
+    replay_while(ALWAYS)
     return Response(asset.data, content_type=asset.kind, headers={"Cache-Control": age})
 
 

@@ -19,6 +19,7 @@ from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web.gate import note_question
 from fingertrio.frontends.web.proofs import Proofs
+from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.frontends.web.xmlrpc_dispatcher import Method, Reply, XMLRPCDispatcher
 from fingertrio.observe.observer import Observer
@@ -46,12 +47,14 @@ def finger_methods(service: FingerService, proofs: Proofs | None) -> tuple[Metho
     listed: SharedBody[tuple[str, ...]] = SharedBody(lambda answer: dump_response(answer.value))
 
     async def get_user(user: str) -> Reply:
-        info = await service.get_user(user)
-        return Reply(NO_SUCH_USER, "unknown") if info is None else Reply(clean(info.status))
+        answer = await service.ask_user(user)
+        if answer.value is None:
+            return Reply(NO_SUCH_USER, "unknown")
+        return Reply(clean(answer.value.status), source=answer)
 
     async def get_users() -> Reply:
         answer = await service.ask_users()
-        return Reply(answer.value, "list", listed.bytes_of(answer))
+        return Reply(answer.value, "list", listed.bytes_of(answer), source=answer)
 
     async def set_user(user: str, status: str, third: str = "", until: str = "") -> Reply:
         token, until = (third, until) if looks_like_token(third) or until else ("", third)
@@ -122,6 +125,8 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
             raise
         done = await dispatcher.dispatch(body, request.mimetype_params.get("charset"))
         note_question(request.scope, "xmlrpc", done.asked, done.outcome)
+        if done.source is not None:
+            replay_while(done.source)
         return Response(done.body, content_type="text/xml; charset=utf-8")
 
     return blueprint

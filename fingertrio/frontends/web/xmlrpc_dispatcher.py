@@ -15,6 +15,7 @@ import trio
 
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.observe.observer import Observer
+from fingertrio.service.cache import Answer
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.xmlrpc import Fault, FaultCode, Value, XMLRPCError, dump_fault, dump_response, parse_call
 
@@ -54,11 +55,13 @@ class Reply:
         value: the result.
         outcome: the outcome to log: "ok", "list", "unknown", "bad" or "error".
         document: the <methodResponse> for `value`, if the method has one to share among its callers.
+        source: what alone decides the result, so that it may be repeated while that holds.
     """
 
     value: Value | Fault
     outcome: str = "ok"
     document: bytes | None = None
+    source: Answer[object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,13 @@ class Dispatched:
     Attributes:
         body: a <methodResponse> document.
         asked: the method and all strings in its parameters; empty if the call could not be parsed.
-        outcome: see `Reply`.
+        outcome, source: see `Reply`.
     """
 
     body: bytes
     asked: str
     outcome: str
+    source: Answer[object] | None = None
 
 
 _TOO_LONG = Reply(Fault(FaultCode.APPLICATION, "the results of these calls are too long together"), "error")
@@ -135,7 +139,7 @@ class XMLRPCDispatcher:
         except ValueError as error:
             reply = self._failed(asked, error)
             document = _dump(reply)
-        return Dispatched(document, asked, reply.outcome)
+        return Dispatched(document, asked, reply.outcome, reply.source)
 
     async def _answer(self, name: str, params: Sequence[Value]) -> Reply:
         """Make one call. Every failure becomes a fault."""

@@ -57,6 +57,7 @@ class Site:
     stopping: trio.Event
     scope: trio.CancelScope
     door: WebFrontend
+    service: FingerService
     returned: trio.Event = field(default_factory=trio.Event)
 
     async def connect(self, tls: ssl.SSLContext | None = None) -> Client:
@@ -208,8 +209,12 @@ async def serving(
     rate: RateLimiter | None = None,
     live: LivePolicy | None = None,
     policy: WebPolicy | None = None,
+    express: bool = True,
 ) -> AsyncIterator[Site]:
-    """A web front end that serves `backend`, stopped at the end. `policy` replaces certfile, keep_alive and live."""
+    """A web front end that serves `backend`, stopped at the end. `policy` replaces certfile, keep_alive and live.
+
+    express: whether it has its express lane.
+    """
     log = io.StringIO()
     observer = CountingObserver(log)
     listeners = bind(parse_address(at)) if isinstance(at, str) else [at]
@@ -232,8 +237,10 @@ async def serving(
                     live=live or LivePolicy(),
                 ),
             )
+            if not express:
+                door._lane = None
             address = listeners[0].getsockname()[:2] if listeners[0].family != socket.AF_UNIX else ("", 0)
-            site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope, door)
+            site = Site("", address, observer, log, trio.Event(), nursery.cancel_scope, door, service)
 
             async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
                 await door.serve(site.stopping, task_status=task_status)

@@ -1,0 +1,155 @@
+"""One turn of a connection without a task: receive, ask the lane, send. Nothing here waits.
+
+What needs to wait, or an answer that the lane does not have, becomes an `Errand` for a task.
+"""
+
+from __future__ import annotations
+
+import ssl
+from enum import Enum, auto
+from socket import MSG_DONTWAIT
+
+import trio
+
+from fingertrio.http.errand import Errand, IdleConnection
+from fingertrio.http.lane import Lane, Sender
+from fingertrio.http.replay import Kept, Recording, this_second
+from fingertrio.http.tls import TlsStream, decrypt, encrypt
+from fingertrio.http.traffic import Traffic
+
+# Bytes of one receive. A request that the lane knows has at most three thousand.
+_RECEIVE = 16384
+
+
+class Turn(Enum):
+    """How a turn ended."""
+
+    NOTHING = auto()  # nothing has arrived
+    ANSWERED = auto()  # there may be another request in `IdleConnection.data`
+    PARTIAL = auto()  # the rest of a request is missing
+    LAST = auto()  # answered, and the client wants the connection closed
+    GONE = auto()  # the client has ended the connection
+
+
+class Express:
+    """Serves connections without a task.
+
+    Args:
+        traffic: of the door.
+        lane: None: every request becomes an errand.
+    """
+
+    def __init__(self, traffic: Traffic, lane: Lane | None) -> None:
+        self._traffic = traffic
+        self._lane = lane
+
+    def sender_of(self, peer: str) -> Sender:
+        """Who sends the requests of a new connection, unless a proxy says otherwise."""
+        return Sender(peer) if self._lane is None else self._lane.ledger.sender(peer, {})
+
+    def receive(self, idle: IdleConnection) -> Turn | Errand:
+        """Receive once, and answer one request."""
+        try:
+            data = idle.connection.socket.recv(_RECEIVE, MSG_DONTWAIT)
+        except BlockingIOError:
+            if idle.tls is None:
+                return Turn.NOTHING
+            return self._decrypted(idle, idle.tls, b"")  # there may be more in the decryption
+        except OSError:
+            return Turn.GONE
+        if not data:
+            # The task sees the end of input, too.
+            return Errand(idle.tls, idle.data) if idle.data else Turn.GONE
+        if idle.tls is not None:
+            return self._decrypted(idle, idle.tls, data)
+        idle.data += data
+        return self.answer(idle)
+
+    def _decrypted(self, idle: IdleConnection, tls: TlsStream, data: bytes) -> Turn | Errand:
+        try:
+            plain = decrypt(tls, data)
+        except ssl.SSLZeroReturnError:
+            return Errand(tls, idle.data)
+        except ssl.SSLError:
+            return Turn.GONE
+        if not plain:
+            return self._send_raw(idle, encrypt(tls, b"")) or Turn.NOTHING
+        idle.data += plain
+        return self.answer(idle)
+
+    def answer(self, idle: IdleConnection) -> Turn | Errand:
+        """Answer the request at the beginning of `idle.data`."""
+        lane, data = self._lane, idle.data
+        if lane is None or self._traffic.context.terminated.is_set():
+            return Errand(idle.tls, data)
+        request = lane.read(data)
+        if request is None:
+            return Errand(idle.tls, data)
+        if request.size > len(data):
+            return Turn.PARTIAL
+        sender = lane.ledger.sender(idle.connection.peer, request.forwarding) if request.forwarding else idle.sender
+        began = trio.current_time()
+        kept = lane.answer(request, sender, began)
+        if kept is None or (kept.body and not self._traffic.budgets.answers.hold(kept.body)):
+            errand = Errand(idle.tls, data)
+            errand.recording = lane.record(request, sender)
+            return errand
+        idle.data = data[request.size :]
+        done = self._send_large(idle, kept) if kept.body else self._send(idle, kept)
+        lane.ledger.replayed(sender, kept.note, trio.current_time() - began)
+        return done
+
+    def offer(self, peer: str, data: bytes) -> tuple[bool, Recording | None]:
+        """Whether the lane has the response to the request in `data`. If not, a recording of it, if it is plain."""
+        if self._lane is None or (request := self._lane.read(data)) is None or request.size > len(data):
+            return False, None
+        sender = self._lane.ledger.sender(peer, request.forwarding)
+        if self._lane.find(request, sender, trio.current_time()) is not None:
+            return True, None
+        return False, self._lane.record(request, sender)
+
+    def _send(self, idle: IdleConnection, kept: Kept) -> Turn | Errand:
+        wire = kept.wire(this_second())
+        errand = self._send_raw(idle, wire if idle.tls is None else encrypt(idle.tls, wire))
+        if errand is None:
+            return Turn.LAST if kept.close else Turn.ANSWERED
+        if isinstance(errand, Errand):
+            errand.ends = kept.close
+        return errand
+
+    def _send_raw(self, idle: IdleConnection, data: bytes) -> Turn | Errand | None:
+        """Send bytes as they are. None: the kernel has taken all."""
+        if not data:
+            return None
+        try:
+            sent = idle.connection.socket.send(data, MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return Turn.GONE
+        if sent == len(data):
+            return None
+        errand = Errand(idle.tls, idle.data or None)
+        errand.raw = data[sent:]
+        return errand
+
+    def _send_large(self, idle: IdleConnection, kept: Kept) -> Turn | Errand:
+        """Send a response whose body is counted for the budget."""
+        parts: list[bytes | memoryview] = [kept.wire(this_second()), kept.body]
+        answers = self._traffic.budgets.answers
+        if idle.tls is None:  # else a task encrypts one slice after the other
+            try:
+                sent = idle.connection.socket.sendmsg(parts, [], MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                answers.release(kept.body)
+                return Turn.GONE
+            if sent == sum(map(len, parts)):
+                answers.release(kept.body)
+                return Turn.LAST if kept.close else Turn.ANSWERED
+            skipped = min(sent, len(parts[0]))
+            parts = [memoryview(parts[0])[skipped:], memoryview(parts[1])[sent - skipped :]]
+        errand = Errand(idle.tls, idle.data or None)
+        errand.answer, errand.held, errand.ends = tuple(parts), kept.body, kept.close
+        return errand
