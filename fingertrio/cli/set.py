@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import click
 
-from fingertrio.cli import discover
 from fingertrio.cli.arguments import text
 from fingertrio.cli.targets import Target, Write, find_target
 from fingertrio.wire.status import check_status
@@ -49,20 +48,10 @@ def set_command(
     if clear and (words or length or until):
         raise click.UsageError("--clear takes no status and no end")
     target = find_target(url, place)
-    if len(words) == 1 and words[0].startswith(":"):
-        preset = _preset(words[0][1:], target)
-        words, length, until = (preset["status"],), length or preset.get("for"), until or preset.get("until")
     end = _end(length, until)
-    user = user or target.user or discover.login_name()
+    user = user or target.owner()
     status = "" if clear else _status(words, lambda: target.present(user))
     _report(target, target.send(Write(user, status, end)))
-
-
-def _preset(name: str, target: Target) -> Mapping[str, str]:
-    if name in target.presets:
-        return target.presets[name]
-    known = ", ".join(f":{other}" for other in sorted(target.presets)) or "none; they are in [presets]"
-    raise click.UsageError(f"the server has no preset :{clean_line(name)}; it has {known}")
 
 
 def _end(length: str | None, until: str | None) -> datetime | None:
@@ -108,5 +97,11 @@ def _report(target: Target, shown: Write) -> None:
         return
     first, *more = shown.status.split("\n")
     lines = f" (+{len(more)} lines)" if more else ""
-    until = "" if shown.until is None else f", until {shown.until.astimezone():%Y-%m-%d %H:%M}"
+    until = "" if shown.until is None else f", until {_clock(shown.until)}"
     click.echo(f"{shown.user}: {clean_line(first)}{lines}{until} ({target.name})")
+
+
+def _clock(moment: datetime) -> str:
+    """When a status ends, in this machine's time zone: the time alone if that is today."""
+    local = moment.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"

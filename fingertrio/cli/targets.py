@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ import click
 from fingertrio.cli import api, discover
 from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
 from fingertrio.server.runtime import RunningServer
+from fingertrio.wire.presets import preset_name
 from fingertrio.wire.text import clean_line
 
 TLS_SCHEME = "tls://"  # of a setter whose clients speak TLS
@@ -34,13 +35,13 @@ class Target(Protocol):
 
     Attributes:
         name: for messages.
-        user: whose status it is by default; None: that of the login name.
-        presets: statuses with a name.
     """
 
     name: str
-    user: str | None
-    presets: Mapping[str, Mapping[str, str]]
+
+    def owner(self) -> str:
+        """Whose status it is by default."""
+        ...
 
     def present(self, user: str) -> str:
         """The present status of `user`, as far as it can be asked for; otherwise empty."""
@@ -54,14 +55,17 @@ class Target(Protocol):
 class WebTarget:
     """A web front end, with a token."""
 
-    def __init__(self, url: str, token: str, presets: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(self, url: str, token: str, user: str | None = None) -> None:
         self.name = url
         self._token = token
-        self.user: str | None = self._request("GET", "/api/whoami").get("user")
-        self.presets = presets or {}
+        self._user = user
+
+    def owner(self) -> str:
+        return self._user or str(self._request("GET", "/api/whoami").get("user"))
 
     def present(self, user: str) -> str:
-        return _present(self.name, user)
+        found = _shown(self.name, user)
+        return "" if found is None else found.status
 
     def send(self, write: Write) -> Write:
         path = f"/api/users/{quote(write.user, safe='')}/status"
@@ -69,9 +73,7 @@ class WebTarget:
             self._request("DELETE", path)
             return write
         document = {"status": write.status} | ({} if write.until is None else {"until": write.until.isoformat()})
-        shown = self._request("PUT", path, document)
-        until = shown.get("until")
-        return replace(write, status=shown["status"], until=None if until is None else datetime.fromisoformat(until))
+        return _write_of(self._request("PUT", path, document))
 
     def _request(self, method: str, path: str, document: object = None) -> Mapping[str, Any]:
         try:
@@ -84,20 +86,20 @@ class WebTarget:
 
 
 class SetterTarget:
-    """A setter, by TCP or by its unix socket."""
+    """A setter, by TCP or by its unix socket; and the server that it belongs to, if that is known."""
 
-    user: str | None = None
-
-    def __init__(
-        self, address: str, presets: Mapping[str, Mapping[str, str]], token: str | None, url: str | None = None
-    ) -> None:
+    def __init__(self, address: str, token: str | None, server: RunningServer | None = None) -> None:
         self.name = address
-        self._url = url
-        self.presets = presets
         self._token = token
+        self._url = None if server is None else server.url
+        self._has_default = server is not None and server.default_for is not None
+
+    def owner(self) -> str:
+        return discover.login_name()
 
     def present(self, user: str) -> str:
-        return "" if self._url is None else _present(self._url, user)
+        found = None if self._url is None else _shown(self._url, user)
+        return "" if found is None else found.status
 
     def send(self, write: Write) -> Write:
         import ssl  # noqa: PLC0415 -- a status that goes by HTTP needs neither this nor Trio
@@ -128,18 +130,36 @@ class SetterTarget:
         except SetterError as error:
             raise failure(f"{self.name}: {clean_line(str(error))}", REFUSED) from None
         except (RemoteError, OSError) as error:
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            what = f"{self.name}: {clean_line(reason)}. Is a server running, and does it have [setter]?"
-            raise failure(what, UNREACHABLE) from None
-        return write
+            raise failure(f"{self.name}: {_unreachable(error)}", UNREACHABLE) from None
+        return self._shown(write)
+
+    def _shown(self, write: Write) -> Write:
+        """What is shown now. Only the server knows what a preset is, and when a status without an end ends."""
+        decided_there = preset_name(write.status) is not None or (write.until is None and self._has_default)
+        if not write.status or not decided_there or self._url is None:
+            return write
+        return _shown(self._url, write.user) or write
 
 
-def _present(url: str, user: str) -> str:
+def _unreachable(error: Exception) -> str:
+    """Why a setter could not be asked, and what to do next."""
+    if isinstance(error, PermissionError):
+        return 'you may not connect to it; its operator can allow that with socket_mode = "0666" in [setter]'
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    return f"{clean_line(reason)}. Is a server running, and does it have [setter]? (fingertrio serve starts one)"
+
+
+def _shown(url: str, user: str) -> Write | None:
+    """What a web front end shows of `user`; None: nothing, or it cannot be asked."""
     try:
-        found: Mapping[str, Any] = api.request("GET", url, f"/api/users/{quote(user, safe='')}")
-    except api.APIError:
-        return ""
-    return str(found.get("status", ""))
+        return _write_of(api.request("GET", url, f"/api/users/{quote(user, safe='')}"))
+    except (api.APIError, KeyError, ValueError):
+        return None
+
+
+def _write_of(document: Mapping[str, Any]) -> Write:
+    until = document.get("until")
+    return Write(document["user"], document["status"], None if until is None else datetime.fromisoformat(until))
 
 
 def find_target(url: str | None, place: str | None) -> Target:
@@ -149,26 +169,27 @@ def find_target(url: str | None, place: str | None) -> Target:
     if place is None and url.startswith(TLS_SCHEME):
         place = url
     if place is not None:
-        return SetterTarget(place, {}, token)
+        return SetterTarget(place, token)
     login = discover.read_login()
     if url:
-        token = token or (login.token if login is not None and login.url == url else None)
+        if token is None and login is not None and login.url == url:
+            return WebTarget(url, login.token, login.user)
         if token is None:
             raise failure(f"{url}: there is no token for this server: run fingertrio login {url}", MISTAKE)
         return WebTarget(url, token)
     if login is not None:
-        return WebTarget(login.url, login.token)
+        return WebTarget(login.url, token or login.token, None if token else login.user)
     server = discover.running_server()
-    return SetterTarget(discover.DEFAULT_SETTER, {}, token) if server is None else _of_server(server, token)
+    return SetterTarget(discover.DEFAULT_SETTER, token) if server is None else _of_server(server, token)
 
 
 def _of_server(server: RunningServer, token: str | None) -> Target:
     if token is not None and server.url is not None:
-        return WebTarget(server.url, token, server.presets)
+        return WebTarget(server.url, token)
     for proof in ("peer", "none", "token"):
         for address, needed in server.setters.items():
             if needed == proof and (needed != "token" or token is not None):
-                return SetterTarget(address, server.presets, token, server.url)
+                return SetterTarget(address, token, server)
     if server.setters or server.url is not None:
         raise failure(
             f"the server that runs here (pid {server.pid}) wants a token: its operator makes one with "

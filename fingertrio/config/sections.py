@@ -209,7 +209,7 @@ class Preset(Section):
 
 
 class PresetsSection(Section):
-    """[presets]: statuses with a name, as `lunch = { status = "Lunch", for = "1h" }`; `fingertrio set :lunch`."""
+    """[presets]: statuses with a name, as `lunch = { status = "Lunch", for = "1h" }`; `:lunch` as a status names it."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Preset] = Field(init=False)

@@ -151,6 +151,7 @@ def _service_policy(config: Config) -> ServicePolicy:
         cache_ttl=section.cache_ttl,
         cache_size=section.cache_size,
         default_length=section.default_length,
+        presets=config.presets.tables,
         log_statuses=config.log.statuses,
     )
 

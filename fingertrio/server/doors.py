@@ -54,6 +54,7 @@ class OpenDoor:
         limits, section = config.limits, config.doors[plugin.name]
         total, per_address = _caps(section)
         self._name = plugin.name
+        self._presets = config.presets.tables
         self._source = source
         self._door = Door(
             name=plugin.name,
@@ -66,7 +67,7 @@ class OpenDoor:
             writes=RateLimiter(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt),
             checks={} if checks is None else checks,
             neighbours=neighbours or {},
-            presets=config.presets.tables,
+            presets=self._presets,
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)
@@ -87,11 +88,13 @@ class OpenDoor:
             ConfigError: the front end rejects its new section.
         """
         limits, section = config.limits, config.doors[self._name]
-        frontend, door = self._frontend, self._door
+        frontend, door, presets = self._frontend, self._door, config.presets.tables
         with self._errors_located():
             commit = frontend.prepare(section) if isinstance(frontend, TakesOptions) else None
 
         def change() -> None:
+            self._presets.clear()
+            self._presets.update(presets)
             door.caps.total, door.caps.per_address = _caps(section)
             door.queries.adjust(rate=limits.queries, burst=limits.query_burst, exempt=limits.exempt)
             door.writes.adjust(rate=limits.writes, burst=limits.write_burst, exempt=limits.exempt)

@@ -29,7 +29,7 @@ def publish(
         tokens=None if backend_keeps_tokens(config) else str(tokens_path(config)),
         doors={name: list(places) for name, places in addresses.items()},
         setters=_setters(config, addresses.get("setter", ())),
-        presets=config.presets.tables,
+        default_for=config.service.default_for,
     )
     try:
         runtime.publish(server)

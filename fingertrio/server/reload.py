@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from fingertrio.config.config import FIXED_SECTIONS, Config
 from fingertrio.config.errors import ConfigError
+from fingertrio.config.sections import PresetsSection
 from fingertrio.observe.observer import Observer
 
 # A participant's first phase: prepare for the new configuration, or raise; return the function that makes the change.
@@ -25,9 +26,10 @@ Reloadable = Mapping[str, Collection[str] | None]
 
 # The sections that belong to no front end; each front end has its own keys (`frontend.TakesOptions`).
 RELOADABLE: Reloadable = {
-    "service": frozenset({"deadline", "cache_ttl", "cache_size"}),
-    "log": frozenset({"level"}),
+    "service": frozenset({"deadline", "cache_ttl", "cache_size", "default_for"}),
+    "log": frozenset({"level", "statuses"}),
     "limits": None,
+    "presets": None,
 }
 
 
@@ -88,6 +90,9 @@ def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str]
             fixed.append(name)
             continue
         keys = reloadable[name]
+        if isinstance(before, PresetsSection):  # its keys are the operator's own
+            changed.append(name)
+            continue
         for key in _keys(before):
             if getattr(before, key) != getattr(after, key):
                 (changed if keys is None or key in keys else fixed).append(f"{name}.{key}")
@@ -99,7 +104,8 @@ def _merge(old: Config, new: Config, changed: Iterable[str]) -> Config:
     sections, new_sections = old.sections, new.sections
     for place in changed:
         name, _, key = place.partition(".")
-        sections[name] = _with(sections[name], key, getattr(new_sections[name], key))
+        new = new_sections[name]
+        sections[name] = _with(sections[name], key, getattr(new, key)) if key else new
     fixed = {name: sections.pop(name) for name in FIXED_SECTIONS}
     return Config(**fixed, doors=sections)
 

@@ -38,7 +38,7 @@ class RunningServer:
         tokens: the tokens file, unless the backend keeps the tokens.
         doors: the addresses of each front end, as it reports them: "127.0.0.1:7979", "http://127.0.0.1:8000".
         setters: the addresses of the setter with the proof that each asks for: none, token or peer.
-        presets: statuses with a name.
+        default_for: how long a status lasts that is set without an end.
     """
 
     pid: int
@@ -48,7 +48,7 @@ class RunningServer:
     tokens: str | None = None
     doors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     setters: Mapping[str, str] = field(default_factory=dict)
-    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    default_for: str | None = None
 
     @property
     def url(self) -> str | None:

@@ -101,6 +101,7 @@ class FingerService:
         self._flights.size = policy.cache_size
         self._validity.ttl = policy.cache_ttl
         self._writes.default_length = policy.default_length
+        self._writes.presets = policy.presets
         self._writes.shows_status = policy.log_statuses
 
     @property

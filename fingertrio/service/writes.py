@@ -15,6 +15,7 @@ from fingertrio.names import check_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service.calls import BackendCalls
 from fingertrio.wire.details import check_details
+from fingertrio.wire.presets import Presets, expand, preset_name
 from fingertrio.wire.status import check_status
 from fingertrio.wire.times import in_utc
 
@@ -30,6 +31,7 @@ class Writes:
         spell: returns the name of an existing user that differs by case alone; None: there is none.
 
     Attributes:
+        presets: statuses with a name.
         default_length: how long a status holds that is set without an end; None: until the next one.
         shows_status: whether the audit line has the status itself.
     """
@@ -50,6 +52,7 @@ class Writes:
         self._changed = changed
         self._spell = spell
         self.default_length: timedelta | None = None
+        self.presets: Presets = {}
         self.shows_status = False
 
     @property
@@ -72,7 +75,7 @@ class Writes:
 
         Args:
             user: whose status.
-            status: as a client sent it; see `wire.status.check_status`.
+            status: as a client sent it: the name of a preset (`wire.presets`), or a text (`wire.status.check_status`).
             writer: on whose behalf.
             until: when it ends by itself, aware; None: `ServicePolicy.default_length` from now, if there is one.
 
@@ -83,6 +86,9 @@ class Writes:
         """
         user = check_user_name(user)
         writer.check(user)
+        if (name := preset_name(status)) is not None:
+            status, end = expand(name, self.presets, datetime.now(UTC))
+            until = until or end
         status = check_status(status)
         if until is not None:
             in_utc(until)

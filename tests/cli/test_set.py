@@ -114,7 +114,24 @@ def test_presets_come_from_the_servers_configuration(start: Start):
     place.done("set", ":lunch")
     assert place.shown()["status"] == "\U0001f37d Lunch"
     assert place.shown()["until"] is not None
-    assert "the server has no preset :tea; it has :lunch" in place.failed(2, "set", ":tea")
+    assert f"{ME}: \U0001f37d Lunch, until " in place.done("set", ":lunch", "--until", "2999-01-01")
+    assert place.shown()["until"] == "2999-01-02T00:00:00Z"
+    assert "there is no preset :tea; this server has :lunch" in place.failed(1, "set", ":tea")
+    token = place.done("token", "add", ME).strip()
+    far = {"FINGERTRIO_URL": place.url, "FINGERTRIO_TOKEN": token}
+    assert f"{ME}: \U0001f37d Lunch, until " in place.done("set", ":lunch", **far)
+    assert "there is no preset :tea; this server has :lunch" in place.failed(1, "set", ":tea", **far)
+    place.done("set", ":)", **far)
+    assert place.shown()["status"] == ":)"
+    place.done("set", "-", text="two\nlines\n", **far)
+    assert place.shown()["status"] == "two\nlines"
+
+
+def test_in_an_office_every_status_ends(start: Start):
+    place = start(service={"default_for": "8h"})
+    assert ", until " in place.done("set", "at my desk")
+    until = datetime.fromisoformat(place.shown()["until"])
+    assert timedelta(hours=7, minutes=59) < until - datetime.now(UTC) <= timedelta(hours=8)
 
 
 def test_the_editor_opens_on_the_present_status(start: Start, tmp_path: Path):

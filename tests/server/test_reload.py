@@ -14,6 +14,7 @@ import trio.testing
 import trustme
 from wsproto.events import Ping, Pong
 
+from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.config.config import load_config, parse_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import find_frontends
@@ -84,6 +85,10 @@ class Program:
             await stream.send_all(query)
             return b"".join([chunk async for chunk in stream])
 
+    async def set(self, user, status):
+        host, _, port = self.addresses["setter"][0].rpartition(":")
+        await set_status(user, status, host=host, port=int(port))
+
     async def connect(self):
         """A connection to the web door."""
         host, _, port = self.addresses["http"][0].partition("//")[2].rpartition(":")
@@ -151,6 +156,19 @@ async def test_the_level_of_the_log_changes(program):
     assert (await program.reload())["reloaded"]["changed"] == ["log.level"]
     await program.ask()
     assert [event["event"] for event in program.events()].count("query") == 2
+
+
+async def test_presets_change(tmp_path):
+    setter = '[setter]\nlisten = ["127.0.0.1:0"]\n[presets]\n'
+    async with serving(tmp_path / "f.toml", more=setter + 'lunch = { status = "Lunch" }') as program:
+        await program.set("moshez", ":lunch")
+        assert await program.ask() == b"Lunch\r\n"
+        with pytest.raises(SetterError, match="there is no preset :tea; this server has :lunch"):
+            await program.set("moshez", ":tea")
+        events = await program.reload(more=setter + 'tea = { status = "Tea", for = "20m" }')
+        assert events["reloaded"]["changed"] == ["presets"]
+        await program.set("moshez", ":tea")
+        assert await program.ask() == b"Tea\r\n"
 
 
 async def test_what_cannot_change_is_named_and_stays(program):

@@ -19,7 +19,7 @@ SERVER = RunningServer(
     tokens="/var/lib/fingertrio/tokens.json",
     doors={"http": ["unix:/run/http", "http://127.0.0.1:8000"]},
     setters={"unix:/run/setter": "peer"},
-    presets={"lunch": {"status": "Lunch", "for": "1h"}},
+    default_for="8h",
 )
 
 

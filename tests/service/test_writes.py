@@ -129,6 +129,19 @@ async def test_a_default_length_holds_for_what_is_set_without_an_end():
         assert (await place.service.set_user("ada", "At lunch", writer=ADA, until=until)).until == until
 
 
+async def test_a_preset_is_its_status_until_its_end_unless_the_client_names_one():
+    presets = {"lunch": {"status": "Lunch", "for": "1h"}}
+    async with serving(presets=presets, default_length=timedelta(hours=8)) as place:
+        info = await place.service.set_user("ada", ":lunch\n", writer=ADA)
+        assert info.status == "Lunch"
+        assert timedelta(minutes=59) < info.until - datetime.now(UTC) <= timedelta(hours=1)
+        end = datetime.now(UTC) + timedelta(hours=3)
+        assert (await place.service.set_user("ada", ":lunch", writer=ADA, until=end)).until == end
+        with pytest.raises(ValueError, match="no preset :tea"):
+            await place.service.set_user("ada", ":tea", writer=ADA)
+        assert (await place.service.set_user("ada", ":)", writer=ADA)).status == ":)"
+
+
 async def test_a_backend_that_cannot_write_says_so():
     async with FingerService.open(FakeReader({"ada": "x"})) as service:
         assert not service.can_set

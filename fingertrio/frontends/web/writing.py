@@ -29,6 +29,7 @@ from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.names import check_user_name
 from fingertrio.service import FingerService
 from fingertrio.wire.charset import codec_of
+from fingertrio.wire.presets import UnknownPresetError
 from fingertrio.wire.status import check_status
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.when import parse_duration, parse_when
@@ -88,7 +89,12 @@ class _Writes:
         until = _end_of(write)
         async with self._locks.setdefault(user, trio.Lock()):
             await self._check_preconditions(user)
-            return await self._service.set_user(user, write.status, writer=writer, until=until)
+            try:
+                return await self._service.set_user(user, write.status, writer=writer, until=until)
+            except UnknownPresetError as error:
+                raise UnprocessableContent({"status": str(error)}) from error
+            except ValueError as error:  # there is another spelling of the name
+                raise UnprocessableContent({"user": str(error)}) from error
 
     async def clear(self, user: str, writer: Writer) -> UserInfo:
         if not self._service.can_clear:

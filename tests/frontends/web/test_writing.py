@@ -209,6 +209,8 @@ async def test_an_address_writes_no_more_often_than_it_may(autojump_clock: MockC
         (PATH, {"data": b"\xff"}, 422, ["status"]),
         (PATH, {"data": b"x" * 16_385}, 422, ["status"]),
         (PATH, {"data": b"x\n" * 501}, 422, ["status"]),
+        (PATH, {"data": b":tea"}, 422, ["status"]),  # not a preset
+        ("/api/users/ADA/status", {"data": b"x"}, 422, ["user"]),  # there is ada
         (PATH + "?until=soon", {"data": b"x"}, 422, ["until"]),
         (PATH + "?for=17:00", {"data": b"x"}, 422, ["for"]),
         (PATH + "?for=1h&until=2h", {"data": b"x"}, 422, ["for"]),
