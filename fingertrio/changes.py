@@ -34,6 +34,11 @@ class ChangeFeed:
         self._arrived = trio.Event()
         self._read = 0
 
+    @property
+    def pending(self) -> bool:
+        """Whether a change waits to be read."""
+        return bool(self._waiting)
+
     def put(self, change: Change) -> None:
         """Add a change, without waiting for the reader."""
         waiting = self._waiting

@@ -36,6 +36,7 @@ from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.site_files import site_blueprint
+from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.visits import Visits
 from fingertrio.frontends.web.writing import writing_blueprint
 from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
@@ -77,6 +78,7 @@ def create_app(
     pages: Pages | None = None,
     visits: Visits | None = None,
     presets: Presets = dict,
+    stream: Stream | None = None,
     deadline: float = HANDLER_DEADLINE,
 ) -> QuartTrio:
     """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
@@ -89,9 +91,11 @@ def create_app(
         pages: renders the pages; None: those of a site with no name of its own.
         visits: who is signed in on the web; None: no user can be.
         presets: returns the statuses with a name.
+        stream: makes the pages of the stream, and runs; None: one that keeps nothing in memory.
         deadline: seconds that a handler may take.
     """
     pages = pages or Pages()
+    pages.stream = stream or Stream(service, observer)
     app = _App(observer, deadline, pages)
     app.register_blueprint(pages_blueprint(service, pages))
     app.register_blueprint(site_blueprint(pages))

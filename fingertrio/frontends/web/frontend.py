@@ -25,6 +25,7 @@ from fingertrio.frontends.web.reading import LateReading
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.self_check import check_app
 from fingertrio.frontends.web.site import Site
+from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.visits import Visits
 from fingertrio.http.lane import Lane
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
@@ -83,6 +84,8 @@ class WebFrontend(HttpFrontend):
     ) -> None:
         self._make_hub = partial(LiveHub, service, observer)
         self._hub = self._make_hub()
+        self._make_stream = partial(Stream, service, observer)
+        self._stream = self._make_stream()
         self._policy = policy = policy or WebPolicy()
         self._proxies = TrustedProxies(policy.trusted_proxies)
         caps.is_proxy = self._is_proxy
@@ -95,7 +98,14 @@ class WebFrontend(HttpFrontend):
             live = live_blueprint(self._hub, observer, lambda: self._policy.live)
             pages = Pages(lambda: self._policy.site)
             self._app = create_app(
-                service, observer, proofs=proofs, live=live, pages=pages, visits=visits, presets=presets
+                service,
+                observer,
+                proofs=proofs,
+                live=live,
+                pages=pages,
+                visits=visits,
+                presets=presets,
+                stream=self._stream,
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
@@ -130,8 +140,10 @@ class WebFrontend(HttpFrontend):
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """See `HttpFrontend.serve`. When it stops, watchers receive a close frame at once."""
+        self._stream = self._make_stream()
         self._hub = self._make_hub()  # ids of an earlier run are invalid: changes between the runs were not seen
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hub.run)
+            await nursery.start(self._stream.run)
             await super().serve(stopping, task_status=task_status)
             nursery.cancel_scope.cancel()

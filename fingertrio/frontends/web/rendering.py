@@ -22,6 +22,7 @@ from quart import Response, request
 from fingertrio.frontends.web import assets, times
 from fingertrio.frontends.web.avatars import hue, initial
 from fingertrio.frontends.web.site import Site
+from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.text import href
 from fingertrio.wire.text import clean_line
 
@@ -62,6 +63,7 @@ class Pages:
     Attributes:
         signs_in: whether users can sign in at `/-/me`; every page then links to it.
         is_live: whether open pages can follow changes.
+        stream: makes the pages of the stream; None: `create_app` was not called.
     """
 
     def __init__(self, site: Callable[[], Site] = Site, clock: Callable[[], datetime] = _now) -> None:
@@ -69,6 +71,7 @@ class Pages:
         self._clock = clock
         self.signs_in = False
         self.is_live = False
+        self.stream: Stream | None = None
 
     @property
     def site(self) -> Site:
