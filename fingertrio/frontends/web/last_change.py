@@ -25,7 +25,7 @@ class LastChange:
     """One change that was made.
 
     Attributes:
-        kind: "set", "cleared", "undone", "details".
+        kind: "set", "cleared", "undone", "described".
         user: whose status.
         before: the status before, empty if there was none; None: the change cannot be taken back.
         until: when that would have ended.

@@ -21,6 +21,7 @@ from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.writer import NotAllowedError, Writer
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.last_change import UNDO_LENGTH, LastChange, fingerprint, open_change
+from fingertrio.frontends.web.me_details import DetailsForm
 from fingertrio.frontends.web.me_form import MyForm, Preset, sentence
 from fingertrio.frontends.web.me_view import MyPage
 from fingertrio.frontends.web.rendering import HTML
@@ -84,6 +85,7 @@ class _Request:
         self.visit = visit
         self.form = form
         self.mine = MyForm.of(form)
+        self.described = DetailsForm.of(form)
         self.user = user
 
 
@@ -102,6 +104,7 @@ class _Me:
             "clear": self._clear,
             "undo": self._undo,
             "preview": self._preview,
+            "details": self._describe,
         }
 
     async def show(self) -> Response:
@@ -118,12 +121,11 @@ class _Me:
     async def act(self) -> Response:
         self._visits.check_sender()
         form, visit = await read_form(), await self._visits.look()
-        mine = MyForm.of(form)
         if visit.session is None:
-            return await self._page.show(visit, "", 401, mine=mine, problem=_ENDED)
+            return await self._again(_Request(visit, form, ""), 401, _ENDED)
         if not visit.accepts(form):
             user = visit.session.token.user
-            return await self._page.show(visit, user, 403, mine=mine, problem=_OTHER_SESSION.format(user=user))
+            return await self._again(_Request(visit, form, user), 403, _OTHER_SESSION.format(user=user))
         wanted = _Request(visit, form, _user_of(visit, form.get("user", "")))
         action = self._actions.get(form.get("do", "set").partition(":")[0], self._set)
         try:
@@ -141,9 +143,10 @@ class _Me:
         return response
 
     async def _again(self, wanted: _Request, status: int, problem: str = "") -> Response:
-        """The page with what was typed. A form without the text shows what is set."""
+        """The page with what was typed. A form that was not sent shows what is set."""
         mine = wanted.mine if "status" in wanted.form else None
-        return await self._page.show(wanted.visit, wanted.user, status, mine=mine, problem=problem)
+        described = wanted.described if "name" in wanted.form else None
+        return await self._page.show(wanted.visit, wanted.user, status, mine=mine, described=described, problem=problem)
 
     async def _set(self, wanted: _Request) -> Response:
         status, until = wanted.mine.check()
@@ -194,6 +197,19 @@ class _Me:
             else:
                 await self._service.clear_user(change.user, writer=_writer(wanted))
         return await self._done(wanted, LastChange("undone", change.user))
+
+    async def _describe(self, wanted: _Request) -> Response:
+        described = wanted.described
+        details = described.details()
+        if described.wrong:
+            return await self._again(wanted, 422)
+        self._visits.count_write()
+        try:
+            await self._service.set_details(wanted.user, name=described.name, details=details, writer=_writer(wanted))
+        except ValueError as error:
+            described.take(error)
+            return await self._again(wanted, 422)
+        return await self._done(wanted, LastChange("described", wanted.user))
 
     async def _preview(self, wanted: _Request) -> Response:
         wanted.mine.check()

@@ -13,6 +13,7 @@ from quart import Response
 from fingertrio.accounts.sessions import Session
 from fingertrio.backend import NO_PLAN, BackendError, UserInfo
 from fingertrio.frontends.web.last_change import LastChange
+from fingertrio.frontends.web.me_details import KNOWN, DetailsForm
 from fingertrio.frontends.web.me_form import MyForm, Preset, zone_name
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import Pages
@@ -30,6 +31,7 @@ _DONE = {
     "set": "Your status is set.",
     "cleared": "Your status is cleared.",
     "undone": "The change was taken back.",
+    "described": "Your name and details are saved.",
 }
 
 
@@ -65,6 +67,7 @@ class MyPage:
         status: int = 200,
         *,
         mine: MyForm | None = None,
+        described: DetailsForm | None = None,
         problem: str = "",
         change: LastChange | None = None,
         sealed: str = "",
@@ -76,7 +79,8 @@ class MyPage:
             visit: of the browser. Without a session, the page shows what was typed, and how to sign in.
             user: whose status; empty: without a session.
             status: of the response.
-            mine: what was typed; None: what is set.
+            mine: what was typed as status; None: what is set.
+            described: the same for name and details.
             problem: why nothing was done.
             change: what was done just now.
             sealed: the same, for the form that takes it back.
@@ -106,6 +110,10 @@ class MyPage:
             **_card(shown),
             is_preview=is_preview,
             presets=self._buttons(),
+            described=described or (DetailsForm.showing(info) if info is not None else None),
+            is_described=described is not None or (change is not None and change.kind == "described"),
+            known=KNOWN,
+            can_set_details=self._service.can_set_details,
             can_set=self._service.can_set,
             can_clear=self._service.can_clear and bool(info and info.status),
             bytes_limit=STATUS_LIMIT,

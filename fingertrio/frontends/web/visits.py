@@ -35,7 +35,7 @@ _COOKIE_LIMIT = 3800  # characters of a value; browsers keep 4096 with the name 
 _FORM_LENGTH = timedelta(days=7)  # that a page may stay open before its form is too old
 _VISITOR_LENGTH = timedelta(hours=12)
 
-_FIELDS_LIMIT = 64  # of a form; ours have fewer than 30
+_FIELDS_LIMIT = 128  # of a form; ours have 12, and two for each of 52 details
 
 
 @dataclass(frozen=True, slots=True)

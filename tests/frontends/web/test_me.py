@@ -342,6 +342,7 @@ async def test_a_backend_that_cannot_clear_offers_no_clearing():
         browser = await site.signed_in()
         page = await browser.follow(await browser.act("set", status="New"))
         assert not site.service.can_clear
+        assert not page.says("Name and details")
         assert page.says("Take it back")
         assert not page.says("Clear")
         assert (await browser.act("clear", page)).status == 503
@@ -357,6 +358,91 @@ async def test_the_preview_is_what_the_page_will_show():
         part = await browser.post("/-/me/preview", {"status": PLAN})
         assert part.text.strip() in page.text
         assert (await site.browser().post("/-/me/preview", {"status": PLAN})).status == 403
+
+
+async def describe(browser: Browser, **fields: str) -> Page:
+    """Fill in name and details, where `__` stands for a dot, and save."""
+    form = (await browser.get("/-/me")).form("me", "name")
+    return await browser.post(
+        "/-/me", form | {name.replace("__", "."): fields[name] for name in fields} | {"do": "details"}
+    )
+
+
+async def test_name_and_details_are_edited():
+    async with a_site() as site:
+        browser = await site.signed_in()
+        answer = await describe(
+            browser,
+            name="Ada <Lovelace>",
+            known__pronouns="she/her",
+            known__timezone="Europe/London",
+            known__pubkey="ssh-ed25519 AAAA\r\nsecond line",
+            label__0="Home",
+            text__0="https://example.org/",
+        )
+        page = await browser.follow(answer)
+        assert page.says("Your name and details are saved.")
+        info = await site.service.get_user("ada")
+        assert info is not None
+        assert (info.name, info.status) == ("Ada <Lovelace>", "Weaving")
+        assert dict(info.details) == {
+            "pronouns": "she/her",
+            "timezone": "Europe/London",
+            "pubkey": "ssh-ed25519 AAAA\nsecond line",
+            "Home": "https://example.org/",
+        }
+        form = page.form("me", "name")
+        assert (form["name"], form["label.0"], form["text.2"]) == ("Ada <Lovelace>", "Home", "")
+        assert page.form("me", "status")["zone"] == "Europe/London"
+        assert (await describe(browser, known__pronouns="", text__0="")).status == 303
+        info = await site.service.get_user("ada")
+        assert info is not None
+        assert list(info.details) == ["timezone", "pubkey"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "message"),
+    [
+        ({"name": "x" * 201}, "name", "The full name is longer than 200 characters."),
+        ({"known__timezone": "Mars/Olympus"}, "timezone", "Not a time zone; expected a name such as Europe/Berlin."),
+        ({"known__emoji": "<b>"}, "emoji", "Expected one emoji."),
+        ({"known__webfinger": "me"}, "webfinger", "Each line has a relation, an address"),
+        ({"text__0": "x"}, "0", "Give it a name, such as Home or Blog."),
+        ({"label__1": "Evil", "text__1": "javascript:alert(1)"}, "1", "Not an address that can be a link"),
+        ({"label__0": "emoji", "text__0": "x"}, "0", "emoji has a field of its own above."),
+        ({"label__0": "A", "text__0": "x", "label__1": " A ", "text__1": "y"}, "1", "A is there twice."),
+        ({"label__0": "x" * 41, "text__0": "y"}, "0", "The name of a detail must have 1 to 40 characters."),
+    ],
+)
+async def test_what_is_wrong_with_a_detail_stands_next_to_it(fields: dict[str, str], place: str, message: str):
+    async with a_site() as site:
+        browser = await site.signed_in()
+        page = await describe(browser, **({"known__project": "kept"} | fields))
+        assert page.status == 422
+        assert message in page.text.partition(f'id="d-{place}-wrong"')[2].partition("</p>")[0]
+        kept = page.form("me", "name")
+        assert {name: kept[name.replace("__", ".")] for name in fields} == fields
+        assert kept["known.project"] == "kept"
+        assert page.form("me", "status")["status"] == "Weaving"
+        info = await site.service.get_user("ada")
+        assert info is not None
+        assert not info.details
+
+
+async def test_details_that_were_typed_outlast_the_session():
+    async with a_site() as site:
+        browser = await site.signed_in()
+        form = (await browser.get("/-/me")).form("me", "name") | {"known.project": "Engine", "do": "details"}
+        await site.accounts.tokens.revoke(site.token.id)
+        page = await browser.post("/-/me", form)
+        assert (page.status, page.form("me", "name")["known.project"]) == (401, "Engine")
+
+
+async def test_who_has_no_status_yet_sets_one_before_details():
+    """What was saved without a status cannot be read, so the form would offer to remove it."""
+    async with a_site() as site:
+        secret, _ = await site.accounts.tokens.add("zoe")
+        assert (await (await site.signed_in(secret)).get("/-/me")).says("Set a status first.")
 
 
 @pytest.mark.parametrize(
