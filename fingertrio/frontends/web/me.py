@@ -30,10 +30,11 @@ from fingertrio.frontends.web.text import href
 from fingertrio.frontends.web.visits import Visit, Visits, read_form
 from fingertrio.names import canonical_name, check_user_name
 from fingertrio.service import FingerService
+from fingertrio.wire.status import STATUS_LIMIT
 
 _RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
 
-_ENDED = "Your session has ended, and nothing was changed. Sign in again in another tab; what you typed stays here."
+_ENDED = "Your session has ended, and nothing was changed. What you typed stays here."
 _OTHER_SESSION = (
     "You signed in again since this page was opened, and nothing was changed. You are {user} now. What you typed is "
     "below: press the button once more if it is right."
@@ -66,7 +67,8 @@ def me_blueprint(
         form, visit = await read_form(), await visits.look()
         if visit.session is None:
             raise Forbidden("Sign in first")
-        return Response(page.preview(form.get("status", "")), content_type=HTML)
+        # A longer text cannot be set, and the page says so.
+        return Response(page.preview(form.get("status", "")[:STATUS_LIMIT]), content_type=HTML)
 
     @blueprint.get("/me/session")
     async def session() -> Response:
@@ -193,7 +195,12 @@ class _Me:
                 return await self._again(wanted, 409, _CHANGED)
             has_ended = change.until is not None and change.until <= datetime.now(UTC)
             if change.before and not has_ended:
-                await self._service.set_user(change.user, change.before, writer=_writer(wanted), until=change.until)
+                try:
+                    await self._service.set_user(change.user, change.before, writer=_writer(wanted), until=change.until)
+                except ValueError as error:  # the backend had a status that cannot be set
+                    return await self._again(
+                        wanted, 422, sentence(f"the status of before cannot be set again: {error}")
+                    )
             else:
                 await self._service.clear_user(change.user, writer=_writer(wanted))
         return await self._done(wanted, LastChange("undone", change.user))

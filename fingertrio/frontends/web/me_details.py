@@ -30,8 +30,8 @@ class Known:
 
 KNOWN = (
     Known("pronouns", "Pronouns", "they/them"),
-    Known("emoji", "Emoji", "one, which stands for you"),
-    Known("timezone", "Your time zone", "Europe/Berlin; your page then shows the time where you are"),
+    Known("emoji", "Emoji", "🌻"),
+    Known("timezone", "Your time zone", "Europe/Berlin"),
     Known("project", "Project", "what you work on"),
     Known("fediverse", "Fediverse account", "ada@social.example"),
     Known("pubkey", "Public key", "ssh-ed25519 or OpenPGP", is_long=True),

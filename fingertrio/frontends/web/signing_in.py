@@ -13,6 +13,7 @@ from quart import Blueprint, Response, request
 from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.tokens import Token, TokensError
 from fingertrio.backend import BackendError
+from fingertrio.frontends.web.elsewhere import PROGRAM
 from fingertrio.frontends.web.proofs import client_address
 from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.frontends.web.visits import Visit, Visits, new_visitor, read_form
@@ -89,6 +90,7 @@ class _Doorkeeper:
             return response
         if not visit.accepts(form):  # of an earlier session
             return redirect_to("me")
+        self._visits.count_write()  # it writes the tokens
         try:
             await self._visits.sessions.end(visit.session)
         except (TokensError, BackendError) as error:
@@ -99,6 +101,7 @@ class _Doorkeeper:
 
     def _page(self, visit: Visit, status: int = 200, problem: str = "") -> Response:
         visit = replace(visit, session=None, visitor=visit.visitor or new_visitor())
+        places = self._pages.site.places(request.scheme, request.headers.get("Host", ""))
         response = self._pages.response(
             "sign_in.html",
             status,
@@ -107,6 +110,7 @@ class _Doorkeeper:
             signed_out="signed-out" in request.args,
             has_ended=visit.had_session,
             can_set=self._service.can_set,
+            program=places.program if places.is_local else PROGRAM,
         )
         self._visits.keep_visitor(response, visit)
         return response

@@ -15,6 +15,7 @@ import hpack
 import trio
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
+from fingertrio.accounts.accounts import Accounts
 from fingertrio.backend import Backend
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
@@ -28,6 +29,7 @@ from fingertrio.service import FingerService, ServicePolicy
 from fingertrio.testing import FakeBackend
 
 EMPTY: Mapping[str, None] = {}
+NO_PRESETS: Mapping[str, Mapping[str, str]] = {}
 USERS = {"moshez": "Happy and well", "shawn": "Doing the laundry"}
 
 
@@ -210,6 +212,8 @@ async def serving(
     live: LivePolicy | None = None,
     policy: WebPolicy | None = None,
     express: bool = True,
+    accounts: Accounts | None = None,
+    presets: Mapping[str, Mapping[str, str]] = NO_PRESETS,
 ) -> AsyncIterator[Site]:
     """A web front end that serves `backend`, stopped at the end. `policy` replaces certfile, keep_alive and live.
 
@@ -230,6 +234,8 @@ async def serving(
                 listeners=listeners,
                 caps=caps or ConnectionCaps(total=100, per_address=100),
                 rate=rate,
+                accounts=accounts,
+                presets=lambda: presets,
                 policy=policy
                 or WebPolicy(
                     tls=None if certfile is None else make_tls_context(certfile, None),

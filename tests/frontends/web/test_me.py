@@ -220,6 +220,16 @@ async def test_a_change_too_large_for_a_cookie_is_reported_at_once():
         assert await site.status() == plan
 
 
+async def test_a_status_that_cannot_be_set_is_not_taken_back():
+    """Backends may have others: here one that has the form of a preset."""
+    async with a_site(MemoryBackend({"ada": ":wq"})) as site:
+        browser = await site.signed_in()
+        page = await browser.follow(await browser.act("set", status="one"))
+        answer = await take_back(browser, page)
+        assert (answer.status, answer.says("The status of before cannot be set again")) == (422, True)
+        assert await site.status() == "one"
+
+
 async def test_a_status_that_ended_meanwhile_does_not_come_back(monkeypatch: pytest.MonkeyPatch):
     async with a_site() as site:
         browser = await site.signed_in()
@@ -358,6 +368,7 @@ async def test_the_preview_is_what_the_page_will_show():
         part = await browser.post("/-/me/preview", {"status": PLAN})
         assert part.text.strip() in page.text
         assert (await site.browser().post("/-/me/preview", {"status": PLAN})).status == 403
+        assert len((await browser.post("/-/me/preview", {"status": "x" * 200_000})).text) < 20_000
 
 
 async def describe(browser: Browser, **fields: str) -> Page:

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import _target
+from fingertrio.net.limits import RateLimiter
 from fingertrio.testing import FakeReader
 from tests.frontends.web.browsing import Browser, Page, a_site
 
@@ -228,6 +229,16 @@ async def test_signing_out_ends_the_session_in_every_copy():
         assert (await copy.get("/-/sign-in")).says("Your session has ended.")
         assert '"event": "signed_out"' in site.log.getvalue()
         assert (await browser.sign_in(site.ada)).status == 200
+
+
+async def test_signing_out_counts_as_a_write_since_it_is_one():
+    async with a_site(writes=RateLimiter(rate=0.001, burst=1)) as site:
+        statuses = []
+        for _ in range(2):
+            browser = await site.signed_in()
+            form = (await browser.get("/-/me")).form("sign-out")
+            statuses.append((await browser.post("/-/sign-out", form)).status)
+        assert statuses == [303, 429]
 
 
 async def test_signing_out_works_where_the_tokens_cannot_be_written(monkeypatch: pytest.MonkeyPatch):

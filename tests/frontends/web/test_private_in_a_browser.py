@@ -1,0 +1,193 @@
+"""/-/sign-in and /-/me in Chromium, over https: the script, the keyboard, cookies and forms as a browser sends them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from fingertrio.accounts.accounts import Accounts
+from fingertrio.backends.memory import MemoryBackend
+from tests.frontends.web.browsing import PRESETS
+from tests.frontends.web.kit import serving
+from tests.helpers import no_accounts
+
+pytestmark = pytest.mark.slow  # it starts a browser
+
+PLAN = "Release notes\n\n  /\\_/\\    https://example.org/\n ( o.o )"
+
+
+@pytest.fixture
+def chromium() -> str:
+    if (path := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium (Debian package chromium)")
+    return path
+
+
+async def test_a_visit(chromium: str, tmp_path: Path):
+    certificate = tmp_path / "localhost.pem"
+    trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    accounts = no_accounts()
+    backend = MemoryBackend({"ada": "Weaving"})
+    async with serving(backend, certfile=certificate, accounts=accounts, presets=PRESETS) as site:
+        url = f"https://localhost:{site.address[1]}"
+        secret, token = await accounts.tokens.add("ada")
+
+        def status() -> str:
+            info = trio.from_thread.run(backend.get_user, "ada")
+            return "" if info is None else info.status
+
+        await trio.to_thread.run_sync(visit, chromium, url, secret, status, lambda: revoke(accounts, token.id))
+        assert secret not in site.log.getvalue()
+
+
+def revoke(accounts: Accounts, token_id: str) -> None:
+    trio.from_thread.run(accounts.tokens.revoke, token_id)
+
+
+def visit(chromium: str, url: str, secret: str, status: Callable[[], str], revoked: Callable[[], None]) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = new_context(browser)
+        page = context.new_page()
+        mistakes: list[str] = []
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.on("console", partial(note_violation, mistakes))
+        sign_in_by_keyboard(page, url, secret)
+        check_cookie(context, secret)
+        set_with_preview_and_take_back(page, status)
+        clear(page, status)
+        press_a_preset(page, status)
+        send_from_another_site(context, url, status)
+        follow_a_link_from_another_site(context, url)
+        works_without_script(browser, context, url, status)
+        end_while_open(page, url, status, revoked)
+        assert mistakes == []
+        browser.close()
+
+
+def note_violation(mistakes: list[str], message: ConsoleMessage) -> None:
+    if "Security Policy" in message.text:
+        mistakes.append(message.text)
+
+
+def new_context(browser: Browser, *, script: bool = True) -> BrowserContext:
+    context = browser.new_context(ignore_https_errors=True, timezone_id="Asia/Kolkata", java_script_enabled=script)
+    context.set_default_timeout(20_000)
+    return context
+
+
+def sign_in_by_keyboard(page: Page, url: str, secret: str) -> None:
+    page.goto(f"{url}/-/me")
+    assert page.url == f"{url}/-/sign-in"
+    page.keyboard.type("ft_nonsense")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.get_by_text("This token is not valid.").wait_for()
+    page.keyboard.type(secret)
+    page.keyboard.press("Enter")
+    page.get_by_text("What people see now").wait_for()
+    assert page.url == f"{url}/-/me"
+
+
+def check_cookie(context: BrowserContext, secret: str) -> None:
+    [cookie] = context.cookies()
+    assert cookie["name"] == "__Host-fingertrio"
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, True, "Strict", "/")
+    assert secret not in cookie["value"]
+
+
+def set_with_preview_and_take_back(page: Page, status: Callable[[], str]) -> None:
+    """By keyboard alone; the end is read in the browser's zone."""
+    page.locator("#status").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(PLAN)
+    page.get_by_text("As it would look").wait_for()
+    assert page.locator("#card a").get_attribute("href") == "https://example.org/"
+    assert page.locator("#count").inner_text() == f"{len(PLAN)} characters, 4 lines."
+    assert status() == "Weaving"
+    page.keyboard.press("Tab")
+    page.keyboard.type("2099-12-24 18:00")
+    page.locator("#status").focus()
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Your status is set.").wait_for()
+    assert status() == PLAN
+    assert page.locator("#times .chip time").get_attribute("datetime") == "2099-12-24T12:30:00Z"
+    assert page.locator("#until").input_value() == "2099-12-24 18:00"
+    assert page.locator("#zone").input_value() == "Asia/Calcutta"  # the old name, which Chromium still uses
+    page.locator("button[value=undo]").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("The change was taken back.").wait_for()
+    assert status() == "Weaving"
+
+
+def clear(page: Page, status: Callable[[], str]) -> None:
+    page.locator("button[value=clear]").click()
+    page.get_by_text("Your status is cleared.").wait_for()
+    assert status() == ""
+
+
+def press_a_preset(page: Page, status: Callable[[], str]) -> None:
+    page.get_by_role("button", name="Lunch").click()
+    page.get_by_text("Your status is set.").wait_for()
+    assert status() == "Lunch"
+
+
+def send_from_another_site(context: BrowserContext, url: str, status: Callable[[], str]) -> None:
+    """A form of another site, sent by its script, changes nothing and signs nobody out."""
+    before = context.cookies()
+    page = context.new_page()
+    for path, fields in (
+        ("me", {"do": "set", "status": "Owned"}),
+        ("sign-out", {}),
+        ("sign-in", {"token": "ft_" + "a" * 52}),
+    ):
+        inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in fields.items())
+        page.set_content(f'<form method="post" action="{url}/-/{path}">{inputs}</form>')
+        page.evaluate("document.forms[0].submit()")
+        page.get_by_text("A page of another site sent this form").wait_for()
+        page.goto("about:blank")
+    page.close()
+    assert status() == "Lunch"
+    assert [cookie["value"] for cookie in context.cookies()] == [cookie["value"] for cookie in before]
+
+
+def follow_a_link_from_another_site(context: BrowserContext, url: str) -> None:
+    page = context.new_page()
+    page.set_content(f'<a href="{url}/-/me">your status</a>')
+    page.locator("a").click()
+    page.get_by_text("What people see now").wait_for()
+    page.close()
+
+
+def works_without_script(browser: Browser, signed_in: BrowserContext, url: str, status: Callable[[], str]) -> None:
+    context = new_context(browser, script=False)
+    context.add_cookies([{**cookie} for cookie in signed_in.cookies()])  # type: ignore[typeddict-item]
+    page = context.new_page()
+    page.goto(f"{url}/-/me")
+    page.locator("#status").fill("Without script")
+    page.locator("#until").fill("25:00")
+    page.locator("button[value=preview]").click()
+    page.get_by_text("25:00 is not a time of day").wait_for()
+    assert page.locator("#status").input_value() == "Without script"
+    page.locator("#until").fill("")
+    page.locator("button[value=set]").click()
+    page.get_by_text("Your status is set.").wait_for()
+    assert status() == "Without script"
+    context.close()
+
+
+def end_while_open(page: Page, url: str, status: Callable[[], str], revoked: Callable[[], None]) -> None:
+    page.goto(f"{url}/-/me")
+    page.locator("#status").fill("Typed before the end")
+    revoked()
+    page.evaluate("dispatchEvent(new Event('focus'))")  # as when one comes back to the tab
+    page.get_by_text("Your session has ended.").wait_for()
+    assert page.locator("button[value=set]").is_disabled()
+    assert page.locator("#status").input_value() == "Typed before the end"
+    assert status() == "Without script"
