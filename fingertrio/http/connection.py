@@ -62,6 +62,7 @@ class HttpConnection:
         self.idle_since = inf
         self._connection = connection
         self._errand = errand
+        self._lane_was_asked = errand.data is not None
         self._rests_with: bytes | None = None  # goes on without a task, with these bytes
         self._traffic = traffic
         self._stream = stream
@@ -245,9 +246,7 @@ class HttpConnection:
             self.set_idle(idle=True)
         if isinstance(protocol, Http1):
             protocol.recording = self._errand.recording
-        while data:
-            if isinstance(protocol, Http1) and protocol.at_rest and self._lane_has(protocol, data):
-                return
+        while data and not self._lane_has(protocol, data):
             await self._feed(protocol, data)
             if isinstance(protocol, Http1) and protocol.has_partial_request and self._reading.deadline == inf:
                 self._limit_reading(HEADER_DEADLINE)
@@ -257,9 +256,10 @@ class HttpConnection:
             self._limit_reading(_HALF_CLOSED)
             await trio.sleep_forever()  # until the protocol ends the connection
 
-    def _lane_has(self, protocol: Http1, data: bytes) -> bool:
+    def _lane_has(self, protocol: Http1 | Http2, data: bytes) -> bool:
         """Leave the request to the lane, if that has the response. Or have the response recorded for it."""
-        if protocol.recording is not None:
+        if not isinstance(protocol, Http1) or not protocol.at_rest or self._lane_was_asked:
+            self._lane_was_asked = False
             return False
         has_it, protocol.recording = self._traffic.pool.offer(self.peer, data)
         return has_it and self._rest(data)

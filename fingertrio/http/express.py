@@ -68,7 +68,7 @@ class Express:
     def _decrypted(self, idle: IdleConnection, tls: TlsStream, data: bytes) -> Turn | Errand:
         try:
             plain = decrypt(tls, data)
-        except ssl.SSLZeroReturnError:
+        except EOFError:
             return Errand(tls, idle.data)
         except ssl.SSLError:
             return Turn.GONE

@@ -26,7 +26,7 @@ EXTENSION = "fingertrio.replay"
 # Bytes of one response that are kept: a list of 10,000 users as JSON takes half of it.
 RESPONSE_LIMIT = 1024 * 1024
 
-_DATE = re.compile(rb"\r\ndate: ([^\r]{29})\r\n", re.IGNORECASE)
+_DATE = re.compile(rb"\r\ndate: ([^\r]{29})(?=\r\n)", re.IGNORECASE)
 _FIELD = re.compile(rb"\r\n([^:\r]+): *([^\r]*)")
 
 
@@ -75,7 +75,7 @@ class Kept:
         self.used = False
         head, body = recording.head, recording.body
         self._date_at = date_at
-        self._second = 0
+        self._second = -1
         self._wire, self.body = (head + body, b"") if len(body) <= UNCOUNTED else (head, body)
 
     @property

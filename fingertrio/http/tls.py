@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -89,19 +90,16 @@ def decrypt(stream: TlsStream, data: bytes) -> bytes:
     This uses the objects inside Trio's stream, without its locks and checkpoints. No task may use it meanwhile.
 
     Raises:
-        ssl.SSLZeroReturnError: the client has sent its closing alert, and nothing before it.
+        EOFError: the client has sent its closing alert, and nothing before it.
         ssl.SSLError: the client broke the protocol.
     """
     stream._incoming.write(data)  # noqa: SLF001
     read, parts = stream._ssl_object.read, []  # noqa: SLF001
-    try:
-        while True:
-            parts.append(read(_RECORD))
-    except ssl.SSLWantReadError:
-        pass
-    except ssl.SSLZeroReturnError:
+    with suppress(ssl.SSLWantReadError):
+        while part := read(_RECORD):
+            parts.append(part)
         if not parts:
-            raise
+            raise EOFError
     return b"".join(parts)
 
 
@@ -109,7 +107,12 @@ def encrypt(stream: TlsStream, data: bytes) -> bytes:
     """The bytes to send for `data`, and for what the protocol itself has to say. See `decrypt`."""
     if data:
         stream._ssl_object.write(data)  # noqa: SLF001
-    return stream._outgoing.read()  # noqa: SLF001
+    sent = stream._outgoing.read()  # noqa: SLF001
+    # Trio keeps TLS 1.3's session tickets until the first answer: a client that only connects would not read them.
+    if sent and (tickets := stream._delayed_outgoing) is not None:  # noqa: SLF001
+        stream._delayed_outgoing = None  # noqa: SLF001
+        return tickets + sent
+    return sent
 
 
 def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None) -> None:

@@ -46,9 +46,12 @@ async def test_a_trio_tls_stream_still_has_what_sending_at_once_needs():
     assert parameters(stream._retry)[0] == "fn", advice
 
 
-async def test_a_trio_tls_stream_still_has_the_buffer_of_unsent_alerts():
-    advice = "adapt unsent_alert in fingertrio/http/tls.py to this version of Trio"
+async def test_a_trio_tls_stream_still_has_the_objects_that_tls_py_uses():
+    advice = "adapt unsent_alert, decrypt and encrypt in fingertrio/http/tls.py to this version of Trio"
     one, other = trio.testing.memory_stream_pair()
     stream = trio.SSLStream(one, ssl.create_default_context(), server_hostname="localhost")
     assert isinstance(getattr(stream, "_outgoing", None), ssl.MemoryBIO), advice
+    assert isinstance(getattr(stream, "_incoming", None), ssl.MemoryBIO), advice
+    assert isinstance(getattr(stream, "_ssl_object", None), ssl.SSLObject), advice
+    assert getattr(stream, "_delayed_outgoing", "") is None, advice
     await other.aclose()
