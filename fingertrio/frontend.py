@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import trio
 
 from fingertrio.accounts.accounts import Accounts
-from fingertrio.config.sections import ListeningSection
+from fingertrio.config.sections import ListeningSection, WebFingerSection
 from fingertrio.net.address import Address
 from fingertrio.net.connection import Connection
 from fingertrio.net.keeper import Handler
@@ -100,6 +100,7 @@ class Door:
         checks: the checks of all open front ends (`ChecksItself`) by name, for the admin front end.
         neighbours: where each front end listens, by its name, so that one can say how to reach another.
         presets: statuses with a name: "status", and "for" or "until" where there is one.
+        webfinger: which accounts WebFinger describes.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Door:
     checks: Mapping[str, Check] = field(default_factory=dict)
     neighbours: Mapping[str, Sequence[Address]] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    webfinger: WebFingerSection = field(default_factory=WebFingerSection)
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
         """The accept loop of our own TCP front ends; it is a `Frontend`.

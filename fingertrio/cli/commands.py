@@ -61,6 +61,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "users", "user", "Add, show, change and remove users of a SQLite database, with their full names and details."
     ),
     "whoami": LazyCommand("login", "whoami_command", "Show at which server commands are logged in, and as whom."),
+    "webfinger": LazyCommand(
+        "webfinger",
+        "webfinger_command",
+        "Ask a host by WebFinger (RFC 7033) about an account: ada@example.org, or the https address of a page.",
+    ),
     "watch": LazyCommand(
         "watch", "watch_command", "Show the status of each USER, or of all users, and every change as it happens."
     ),

@@ -17,6 +17,7 @@ import httpx2
 import trio
 
 from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.reasons import reason
 from fingertrio.wire.text import first_line
 from fingertrio.wire.xmlrpc import Fault, Value, XMLRPCError, dump_call, parse_response
 
@@ -83,7 +84,7 @@ class XMLRPCClient:
         except trio.TooSlowError as error:
             raise TransportError(f"{self._url.host}: no answer within {self._timeout:g} seconds") from error
         except httpx2.HTTPError as error:
-            raise TransportError(f"{self._url.host}: {first_line(str(error)) or type(error).__name__}") from error
+            raise TransportError(f"{self._url.host}: {reason(error)}") from error
         try:
             answer = parse_response(body, charset, limit=self._limit)
         except XMLRPCError as error:

@@ -32,6 +32,7 @@ from fingertrio.config.sections import (
     PresetsSection,
     ProcessSection,
     ServiceSection,
+    WebFingerSection,
 )
 
 _PREFIX = "FINGERTRIO_"
@@ -50,7 +51,7 @@ class Config:
     """The whole configuration.
 
     Attributes:
-        backend, service, log, limits, process, accounts, presets: the sections of these names.
+        backend, service, log, limits, process, accounts, presets, webfinger: the sections of these names.
         doors: the options of each front end, by section, in the order in which the doors open.
     """
 
@@ -61,6 +62,7 @@ class Config:
     process: ProcessSection
     accounts: AccountsSection
     presets: PresetsSection
+    webfinger: WebFingerSection
     doors: Mapping[str, Any]
 
     @property
@@ -140,8 +142,10 @@ def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_
         process=parser.optional("process", ProcessSection),
         accounts=parser.optional("accounts", AccountsSection),
         presets=parser.optional("presets", PresetsSection),
+        webfinger=parser.optional("webfinger", WebFingerSection),
         doors=parser.doors(),
     )
+    parser.check_webfinger(config)
     if to_serve:
         parser.check_serves()
     parser.raise_mistakes(source)
@@ -204,6 +208,15 @@ class _Parser:
         if not self._table.keys() - set(FIXED_SECTIONS):
             *sections, last = [f"[{name}]" for name in _DOOR_ORDER]
             self._mistakes.append(f"no section opens a door: add {', '.join(sections)} or {last}")
+
+    def check_webfinger(self, config: Config) -> None:
+        """WebFinger needs the pages that it points to, and their address."""
+        http = config.doors.get("http")
+        section = cast("WebFingerSection | None", config.webfinger)
+        if section is None or ("http" in config.doors and http is None):
+            return  # the mistake is reported already
+        if reason := section.refusal(None if http is None else http.url):
+            self._mistakes.append(reason)
 
     def _check_backend(self, table: object) -> None:
         if not isinstance(table, dict) or not isinstance(name := table.get("use"), str):

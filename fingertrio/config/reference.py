@@ -22,6 +22,7 @@ from fingertrio.config.sections import (
     ProcessSection,
     Section,
     ServiceSection,
+    WebFingerSection,
 )
 
 _INTRODUCTION = """# Configuration
@@ -37,6 +38,7 @@ This page is written by `make reference` from the models that validate the file.
 _OTHER_SECTIONS: dict[str, type[Section]] = {
     "service": ServiceSection,
     "accounts": AccountsSection,
+    "webfinger": WebFingerSection,
     "limits": LimitsSection,
     "log": LogSection,
     "process": ProcessSection,

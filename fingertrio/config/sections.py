@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -223,6 +224,48 @@ class PresetsSection(Section):
     def tables(self) -> dict[str, dict[str, str]]:
         """The same as it is written: "status", and "for" or "until" where there is one."""
         return {name: preset.model_dump(by_alias=True, exclude_none=True) for name, preset in self.by_name.items()}
+
+
+# A host name in letters that a certificate can have; others are written as xn--...
+_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*(:[0-9]{1,5})?")
+
+
+class WebFingerSection(Section):
+    """[webfinger]: who the accounts at your domains are, for the fediverse and for OpenID Connect (RFC 7033)."""
+
+    domains: Annotated[tuple[str, ...], BeforeValidator(to_list)] = Field(
+        (), description='domains of the accounts: "example.org" for acct:ada@example.org; without any it is off'
+    )
+    issuer: str | None = Field(
+        None,
+        description="the OpenID Connect provider of every account at these domains, whether it has a status or not",
+    )
+
+    @field_validator("domains")
+    @classmethod
+    def _are_domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for domain in value:
+            if not _DOMAIN.fullmatch(domain.lower()):
+                raise ValueError(f'"{domain}" is not a domain: expected "example.org"')
+        return tuple(dict.fromkeys(domain.lower() for domain in value))
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_https(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https://[^\s/?#@]+[^\s?#]*", value):
+            raise ValueError(f'"{value}" is not the address of a provider: expected "https://login.example.org"')
+        return value
+
+    def refusal(self, url: str | None) -> str | None:
+        """Why this does not go with `url` of [http]; None: it does."""
+        if not self.domains:
+            return None
+        if url is None:
+            return '[webfinger] needs [http] url, the public address of the pages: url = "https://finger.example.org"'
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not Address(parts.hostname or "").is_local:
+            return f'[http] url: clients of [webfinger] use https alone (RFC 7033 section 4), not "{url}"'
+        return None
 
 
 class AccountsSection(Section):

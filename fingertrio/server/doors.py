@@ -68,6 +68,7 @@ class OpenDoor:
             checks={} if checks is None else checks,
             neighbours=neighbours or {},
             presets=self._presets,
+            webfinger=config.webfinger,
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)

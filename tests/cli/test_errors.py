@@ -60,7 +60,7 @@ def test_a_bug_is_not_hidden():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["finder"], "there is no command finder; did you mean finger? (fingertrio --help)"),
+        (["finder"], "there is no command finder; did you mean finger or webfinger? (fingertrio --help)"),
         (["user", "lisst"], "there is no command lisst; did you mean list? (fingertrio user --help)"),
         (["set", "--unti", "x"], "no such option '--unti'"),
         (["set", "--until"], "option '--until' requires an argument"),

@@ -7,6 +7,7 @@ public message, an unexpected exception a 500 that hides its cause, and a handle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 
 import trio
@@ -66,6 +67,8 @@ _HEADERS = {
 # RFC 9110 section 9.1: other methods are not implemented at all (501); these may be unsuitable for a resource (405).
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
+_WELL_KNOWN = "/.well-known/"  # RFC 8615: for programs
+
 _ExcInfo = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
 
@@ -79,6 +82,7 @@ def create_app(
     visits: Visits | None = None,
     presets: Presets = dict,
     stream: Stream | None = None,
+    more: Iterable[Blueprint] = (),
     deadline: float = HANDLER_DEADLINE,
 ) -> QuartTrio:
     """A new ASGI application. Each start of the server needs a new one: Quart's cannot be served twice.
@@ -92,6 +96,7 @@ def create_app(
         visits: who is signed in on the web; None: no user can be.
         presets: returns the statuses with a name.
         stream: makes the pages of the stream, and runs; None: one that keeps nothing in memory.
+        more: further routes.
         deadline: seconds that a handler may take.
     """
     pages = pages or Pages()
@@ -109,6 +114,8 @@ def create_app(
         pages.signs_in = service.can_set
         for blueprint in private_blueprints(service, visits, pages, observer, presets):
             app.register_blueprint(blueprint)
+    for blueprint in more:
+        app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, app.show_error)
     app.register_error_handler(BackendError, app.show_backend_error)
     app.register_error_handler(ProofError, app.show_refusal)
@@ -142,7 +149,7 @@ class _App(QuartTrio):
         detail = INTERNAL_ERROR if status == 500 else error.description or error.name
         if detail == NotFound.description:  # werkzeug's long default text
             detail = "This page does not exist"
-        if request.path.startswith(api.PREFIX):
+        if request.path.startswith((api.PREFIX, _WELL_KNOWN)):
             errors = error.errors if isinstance(error, api.UnprocessableContent) else None
             response = api.problem(status, error.name, detail, errors)
         else:

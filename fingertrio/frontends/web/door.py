@@ -18,6 +18,7 @@ from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import UNIX, TrustedProxies
 from fingertrio.frontends.web.site import Site
+from fingertrio.frontends.web.webfinger import WebFingerPolicy
 from fingertrio.http.tls import CertificateError, make_tls_context
 from fingertrio.net.address import Address, Network, parse_address, plain_network
 from fingertrio.net.limits import ConnectionCaps
@@ -84,6 +85,7 @@ class _Http:
             tls=_tls(options),
             keep_alive=options.keep_alive,
             memory=options.max_buffered,
+            webfinger=WebFingerPolicy(domains=self._door.webfinger.domains, issuer=self._door.webfinger.issuer),
             site=Site(
                 title=options.title,
                 description=options.description,

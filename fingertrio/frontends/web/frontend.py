@@ -27,6 +27,7 @@ from fingertrio.frontends.web.self_check import check_app
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.visits import Visits
+from fingertrio.frontends.web.webfinger import WebFingerPolicy, webfinger_blueprint
 from fingertrio.http.lane import Lane
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
@@ -43,12 +44,14 @@ class WebPolicy:
         trusted_proxies: the proxies whose X-Forwarded headers are used; see `peers`.
         live: who may watch, and how many.
         site: how the pages look, and what they know of this server.
+        webfinger: which accounts WebFinger describes.
         tls, keep_alive, memory: see `HttpFrontend`.
     """
 
     trusted_proxies: Collection[Network | str] = ()
     live: LivePolicy = field(default_factory=LivePolicy)
     site: Site = field(default_factory=Site)
+    webfinger: WebFingerPolicy = field(default_factory=WebFingerPolicy)
     tls: ssl.SSLContext | None = None
     keep_alive: float = KEEP_ALIVE
     memory: int = MEMORY
@@ -106,6 +109,7 @@ class WebFrontend(HttpFrontend):
                 visits=visits,
                 presets=presets,
                 stream=self._stream,
+                more=[webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site)],
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
