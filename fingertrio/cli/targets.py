@@ -6,19 +6,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import click
 
 from fingertrio.cli import api, discover
 from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
+from fingertrio.net.address import parse_address
 from fingertrio.server.runtime import RunningServer
 from fingertrio.wire.presets import preset_name
 from fingertrio.wire.text import clean_line
 
 TLS_SCHEME = "tls://"  # of a setter whose clients speak TLS
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +105,11 @@ class SetterTarget:
         return "" if found is None else found.status
 
     def send(self, write: Write) -> Write:
-        import ssl  # noqa: PLC0415 -- a status that goes by HTTP needs neither this nor Trio
-
-        import trio  # noqa: PLC0415 -- as above
-
-        from fingertrio.clients.dial import RemoteError  # noqa: PLC0415 -- as above
-        from fingertrio.clients.setter import SetterError, set_status  # noqa: PLC0415 -- as above
-        from fingertrio.net.address import parse_address  # noqa: PLC0415 -- as above
+        from fingertrio.clients.setter_blocking import SetterError, set_status  # noqa: PLC0415 -- not for HTTP
 
         try:
             address = parse_address(self.name.removeprefix(TLS_SCHEME))
-            send = partial(
-                set_status,
+            set_status(
                 write.user,
                 write.status,
                 until=None if write.until is None else write.until.isoformat(),
@@ -121,15 +117,13 @@ class SetterTarget:
                 host=address.host,
                 port=address.port,
                 path=address.path or "",
-                # It accepts what the system's certificate authorities signed, or those of SSL_CERT_FILE.
-                tls=ssl.create_default_context() if self.name.startswith(TLS_SCHEME) else None,
+                tls=_accepted() if self.name.startswith(TLS_SCHEME) else None,
             )
-            trio.run(send)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         except SetterError as error:
             raise failure(f"{self.name}: {clean_line(str(error))}", REFUSED) from None
-        except (RemoteError, OSError) as error:
+        except OSError as error:
             raise failure(f"{self.name}: {_unreachable(error)}", UNREACHABLE) from None
         return self._shown(write)
 
@@ -141,12 +135,20 @@ class SetterTarget:
         return _shown(self._url, write.user) or write
 
 
-def _unreachable(error: Exception) -> str:
+def _accepted() -> ssl.SSLContext:
+    """What the system's certificate authorities signed, or those of SSL_CERT_FILE."""
+    import ssl  # noqa: PLC0415 -- only for a setter with TLS
+
+    return ssl.create_default_context()
+
+
+def _unreachable(error: OSError) -> str:
     """Why a setter could not be asked, and what to do next."""
     if isinstance(error, PermissionError):
         return 'you may not connect to it; its operator can allow that with socket_mode = "0666" in [setter]'
-    reason = (isinstance(error, OSError) and error.strerror) or str(error)
-    return f"{clean_line(reason)}. Is a server running, and does it have [setter]? (fingertrio serve starts one)"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nothing listens there; start a server with fingertrio serve, or name its setter with --at"
+    return clean_line(error.strerror or str(error))
 
 
 def _shown(url: str, user: str) -> Write | None:

@@ -8,14 +8,17 @@ import ssl
 import trio
 
 from fingertrio.clients.dial import connect
-from fingertrio.wire.setter import OK, encode_request
-from fingertrio.wire.text import clean_line, decode
+from fingertrio.clients.setter_blocking import (
+    ANSWER_LIMIT,
+    SetterError,
+    check_answer,
+    handshake_failed,
+    no_answer,
+    was_reset,
+)
+from fingertrio.wire.setter import encode_request
 
-ANSWER_LIMIT = 4096  # bytes; the answer is one line, so a server that sends more is not a setter
-
-
-class SetterError(Exception):
-    """The status was not set, or the result is unknown. The message says which, in one line safe for a terminal."""
+__all__ = ["ANSWER_LIMIT", "SetterError", "set_status"]
 
 
 async def set_status(
@@ -56,17 +59,10 @@ async def set_status(
             async with stream:
                 answer = await (_ask(stream, request) if tls is None else _ask_secured(stream, tls, host, request))
     except trio.TooSlowError:
-        raise SetterError(f"no answer within {timeout:g} seconds; the status may or may not have been set") from None
+        raise no_answer(timeout) from None
     except trio.BrokenResourceError:
-        raise SetterError("the connection was reset; the status may or may not have been set") from None
-    if answer == OK:
-        return
-    if not answer.endswith(b"\n"):
-        raise SetterError("the answer is incomplete; the status may or may not have been set")
-    line = clean_line(decode(answer))
-    if not line.startswith("ERROR "):
-        raise SetterError(f"the server is not a setter; it answered: {line[:60]}")
-    raise SetterError(line.removeprefix("ERROR "))
+        raise was_reset() from None
+    check_answer(answer)
 
 
 async def _ask(stream: trio.SocketStream, request: bytes) -> bytes:
@@ -80,19 +76,10 @@ async def _ask_secured(stream: trio.SocketStream, tls: ssl.SSLContext, host: str
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
-        raise SetterError(f"nothing was set: {_tls_failure(error.__cause__)}") from error
+        raise handshake_failed(error.__cause__) from error
     async with secured:
         await secured.send_all(request)
         return await _read_answer(secured)
-
-
-def _tls_failure(error: BaseException | None) -> str:
-    match error:
-        case ssl.SSLCertVerificationError():
-            return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}"
-        case ssl.SSLError(reason=str(reason)):
-            return f"the TLS handshake failed: {reason.replace('_', ' ').lower()}"
-    return "the server closed the connection during the TLS handshake"
 
 
 async def _read_answer(stream: trio.abc.ReceiveStream) -> bytes:

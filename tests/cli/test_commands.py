@@ -93,7 +93,7 @@ def test_what_is_set_through_the_setter_is_shown_by_finger_at_once():
         assert ask(program.addresses["finger"], b"moshez\r\n") == b"In the garden\r\n"
         refused = fingertrio("set", "--at", "127.0.0.1:1", "--user", "moshez", "In the garden")
         assert refused.returncode == 3
-        assert refused.stderr.startswith("fingertrio: 127.0.0.1:1: 127.0.0.1: Connection refused. Is a server running")
+        assert refused.stderr.startswith("fingertrio: 127.0.0.1:1: nothing listens there; start a server")
         refused = fingertrio("set", "--at", program.addresses["setter"], "--user=-x", "In the garden")
         assert refused.returncode == 1
         assert "a user name is made of" in refused.stderr

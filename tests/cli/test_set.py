@@ -172,7 +172,8 @@ def test_nothing_runs_here(start: Start, tmp_path: Path):
     place = start()
     place.program.stop()
     message = place.failed(3, "set", "x", "--at", "127.0.0.1:1")
-    assert "Connection refused. Is a server running, and does it have [setter]?" in message
+    assert "127.0.0.1:1: nothing listens there; start a server with fingertrio serve" in message
+    assert "nothing listens there" in place.failed(3, "set", "x", "--at", f"unix:{tmp_path}/nothing")
 
 
 def test_a_token_sets_its_users_status_from_anywhere(start: Start):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import trustme
 from trio.testing import MockClock
 
 from fingertrio.clients.setter import SetterError, set_status
+from fingertrio.clients.setter_blocking import set_status as set_status_blocking
 from fingertrio.config.doors import SetterSection
 from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, TakesOptions
@@ -58,8 +61,15 @@ class Place:
         self.addresses: list[str] = []
 
     async def set(self, user: str, status: str, **options: Any) -> None:
-        options = {"host": "127.0.0.1", "tls": self.files.trusting, **options}
-        await set_status(user, status, port=self.port, **options)
+        """Set a status with both of our clients, which must agree."""
+        options = {"host": "127.0.0.1", "tls": self.files.trusting, "port": self.port, **options}
+        try:
+            await set_status(user, status, **options)
+        except SetterError as error:
+            with pytest.raises(SetterError, match=f"^{re.escape(str(error))}$"):
+                await trio.to_thread.run_sync(partial(set_status_blocking, user, status, **options))
+            raise
+        await trio.to_thread.run_sync(partial(set_status_blocking, user, status, **options))
 
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
