@@ -58,6 +58,9 @@ reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the 
 	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md.new
 	@mv docs/reference/configuration.md.new docs/reference/configuration.md
 
+tutorial: $(VENV)/.develops  ## write listings, diffs, drawings and tables into the pages of docs/tutorial
+	@$(BIN)/python docs/tutorial/build.py
+
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
@@ -95,4 +98,4 @@ $(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
-.PHONY: help run test test-all coverage lint check bench compare faults reference lock clean
+.PHONY: help run test test-all coverage lint check bench compare faults reference tutorial lock clean

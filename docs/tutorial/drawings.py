@@ -1,0 +1,88 @@
+"""The drawings of the tutorial, by name, with what they show in words for readers who cannot see them."""
+
+from __future__ import annotations
+
+from draw import Box, note, nursery, scope, task
+
+DRAWINGS: dict[str, tuple[str, Box]] = {
+    "01": (
+        "trio.run starts main; main opens a nursery with one task in it",
+        nursery("trio.run", nursery("main: a nursery", task("sleep_forever"))),
+    ),
+    "02": (
+        "serve_tcp has a nursery with one task that accepts and one task for each connection",
+        nursery(
+            "serve_tcp: a nursery", task("accept,\nagain and again"), task("handle\nclient 1"), task("handle\nclient 2")
+        ),
+    ),
+    "03": (
+        "Inside the task of one connection, a cancel scope of two seconds encloses the wait for the client",
+        nursery(
+            "serve_tcp: a nursery",
+            task("accept,\nagain and again"),
+            task(
+                "handle, one client",
+                note("send_all,\nsend_eof"),
+                scope("move_on_after(2)", task("read until\nthe end")),
+            ),
+        ),
+    ),
+    "05": (
+        "An exception ends its task, then the nursery cancels the other tasks and passes the exception on",
+        nursery(
+            "2. the nursery cancels the others, 3. and raises",
+            task("accept\n(cancelled)"),
+            task("client 1\n1. raises"),
+            task("client 2\n(cancelled)"),
+        ),
+    ),
+    "09": (
+        "A deadline encloses a nursery, in which the program runs and its output is read",
+        scope(
+            "fail_after(5)",
+            nursery("a nursery for one query", task("run_process:\nthe finger program"), task("read up to\n64 KiB")),
+        ),
+    ),
+    "11": (
+        "The nursery of connections encloses the nursery that accepts, so accepting can end first",
+        nursery(
+            "connections: ends last, within GRACE",
+            nursery("accepting: ends at the signal", task("accept"), task("wait for\na signal")),
+            task("client 1"),
+            task("client 2"),
+        ),
+    ),
+    "12": (
+        "Two servers are siblings in one nursery, each with its own connections, and share the users",
+        nursery(
+            "main: a nursery",
+            nursery("serve_tcp, port 7979", task("accept"), task("finger\nclient")),
+            nursery("serve_tcp, port 1079", task("accept"), task("setter\nclient")),
+            note("users:\na dict"),
+        ),
+    ),
+    "14": (
+        "Beside the server, a task watches the file; it waits for a thread that reads it",
+        nursery(
+            "main: a nursery",
+            task("watch", note("a thread:\nread_users")),
+            nursery("serve_tcp", task("accept"), task("finger\nclient")),
+        ),
+    ),
+    "15": (
+        "Hypercorn with its nursery is a task in our nursery, beside the finger server and the watcher",
+        nursery(
+            "main: a nursery",
+            task("watch"),
+            nursery("serve_tcp", task("accept"), task("finger\nclient")),
+            nursery("hypercorn.serve", task("accept"), nursery("a connection", task("HTTP"), task("page(user)"))),
+        ),
+    ),
+    "16": (
+        "The bot: inside its connection, one task reads and one writes, with a channel of 20 lines between them",
+        task(
+            "irc: connect, talk, wait, again",
+            nursery("talk: one connection", task("read"), note("channel:\n20 lines"), task("write")),
+        ),
+    ),
+}
