@@ -49,7 +49,7 @@ async def check(step: Step) -> None:
             await trio.sleep(20)
             assert service.reads == 1
             path.write_text("ada: Reading a book\n")
-            while await service.get_user("ada") != "Reading a book":
+            while await service.get_user("ada") != "Reading a book":  # noqa: ASYNC110 - there is no event for it
                 await trio.sleep(1)
             await trio.sleep(20)
             assert service.reads == 2

@@ -166,7 +166,14 @@ def main() -> None:
         [listings] = folder.glob(f"*/{TUTORIAL}")
         users = folder / "users"
         users.write_text(USERS)
-        subject = ["-subj", "/CN=localhost", "-keyout", listings / "key.pem", "-out", listings / "cert.pem"]
+        subject: list[str | Path] = [
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            listings / "key.pem",
+            "-out",
+            listings / "cert.pem",
+        ]
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject], check=True)
         results = {}
         for name in QUESTIONS:
