@@ -7,17 +7,17 @@ has changed the database.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 import trio
 
-from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backend import BackendError, Change, Recency, UserInfo
 from fingertrio.backends.sqlite.clock import SETTLING
-from fingertrio.backends.sqlite.rows import Put
+from fingertrio.backends.sqlite.rows import Describe, Put
 from fingertrio.backends.sqlite.store import SQLiteStore
 from fingertrio.backends.sqlite.worker import Worker
 from fingertrio.changes import ChangeHub
@@ -52,7 +52,7 @@ class SQLiteBackend:
         self._store = store
         self._now = now
         self._hub = ChangeHub()
-        self._sets: Worker[Put, UserInfo] = Worker(
+        self._sets: Worker[Put | Describe, UserInfo | None] = Worker(
             "sqlite sets", store.commit, on_answer=self._emit, wait_if_started=True
         )
         self._reads: Worker[str, UserInfo | None] = Worker("sqlite reads", store.find)
@@ -75,18 +75,29 @@ class SQLiteBackend:
         time = None if before is None else to_microseconds(before)
         return await self._scan(lambda: self._store.history(user, limit, time))
 
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """The newest statuses, or those behind the place `before`."""
+        return await self._scan(lambda: self._store.recent(limit, before))
+
     async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
         """Set the status of any user. When this returns, it is on the disk."""
         end = None if until is None else to_microseconds(until)
         if end is not None and end <= self._now():
             raise BackendError("The end of the status has passed already")
-        return await self._sets.ask(Put(user, status, end))
+        info = await self._sets.ask(Put(user, status, end))
+        if info is None:
+            raise AssertionError("a status was just stored")
+        return info
 
     async def clear_user(self, user: str) -> UserInfo | None:
         """Clear the status of `user`. When this returns, that is on the disk, and part of the history."""
         if await self.get_user(user) is None:
             return None
         return await self._sets.ask(Put(user, "", None))  # a user removed in between comes back, without a status
+
+    async def set_details(self, user: str, name: str | None, details: Mapping[str, str]) -> UserInfo | None:
+        """Set the full name and the details of any user. When this returns, they are on the disk."""
+        return await self._sets.ask(Describe(user, name, details))
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on, also by other programs; a slow reader gets each user once."""
@@ -110,11 +121,12 @@ class SQLiteBackend:
         if patience.cancelled_caught:
             _log.warning("the disk does not respond; the database is left open, as after a crash, which loses nothing")
 
-    def _emit(self, put: Put, answer: UserInfo | BackendError) -> None:
+    def _emit(self, write: Put | Describe, answer: UserInfo | BackendError | None) -> None:
         if isinstance(answer, BackendError):
             return
-        self._hub.emit(Change(put.login))
-        if put.until is not None and (self._planned is None or put.until < self._planned):
+        self._hub.emit(Change(write.login))
+        until = write.until if isinstance(write, Put) else None
+        if until is not None and (self._planned is None or until < self._planned):
             self._replan.set()
 
     async def _scan(self, work: Callable[[], T]) -> T:
@@ -126,22 +138,28 @@ class SQLiteBackend:
 
     async def _expire(self) -> None:
         emitted = self._now()  # ends up to this time were emitted
+        clock_was_wrong = True  # perhaps, in an earlier run
         while True:
             self._replan = trio.Event()
             pause = _LONGEST_SLEEP
             try:
-                users, now, planned = await self._scan(partial(self._store.expiries, emitted))
+                ended = await self._scan(partial(self._store.expiries, emitted, clock_was_wrong=clock_was_wrong))
             except BackendError as error:
                 _log.warning("reading which statuses have ended failed: %s", error.__cause__ or error)
                 pause = _AFTER_FAILURE
             else:
-                if now < emitted:  # the clock was set back: what had ended may hold again
+                clock_was_wrong = ended.now < emitted  # it was set back: what had ended may hold again
+                if clock_was_wrong:
                     self._hub.emit(Change(None))
-                self._hub.emit_all(users)
-                emitted = now
-                self._planned = planned
-                if planned is not None:
-                    pause = min((planned - now) / 1_000_000, pause)
+                    self._replan.set()
+                self._hub.emit_all(ended.users)
+                emitted = ended.now
+                self._planned = ended.next
+                if ended.next is not None:
+                    pause = min((ended.next - ended.now) / 1_000_000, pause)
+                if ended.must_move:
+                    with suppress(BackendError):  # a file that may not be written: queries correct it
+                        await self._write(self._store.move_places)
             with trio.move_on_after(pause):
                 await self._replan.wait()
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fingertrio.backend import UserInfo
-from fingertrio.wire.times import from_microseconds
+from fingertrio.backend import Recency, UserInfo
+from fingertrio.wire.times import from_microseconds, to_microseconds
 
 _DAY = 24 * 60 * 60 * 1_000_000  # microseconds
 
@@ -72,6 +72,14 @@ def from_stored(text: str) -> str:
     return "" if text == _CLEARED else text
 
 
+class Describe(NamedTuple):
+    """A full name and details to set."""
+
+    login: str
+    name: str | None
+    details: Mapping[str, str]
+
+
 class Put(NamedTuple):
     """A status to set; `until` in microseconds. A tuple, because thousands are created in a second."""
 
@@ -112,6 +120,23 @@ LIMIT :limit
 
 _FOREVER = 2**63 - 1  # no `before`
 
+# From the place (:recency, :login). Not those whose status has ended: their place is that of the ended one.
+_RECENT = """
+SELECT user.login, user.name, user.details, status.text, status.since, status.until
+FROM user JOIN status ON status.id = CASE WHEN user.recency_until IS NULL THEN user.lasting ELSE user.latest END
+WHERE user.recency IS NOT NULL AND (user.recency, user.login) > (:recency, :login)
+  AND (user.recency_until IS NULL OR user.recency_until > :now)
+ORDER BY user.recency, user.login
+LIMIT :limit
+"""
+
+# Those, with the status that holds again. There are few: a server moves them as soon as their status has ended.
+_RECENTLY_ENDED = """
+SELECT user.login, user.name, user.details, status.text, status.since, status.until
+FROM user JOIN status ON status.id = user.lasting
+WHERE user.recency_until <= :now AND status.text <> char(10) AND (-status.since, user.login) > (:recency, :login)
+"""
+
 
 def find(connection: sqlite3.Connection, login: str, now: int) -> UserInfo | None:
     """The user with the status that holds now; None: the user is unknown or has no status now."""
@@ -147,6 +172,31 @@ def history(
         )
         for text, since, ended in found
     ]
+
+
+def recent(connection: sqlite3.Connection, limit: int, before: Recency | None, now: int) -> list[UserInfo]:
+    """The first `limit` statuses that hold now, or those behind the place `before`."""
+    recency, login = -_FOREVER, ""
+    if before is not None:
+        if before.since is None:  # behind all statuses that have a time, as all have
+            return []
+        recency, login = -to_microseconds(before.since), before.user
+    place = {"recency": recency, "login": login, "now": now, "limit": limit}
+    infos = [info_of(*row) for row in connection.execute(_RECENT, place)]
+    if ended := [info_of(*row) for row in connection.execute(_RECENTLY_ENDED, place)]:
+        infos = sorted([*infos, *ended], key=Recency.of)[:limit]
+    return infos
+
+
+def are_behind(connection: sqlite3.Connection, now: int) -> bool:
+    """Whether some user is at the place of a status that has ended."""
+    return connection.execute("SELECT 1 FROM user WHERE recency_until <= ? LIMIT 1", (now,)).fetchone() is not None
+
+
+def are_ahead(connection: sqlite3.Connection, now: int) -> bool:
+    """Whether some user has been moved from the place of a status that has not ended, by a clock that was ahead."""
+    query = "SELECT 1 FROM user WHERE passing_until > ? AND recency_until IS NULL LIMIT 1"
+    return connection.execute(query, (now,)).fetchone() is not None
 
 
 def expired(connection: sqlite3.Connection, after: int, now: int) -> list[str]:

@@ -13,6 +13,11 @@ a client waits for every page that is written (measured: 17 us of CPU for each s
 - The end of a past status is not stored; it follows from the later ones (`rows.history`).
 - Times are microseconds since 1970 (UTC). Along the statuses of a user `since` grows, even if the clock is set back.
 - `details` is a JSON object from text to text, in the order in which details are shown.
+
+Version 2 adds the place of each user among the recent statuses, so that a page of them reads the rows of that page and
+no others. Which status holds depends on the time, and an index cannot: so the place is stored with its end, and a
+server moves the user when that has come. Queries correct what no server has moved yet (`rows.recent`). The index costs
+each set one more page to write.
 """
 
 from __future__ import annotations
@@ -48,6 +53,18 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             text TEXT NOT NULL CHECK (text <> '') -- last: all else is read without the pages of a long one
         )
         """,
+    ),
+    (
+        # Minus the `since` of the status that is shown, so that the newest comes first and equal times go by name.
+        # NULL: there is none, or it was cleared.
+        "ALTER TABLE user ADD COLUMN recency INTEGER",
+        "ALTER TABLE user ADD COLUMN recency_until INTEGER",  # its `until`
+        """
+        UPDATE user SET recency_until = passing_until,
+            recency = (SELECT -status.since FROM status WHERE status.id = user.latest AND status.text <> char(10))
+        """,
+        "CREATE INDEX user_recency ON user (recency, login) WHERE recency IS NOT NULL",
+        "CREATE INDEX user_recency_until ON user (recency_until) WHERE recency_until IS NOT NULL",
     ),
 )
 

@@ -14,17 +14,37 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import BackendError, Recency, UserInfo
 from fingertrio.backends.sqlite import files, rows, writing
 from fingertrio.backends.sqlite.clock import ClockGuard, time_of_last_statuses
 from fingertrio.backends.sqlite.database import Database
 from fingertrio.backends.sqlite.failures import concerns_all, failure
 from fingertrio.backends.sqlite.opening import check, transaction
-from fingertrio.backends.sqlite.rows import Put, Retention
+from fingertrio.backends.sqlite.rows import Describe, Put, Retention
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Expiries(NamedTuple):
+    """Statuses that end.
+
+    Attributes:
+        users: whose status has ended.
+        now: until when.
+        next: when the next status will end.
+        must_move: whether users are at the place of another status; see `SQLiteStore.move_places`.
+    """
+
+    users: list[str]
+    now: int
+    next: int | None
+    must_move: bool
 
 
 class SQLiteStore:
@@ -102,11 +122,24 @@ class SQLiteStore:
         with self._scanning() as connection:
             return rows.history(connection, login, limit, before, self._now(), self._retention)
 
-    def expiries(self, after: int) -> tuple[list[str], int, int | None]:
-        """Users whose status ended after `after`; now; and when the next status will end. Raises BackendError."""
+    def recent(self, limit: int, before: Recency | None) -> list[UserInfo]:
+        """The newest statuses, or those behind the place `before`. Raises BackendError."""
+        with self._scanning() as connection:
+            return rows.recent(connection, limit, before, self._now())
+
+    def expiries(self, after: int, *, clock_was_wrong: bool = False) -> Expiries:
+        """What has ended after `after`, and what will end. Raises BackendError.
+
+        `clock_was_wrong` is whether a server's clock may have been ahead, so that users were moved too early.
+        """
         with self._scanning() as connection:
             now = self._now()
-            return rows.expired(connection, after, now), now, rows.next_expiry(connection, now)
+            return Expiries(
+                rows.expired(connection, after, now),
+                now,
+                rows.next_expiry(connection, now),
+                rows.are_behind(connection, now) or (clock_was_wrong and rows.are_ahead(connection, now)),
+            )
 
     @contextmanager
     def _scanning(self) -> Iterator[sqlite3.Connection]:
@@ -130,32 +163,47 @@ class SQLiteStore:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def commit(self, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
-        """Set statuses, in this order, in one transaction. For each the user's new status, or the failure.
+    def commit(self, writes: Sequence[Put | Describe]) -> list[UserInfo | BackendError | None]:
+        """Set statuses and details, in this order, in one transaction. For each the user from then on, or the failure.
 
-        If the transaction fails because of one status, each half is tried by itself, and so on: one bad status among 64
-        costs a dozen transactions, but the other 63 are set.
+        If the transaction fails because of one of them, each half is tried by itself, and so on: one bad status among
+        64 costs a dozen transactions, but the other 63 are set.
         """
         with self._database.connections.writer.lock:
-            return self._commit(puts)
+            return self._commit(writes)
 
-    def _commit(self, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
+    def _commit(self, writes: Sequence[Put | Describe]) -> list[UserInfo | BackendError | None]:
         try:
-            return list(self._commit_together(puts))
+            return list(self._commit_together(writes))
         except Exception as error:  # noqa: BLE001 -- it is the answer to these sets; the writer goes on
-            if len(puts) == 1 or isinstance(error, BackendError) or concerns_all(error):
-                return [failure(error) for _ in puts]
-            half = len(puts) // 2
-            return [*self._commit(puts[:half]), *self._commit(puts[half:])]
+            if len(writes) == 1 or isinstance(error, BackendError) or concerns_all(error):
+                return [failure(error) for _ in writes]
+            half = len(writes) // 2
+            return [*self._commit(writes[:half]), *self._commit(writes[half:])]
 
-    def _commit_together(self, puts: Sequence[Put]) -> list[UserInfo]:
+    def _commit_together(self, writes: Sequence[Put | Describe]) -> list[UserInfo | None]:
         for _attempt in range(2):
             connection = self._database.to_write()
+            infos: list[UserInfo | None] = []
             with transaction(connection):
-                infos = writing.put(connection, puts, self._now(), self._safe_retention)
+                now = self._now()
+                for are_puts, group in groupby(writes, lambda one: isinstance(one, Put)):
+                    if are_puts:
+                        puts = [one for one in group if isinstance(one, Put)]
+                        infos += writing.put(connection, puts, now, self._safe_retention)
+                    else:
+                        infos += [writing.describe(connection, one, now) for one in group if isinstance(one, Describe)]
             if self._database.is_committed():
                 return infos
         raise BackendError("The log of the database is damaged")
+
+    def move_places(self) -> None:
+        """See `writing.move_places`. Nothing is lost if it fails: queries correct what was not moved.
+
+        Raises:
+            BackendError: it failed; nothing was moved.
+        """
+        self._maintain(lambda connection: writing.move_places(connection, self._now()))
 
     def correct_times(self, count: int) -> None:
         """Correct the times of up to `count` users whose last status was set in the future, once the clock is trusted.
@@ -170,15 +218,12 @@ class SQLiteStore:
             users = writing.users_ahead(connection, now, count)
         if not users:
             return
-        try:
-            with self._database.connections.writer.lock:
-                connection = self._database.to_write()
-                with transaction(connection):
-                    for user in users:
-                        writing.correct_log(connection, user, now)
-                self._database.is_committed()
-        except sqlite3.Error as error:
-            raise failure(error) from error
+
+        def correct(connection: sqlite3.Connection) -> None:
+            for user in users:
+                writing.correct_log(connection, user, now)
+
+        self._maintain(correct)
         _log.warning("%d users had statuses set in the future; their times were corrected", len(users))
 
     def trim_history(self, after: int, count: int) -> int | None:
@@ -187,15 +232,30 @@ class SQLiteStore:
         Raises:
             BackendError: the transaction failed; nothing was deleted.
         """
+
+        def trim(connection: sqlite3.Connection) -> int | None:
+            users = writing.user_ids_after(connection, after, count)
+            for user in users:
+                writing.trim(connection, user, self._now(), self._safe_retention)
+            return users[-1] if len(users) == count else None
+
+        return self._maintain(trim)
+
+    def _maintain(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `work` in a transaction. It may be lost with a damaged log: the next round will do it again.
+
+        Raises:
+            BackendError: it failed, and nothing was changed.
+        """
         try:
             with self._database.connections.writer.lock:
                 connection = self._database.to_write()
+                before = connection.total_changes
                 with transaction(connection):
-                    users = writing.user_ids_after(connection, after, count)
-                    for user in users:
-                        writing.trim(connection, user, self._now(), self._safe_retention)
-                self._database.is_committed()  # if not, the next round trims again
-                return users[-1] if len(users) == count else None
+                    result = work(connection)
+                if connection.total_changes != before:  # else there is no commit in the log
+                    self._database.is_committed()
+                return result
         except sqlite3.Error as error:
             raise failure(error) from error
 

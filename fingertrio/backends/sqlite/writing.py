@@ -13,17 +13,28 @@ from typing import Any
 
 from fingertrio.backend import UserInfo
 from fingertrio.backends.sqlite import clock
-from fingertrio.backends.sqlite.rows import Put, Retention, StatusRow, from_stored, info_of, to_stored
+from fingertrio.backends.sqlite.rows import (
+    Describe,
+    Put,
+    Retention,
+    StatusRow,
+    are_ahead,
+    find,
+    from_stored,
+    info_of,
+    to_stored,
+)
 
 
 class _UserRow:
     """A row of the table `user` while statuses are added."""
 
-    __slots__ = ("details", "id", "kept", "lasting", "latest", "name", "passing_until", "since")
+    __slots__ = ("details", "id", "kept", "lasting", "latest", "name", "passing_until", "recency", "since")
 
     def __init__(self, row: Sequence[Any]) -> None:
         self.id, self.name, self.details, self.kept, self.latest, self.lasting, self.since = row
         self.passing_until: int | None = None
+        self.recency: int | None = None
 
 
 # The id of the last status; and for each login the user's row with the time of the latest status. All in one row.
@@ -40,9 +51,25 @@ _INSERT_STATUSES = "INSERT INTO status (id, user, since, until, previous, text) 
 
 # An upsert because it takes many rows; the users exist already.
 _UPDATE_USERS = """
-INSERT INTO user (id, login, kept, latest, lasting, passing_until) VALUES {}
+INSERT INTO user (id, login, kept, latest, lasting, passing_until, recency, recency_until) VALUES {}
 ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, latest = excluded.latest, lasting = excluded.lasting,
-    passing_until = excluded.passing_until
+    passing_until = excluded.passing_until, recency = excluded.recency, recency_until = excluded.recency_until
+"""
+_USER = "(?, ?, ?, ?, ?, ?, ?, ?)"
+
+# The place of the latest status, whether it has ended or not (`move_places`).
+_SET_PLACE = """
+UPDATE user SET recency_until = passing_until,
+    recency = (SELECT -status.since FROM status WHERE status.id = user.latest AND status.text <> char(10))
+"""
+_PLACE = f"{_SET_PLACE} WHERE id = ?"
+_PLACE_AHEAD = f"{_SET_PLACE} WHERE passing_until > ? AND recency_until IS NULL"
+
+# Of users whose status has ended: the place of the one that holds again.
+_END_PLACES = """
+UPDATE user SET recency_until = NULL,
+    recency = (SELECT -status.since FROM status WHERE status.id = user.lasting AND status.text <> char(10))
+WHERE recency_until <= ?
 """
 
 
@@ -76,14 +103,16 @@ def put(connection: sqlite3.Connection, puts: Sequence[Put], now: int, retention
         user.kept += 1
         user.latest = status
         user.passing_until = until
+        user.recency = -user.since if text else None
         if until is None:
             user.lasting = status
         infos.append(info_of(login, user.name, user.details, text, user.since, until))
     connection.execute(_repeat(_INSERT_STATUSES, len(puts)), statuses)
     pointers: list[int | str | None] = []
     for login, user in users.items():
-        pointers += (user.id, login, user.kept, user.latest, user.lasting, user.passing_until)
-    connection.execute(_repeat(_UPDATE_USERS, len(users)), pointers)
+        places = (user.passing_until, user.recency, user.passing_until)
+        pointers += (user.id, login, user.kept, user.latest, user.lasting, *places)
+    connection.execute(_repeat(_UPDATE_USERS, len(users), _USER), pointers)
     for user in users.values():
         if user.kept > retention.trim_above:
             trim(connection, user.id, now, retention)
@@ -214,6 +243,7 @@ def replace_log(connection: sqlite3.Connection, user: int, statuses: Sequence[St
         "UPDATE user SET kept = ?, latest = ?, lasting = ?, passing_until = ? WHERE id = ?",
         (len(log), latest, lasting, statuses[-1].until if statuses else None, user),
     )
+    connection.execute(_PLACE, (user,))
 
 
 def delete_log(connection: sqlite3.Connection, user: int) -> None:
@@ -223,6 +253,7 @@ def delete_log(connection: sqlite3.Connection, user: int) -> None:
     connection.execute(
         "UPDATE user SET kept = 0, latest = NULL, lasting = NULL, passing_until = NULL WHERE id = ?", (user,)
     )
+    connection.execute(_PLACE, (user,))
 
 
 def correct_log(connection: sqlite3.Connection, user: int, now: int) -> int:
@@ -240,7 +271,22 @@ def correct_log(connection: sqlite3.Connection, user: int, now: int) -> int:
     if not after:
         return 0
     connection.execute("UPDATE user SET passing_until = ? WHERE id = ?", (after[-1].until, user))
+    connection.execute(_PLACE, (user,))
     return after[-1].since
+
+
+def move_places(connection: sqlite3.Connection, now: int) -> None:
+    """Move users whose status has ended to their earlier status or to none; and back, if a clock was ahead."""
+    connection.execute(_END_PLACES, (now,))
+    if are_ahead(connection, now):
+        connection.execute(_PLACE_AHEAD, (now,))
+
+
+def describe(connection: sqlite3.Connection, one: Describe, now: int) -> UserInfo | None:
+    """Set the full name and the details of a user, who need not exist yet. Returns the user as `rows.find` does."""
+    found = connection.execute("SELECT id FROM user WHERE login = ?", (one.login,)).fetchone()
+    update_profile(connection, add(connection, one.login) if found is None else found[0], one.name, one.details)
+    return find(connection, one.login, now)
 
 
 def users_ahead(connection: sqlite3.Connection, now: int, count: int) -> list[int]:

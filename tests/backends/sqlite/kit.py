@@ -49,6 +49,7 @@ def put(store: SQLiteStore, login: str, text: str, until: int | None = None) -> 
     (answer,) = store.commit([Put(login, text, until)])
     if isinstance(answer, BackendError):
         raise answer
+    assert answer is not None
     return answer
 
 

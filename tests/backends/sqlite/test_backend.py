@@ -90,7 +90,7 @@ async def test_64_writers_at_once_share_commits_and_each_is_acknowledged_when_it
     batches: list[int] = []
     commit = SQLiteStore.commit
 
-    def counting(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
+    def counting(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError | None]:
         batches.append(len(puts))
         return commit(self, puts)
 
@@ -146,7 +146,7 @@ async def test_an_unresponsive_disk_fails_sets_and_not_reads(tmp_path: Path, mon
     may_go = threading.Event()
     commit = SQLiteStore.commit
 
-    def hanging(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError]:
+    def hanging(self: SQLiteStore, puts: Sequence[Put]) -> list[UserInfo | BackendError | None]:
         assert may_go.wait(5)
         return commit(self, puts)
 

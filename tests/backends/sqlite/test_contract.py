@@ -7,7 +7,7 @@ import trio
 
 from fingertrio.backends.sqlite import SQLiteOptions, open_sqlite
 from fingertrio.backends.sqlite.admin import Edit, add_user, administered, change_user
-from fingertrio.testing import CLAUSES, Clause, check_backend, describing, recent
+from fingertrio.testing import CLAUSES, Clause, check_backend
 
 
 @pytest.mark.parametrize("clause", CLAUSES, ids=str)
@@ -22,6 +22,5 @@ async def test_the_contract_holds(clause: Clause, tmp_path: Path) -> None:
     async def in_a_thread(user: str, status: str) -> None:
         await trio.to_thread.run_sync(alter, user, status)
 
-    later = (*recent.chapter.clauses, *describing.chapter.clauses)
     applies = await check_backend(lambda: open_sqlite(options), alter=in_a_thread, clauses=[clause])
-    assert clause in later or bool(applies) != clause.name.startswith("at_once_")  # its answers are in a file
+    assert bool(applies) != clause.name.startswith("at_once_")  # its answers are in a file
