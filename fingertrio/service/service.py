@@ -39,6 +39,7 @@ from fingertrio.service.recent import RecentPage, RecentPages
 from fingertrio.service.spelling import Spellings
 from fingertrio.service.staleness import Staleness
 from fingertrio.service.validity import Validity
+from fingertrio.service.warming import Warming
 from fingertrio.service.writes import Writes
 
 # The user that `probe` asks for. Probably unknown, but that is an answer too.
@@ -72,6 +73,7 @@ class FingerService:
         self.staleness = Staleness(backend, observer, self._forget_all)
         self._validity = Validity(self._following, self.staleness, policy.cache_ttl)
         self._recent = RecentPages(backend, self._flights, self._validity)
+        self._warming = Warming(backend, self._calls, self._users, self._validity)
         self.adopt(policy)
         self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
 
@@ -91,6 +93,7 @@ class FingerService:
                     await tried.wait()
                 if not tried.is_set():
                     service._observer.degraded("change_feed", "the backend does not answer", essential=False)
+            nursery.start_soon(service._warming.run, service._policy.cache_size)
             yield service
             nursery.cancel_scope.cancel()
 
@@ -304,6 +307,7 @@ class FingerService:
             self._spellings.add(change.user)
             self._list.forget_all()  # the change may have added the user
             self._recent.forget()
+            self._warming.forget(change.user)
         self._hub.emit(change)
 
     def _forget_all(self) -> None:
@@ -312,3 +316,4 @@ class FingerService:
         self._users.forget_all()
         self._list.forget_all()
         self._recent.forget()
+        self._warming.forget(None)
