@@ -31,11 +31,12 @@ from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
-from fingertrio.frontends.web.pages import UnknownUser, pages_blueprint
+from fingertrio.frontends.web.headers import HEADERS
+from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.private import Presets, private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
-from fingertrio.frontends.web.rendering import Pages
+from fingertrio.frontends.web.rendering import Pages, UnknownUser
 from fingertrio.frontends.web.site_files import site_blueprint
 from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.visits import Visits
@@ -53,16 +54,6 @@ _BODY_DEADLINE = 10.0  # seconds for a request body to arrive, from when its han
 _BODY_LIMIT = 256 * 1024  # bytes of a request body: many times an XML-RPC call that contains a whole status
 
 _RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
-
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
-        "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",  # store, but revalidate by ETag before each use: statuses change
-}
 
 # RFC 9110 section 9.1: other methods are not implemented at all (501); these may be unsuitable for a resource (405).
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
@@ -100,15 +91,15 @@ def create_app(
         deadline: seconds that a handler may take.
     """
     pages = pages or Pages()
-    pages.stream = stream or Stream(service, observer)
     app = _App(observer, deadline, pages)
-    app.register_blueprint(pages_blueprint(service, pages))
+    app.register_blueprint(pages_blueprint(service, pages, stream or Stream(service, observer)))
     app.register_blueprint(site_blueprint(pages))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
         app.register_blueprint(writing_blueprint(service, proofs))
     if live is not None:
+        pages.is_live = True
         app.register_blueprint(live)
     if visits is not None:
         pages.signs_in = service.can_set
@@ -153,8 +144,7 @@ class _App(QuartTrio):
             errors = error.errors if isinstance(error, api.UnprocessableContent) else None
             response = api.problem(status, error.name, detail, errors)
         else:
-            alike = error.alike if isinstance(error, UnknownUser) else ()
-            response = self._pages.error(status, error.name, detail, alike)
+            response = self._pages.error(status, error.name, detail, error if isinstance(error, UnknownUser) else None)
         for name, value in error.get_headers():
             if name != "Content-Type":  # above all Allow, which a 405 requires
                 response.headers[name] = value
@@ -207,7 +197,7 @@ def _check_request(observer: Observer) -> None:
 
 
 async def _finish(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     is_whole = isinstance(response.response, response.data_body_class) and response.mimetype != CONTENT_TYPE
     if is_whole and response.status_code == 200 and request.method in {"GET", "HEAD"}:

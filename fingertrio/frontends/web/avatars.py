@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-import zlib
 
 HUES = 24  # as many as style.css has: 15 degrees apart
 
 
 def hue(user: str) -> int:
-    """The colour of a login name: the same on every page and after every restart."""
-    return zlib.crc32(user.encode()) % HUES
+    """The colour of a login name: the same on every page and after every restart. stream.js computes the same."""
+    value = 0
+    for byte in user.encode():
+        value = (value * 31 + byte) % 65521
+    return value % HUES
 
 
 def initial(text: str) -> str:

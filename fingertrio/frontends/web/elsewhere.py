@@ -82,18 +82,23 @@ class FirstSteps:
     """How to set the first status.
 
     Attributes:
-        by_program, by_curl: commands; empty: not possible here.
+        by_program: sets it.
+        by_curl: sets it by HTTP; empty: the address of the site is not known.
+        by_page: makes the token with which one signs in on the web.
     """
 
     by_program: str
     by_curl: str
+    by_page: str
 
 
 def first_steps(places: Places) -> FirstSteps:
     """Commands that set a status for the user who types them, on the machine of this server."""
     program = places.program if places.is_local else PROGRAM
-    token = f'-H "Authorization: Bearer $({program} token add $(whoami))"'
+    token = f"{program} token add $(whoami)"
+    header = f'-H "Authorization: Bearer $({token})"'
     return FirstSteps(
         by_program=f"{program} set Happy and well",
-        by_curl=f'curl {token} -d "Happy and well" {places.base}/api/users/$(whoami)/status' if places.base else "",
+        by_curl=f'curl {header} -d "Happy and well" {places.base}/api/users/$(whoami)/status' if places.base else "",
+        by_page=token,
     )

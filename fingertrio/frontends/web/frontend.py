@@ -111,7 +111,7 @@ class WebFrontend(HttpFrontend):
                 stream=self._stream,
                 more=[webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site)],
             )
-            app = ClientLimits(LateReading(self._app), rate, caps, observer)
+            app = ClientLimits(LateReading(self._app), rate, caps, observer, pages)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
 
         super().__init__(
@@ -144,8 +144,8 @@ class WebFrontend(HttpFrontend):
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """See `HttpFrontend.serve`. When it stops, watchers receive a close frame at once."""
-        self._stream = self._make_stream()
         self._hub = self._make_hub()  # ids of an earlier run are invalid: changes between the runs were not seen
+        self._stream = self._make_stream()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hub.run)
             await nursery.start(self._stream.run)

@@ -7,61 +7,67 @@ Links are relative, so a proxy can serve the site below another path.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from math import inf
+from urllib.parse import urlencode
 
-from markupsafe import Markup
+import trio
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.backend import NO_SUCH_USER, UserInfo
+from fingertrio.backend import UserInfo
 from fingertrio.frontends.web import elsewhere
+from fingertrio.frontends.web.elsewhere import Places
 from fingertrio.frontends.web.gate import note_outcome
+from fingertrio.frontends.web.peers import forwarded_host
 from fingertrio.frontends.web.profile import profile
-from fingertrio.frontends.web.rendering import HTML, Pages
+from fingertrio.frontends.web.rendering import HTML, Pages, UnknownUser
 from fingertrio.frontends.web.replaying import replay_while
-from fingertrio.frontends.web.shared import SharedBody
+from fingertrio.frontends.web.rows import row
 from fingertrio.frontends.web.similar import similar
-from fingertrio.frontends.web.text import href
+from fingertrio.frontends.web.stream import Stream, StreamPage
+from fingertrio.frontends.web.stream_rows import row_of
+from fingertrio.frontends.web.text import RESERVED
 from fingertrio.names import canonical_name, is_user_name
 from fingertrio.service import FingerService
-from fingertrio.service.cache import Answer
-
-# Login names whose page would be at an address that the site or a protocol needs. Every other front end knows them.
-RESERVED = frozenset({"api", "RPC2", "robots.txt", "favicon.ico"})
 
 
-class UnknownUser(NotFound):
-    """There is no such user.
-
-    Args:
-        alike: names that the reader may have meant.
-    """
-
-    description = NO_SUCH_USER
-
-    def __init__(self, alike: tuple[str, ...]) -> None:
-        super().__init__()
-        self.alike = alike
-
-
-def pages_blueprint(service: FingerService, pages: Pages) -> Blueprint:
+def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blueprint:
     """The routes of the pages."""
     blueprint = Blueprint("pages", __name__)
-
-    def render_list(answer: Answer[tuple[str, ...]]) -> bytes:
-        return _users_page(pages, answer)
-
-    listed = SharedBody(render_list)
+    kept = _KeptPage()
 
     @blueprint.get("/")
-    async def users() -> Response:
-        answer = await service.ask_users() if service.can_list else None
+    async def everyone() -> Response:
         note_outcome(request.scope, "list")
-        if answer is None:
-            return pages.response("users.html", names=None, listed="")
-        replay_while(answer, this_minute=True)
-        return listed.response(answer, HTML)
+        if not stream.exists:
+            return pages.response("stream.html", page=None, follows=False)
+        epoch = service.epoch
+        page = await stream.page(
+            by="name" if request.args.get("by") == "name" else "recent",
+            query=request.args.get("q", ""),
+            at=request.args.get("at"),
+        )
+        if service.hears_changes:
+            replay_while(_Unchanged(service, epoch, page), this_minute=True, answers=0)
+        now = pages.minute()
+
+        def render() -> bytes:
+            return pages.html(
+                "stream.html",
+                root="./",
+                stale=page.stale_since,
+                page=page,
+                rows=[row(status, now) for status in page.rows],
+                links=_StreamLinks(page, has_recent=service.can_list_recent),
+                follows=pages.is_live and service.can_list,
+                first=elsewhere.first_steps(_places(pages)) if service.can_set else None,
+            ).encode()
+
+        is_first = bool(page.rows) and page.previous is None and not page.query and page.by == "recent"
+        state = None if page.version is None else (page.version, len(page.rows), page.stale_since, now, pages.site)
+        return Response(kept.body(state, render) if is_first and state else render(), content_type=HTML)
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
@@ -70,8 +76,8 @@ def pages_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         answer = await service.ask_user(user)
         if answer.value is None:
             raise _unknown(service, user)
+        places = _places(pages)
         replay_while(answer, this_minute=True)
-        places = pages.site.places(request.scheme, request.host)
         return pages.response(
             "user.html",
             stale=answer.stale_since,
@@ -83,25 +89,95 @@ def pages_blueprint(service: FingerService, pages: Pages) -> Blueprint:
     return blueprint
 
 
+class _KeptPage:
+    """The first page of the stream as bytes, which all responses share while nothing on it changes."""
+
+    def __init__(self) -> None:
+        self._state: object = None
+        self._body = b""
+
+    def body(self, state: object, render: Callable[[], bytes]) -> bytes:
+        """The page in this state."""
+        if self._state != state:
+            self._body = render()
+            self._state = state
+        return self._body
+
+
+class _Unchanged:
+    """What a page of the stream was made from: it holds until anything changes, or the first status on it ends."""
+
+    def __init__(self, service: FingerService, epoch: int, page: StreamPage) -> None:
+        self._service = service
+        self._epoch = epoch
+        now = datetime.now(UTC)
+        ends = [(row.until - now).total_seconds() for row in page.rows if row.until is not None]
+        self._end = trio.current_time() + min(ends, default=inf)
+
+    @property
+    def expires(self) -> float:
+        return self._end if self._service.epoch == self._epoch else -inf
+
+
+class _StreamLinks:
+    """The addresses of other pages of the stream, relative to the root of the site."""
+
+    def __init__(self, page: StreamPage, *, has_recent: bool) -> None:
+        self._page = page
+        self.orders = [("newest", "recent"), ("by name", "name")] if has_recent else []
+
+    def order(self, by: str) -> str:
+        """The first page in another order, of the same search."""
+        return self._address(by, None)
+
+    @property
+    def previous(self) -> str | None:
+        """The page before; None: there is none."""
+        return None if self._page.previous is None else self._address(self._page.by, self._page.previous)
+
+    @property
+    def next(self) -> str | None:
+        """The page behind; None: there is none."""
+        return None if self._page.next is None else self._address(self._page.by, self._page.next)
+
+    def _address(self, by: str, at: str | None) -> str:
+        wanted = {"by": "name" if by == "name" and self.orders else "", "q": self._page.query, "at": at or ""}
+        query = urlencode({key: value for key, value in wanted.items() if value})
+        return f"?{query}" if query else ""
+
+
+def _places(pages: Pages) -> Places:
+    """Where this server is, as the sender of this request sees it."""
+    return pages.site.places(request.scheme, forwarded_host(request.scope) or request.headers.get("Host", ""))
+
+
 def _unknown(service: FingerService, user: str) -> UnknownUser:
     """The error for a name that no user has; similar names are those of the list that is in memory."""
     user = canonical_name(user)
     listed = service.peek_users() if is_user_name(user) else None
-    return UnknownUser(() if listed is None else tuple(similar(user, listed.value)))
-
-
-_ITEM = Markup('<li><a href="{}">{}</a></li>')
-
-
-def _users_page(pages: Pages, answer: Answer[tuple[str, ...]]) -> bytes:
-    items = Markup("").join(_ITEM.format(href(name), name) for name in answer.value)
-    return pages.html("users.html", root="./", stale=answer.stale_since, names=answer.value, listed=items).encode()
+    return UnknownUser(user, () if listed is None else tuple(similar(user, listed.value)))
 
 
 def check_rendering(pages: Pages) -> None:
     """Render the pages of a made-up user and list. Raises what a request for them would fail with."""
     since = datetime(2026, 1, 1, tzinfo=UTC)
     info = UserInfo("check", "one\n  two", name="Name", since=since, until=since, details={"home": "https://a.example"})
-    who = profile(info, pages.minute())
-    pages.html("user.html", root="./", who=who, elsewhere=["finger check"], permalink="")
-    _users_page(pages, Answer(("check",), inf, since))
+    now = pages.minute()
+    pages.html("user.html", root="./", who=profile(info, now), elsewhere=["finger check"], permalink="")
+    pages.html("stream.html", root="./", page=None, follows=False)
+    page = StreamPage(
+        (),
+        "recent",
+        "",
+        finds_names_only=False,
+        total=1,
+        first=1,
+        previous=None,
+        next=None,
+        stale_since=since,
+        version=None,
+    )
+    links = _StreamLinks(page, has_recent=True)
+    pages.html(
+        "stream.html", root="./", page=page, rows=[row(row_of(info), now)], links=links, follows=True, first=None
+    )

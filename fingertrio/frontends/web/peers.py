@@ -19,6 +19,8 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import note_outcome, scope_extras
+from fingertrio.frontends.web.headers import HEADERS
+from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.net.address import Network, parse_ip, plain_network
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
@@ -132,13 +134,17 @@ class ClientLimits:
         rate: how often one address may send a request.
         caps: how many requests of one address may be in progress.
         observer: counts refusals.
+        pages: renders the refusal for a browser.
     """
 
-    def __init__(self, app: ASGIFramework, rate: RateLimiter | None, caps: ConnectionCaps, observer: Observer) -> None:
+    def __init__(
+        self, app: ASGIFramework, rate: RateLimiter | None, caps: ConnectionCaps, observer: Observer, pages: Pages
+    ) -> None:
         self._app = app
         self._rate = rate
         self._caps = caps
         self._observer = observer
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
@@ -148,36 +154,43 @@ class ClientLimits:
         if self._rate is not None and not self._rate.allow(client, now):
             self._observer.refused("http", "rate")
             seconds = max(1, math.ceil(self._rate.wait(client, now)))
-            await _refuse(scope, send, 429, "Too Many Requests", _TOO_OFTEN, seconds)
+            await self._refuse(scope, send, 429, "Too Many Requests", _TOO_OFTEN, seconds)
         elif not scope_extras(scope).get(_FORWARDED):
             await self._app(scope, receive, send)
         elif (reason := self._caps.admit_request(client)) is not None:
             self._observer.refused("http", reason)
-            await _refuse(scope, send, 503, "Service Unavailable", _TOO_MANY_AT_ONCE, _RETRY_AFTER)
+            await self._refuse(scope, send, 503, "Service Unavailable", _TOO_MANY_AT_ONCE, _RETRY_AFTER)
         else:
             try:
                 await self._app(scope, receive, send)
             finally:
                 self._caps.release_request(client)
 
+    async def _refuse(
+        self, scope: HTTPScope, send: ASGISendCallable, status: int, title: str, detail: str, retry_after: int
+    ) -> None:
+        kind, body = b"text/plain; charset=utf-8", f"{detail}\n".encode()
+        if scope["path"] == "/RPC2" and scope["method"] == "POST":
+            note_outcome(scope, "bad")  # the outcome that a 429 has
+            status, kind, body = 200, b"text/xml; charset=utf-8", dump_fault(FaultCode.APPLICATION, detail)
+        elif scope["path"].startswith(api.PREFIX):
+            kind, body = b"application/problem+json", api.problem_body(status, title, detail, scope["path"])
+        elif _takes_html(scope):
+            kind, body = HTML.encode(), self._pages.refusal(status, title, detail, scope["path"])
+        headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        headers += [
+            (b"content-type", kind),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % retry_after),
+        ]
+        body = b"" if scope["method"] == "HEAD" else body
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
-async def _refuse(
-    scope: HTTPScope, send: ASGISendCallable, status: int, title: str, detail: str, retry_after: int
-) -> None:
-    kind, body = b"text/plain; charset=utf-8", f"{detail}\n".encode()
-    if scope["path"] == "/RPC2" and scope["method"] == "POST":
-        note_outcome(scope, "bad")  # the outcome that a 429 has
-        status, kind, body = 200, b"text/xml; charset=utf-8", dump_fault(FaultCode.APPLICATION, detail)
-    elif scope["path"].startswith(api.PREFIX):
-        kind, body = b"application/problem+json", api.problem_body(status, title, detail, scope["path"])
-    headers = [
-        (b"content-type", kind),
-        (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"%d" % retry_after),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False})
+
+def _takes_html(scope: HTTPScope) -> bool:
+    """Whether a browser asks."""
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 def _peer(scope: HTTPScope) -> str:

@@ -18,12 +18,13 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from quart import Response, request
+from werkzeug.exceptions import NotFound
 
+from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web import assets, times
 from fingertrio.frontends.web.avatars import hue, initial
 from fingertrio.frontends.web.site import Site
-from fingertrio.frontends.web.stream import Stream
-from fingertrio.frontends.web.text import href
+from fingertrio.frontends.web.text import home, href
 from fingertrio.wire.text import clean_line
 
 HTML = "text/html; charset=utf-8"
@@ -41,7 +42,7 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"href": href, "hue": hue, "initial": initial}
+    environment.filters |= {"home": home, "href": href, "hue": hue, "initial": initial}
     environment.globals |= {"asset": assets.path_of}
     return environment
 
@@ -51,6 +52,22 @@ _environment = _make_environment()
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class UnknownUser(NotFound):
+    """There is no such user.
+
+    Args:
+        name: what was asked for.
+        alike: names that the reader may have meant.
+    """
+
+    description = NO_SUCH_USER
+
+    def __init__(self, name: str, alike: Sequence[str]) -> None:
+        super().__init__()
+        self.name_asked = clean_line(name)
+        self.alike = alike
 
 
 class Pages:
@@ -63,7 +80,6 @@ class Pages:
     Attributes:
         signs_in: whether users can sign in at `/-/me`; every page then links to it.
         is_live: whether open pages can follow changes.
-        stream: makes the pages of the stream; None: `create_app` was not called.
     """
 
     def __init__(self, site: Callable[[], Site] = Site, clock: Callable[[], datetime] = _now) -> None:
@@ -71,7 +87,8 @@ class Pages:
         self._clock = clock
         self.signs_in = False
         self.is_live = False
-        self.stream: Stream | None = None
+        self._refusals_of: Site | None = None
+        self._refusals: dict[tuple[int, str, str], bytes] = {}
 
     @property
     def site(self) -> Site:
@@ -97,7 +114,7 @@ class Pages:
             site=self.site,
             signs_in=self.signs_in,
             is_live=self.is_live,
-            made=times.exact(now),
+            made=times.clock(now),
             stale=None if stale is None else times.exact(stale),
             **context,
         )
@@ -108,10 +125,26 @@ class Pages:
             self.html(template, root=root_of(request.path), stale=stale, **context), status, content_type=HTML
         )
 
-    def error(self, status: int, title: str, detail: str, alike: Sequence[str] = ()) -> Response:
-        """A page with an error message, and links to the users whom the reader may have meant."""
+    def error(self, status: int, title: str, detail: str, unknown: UnknownUser | None = None) -> Response:
+        """A page with an error message; for an unknown user, with links to those whom the reader may have meant."""
         asked = clean_line(request.path)
-        return self.response("error.html", status, title=title, detail=clean_line(detail), asked=asked, alike=alike)
+        alike: Sequence[str] = ()
+        if unknown is not None and unknown.name_asked:
+            asked, alike, title = "", unknown.alike, f"Nobody here is called {unknown.name_asked}"
+        return self.response(
+            "error.html", status, code=status, title=title, detail=clean_line(detail), asked=asked, alike=alike
+        )
+
+    def refusal(self, status: int, title: str, detail: str, path: str) -> bytes:
+        """An error page for clients that ask too often; made once, so it costs less than what they ask for."""
+        if self._refusals_of is not self.site:
+            self._refusals_of, self._refusals = self.site, {}
+        root = root_of(path) if path.count("/") <= 2 else "/"
+        key = (status, detail, root)
+        if key not in self._refusals:
+            html = self.html("error.html", root=root, code=status, title=title, detail=detail, asked="", alike=())
+            self._refusals[key] = html.encode()
+        return self._refusals[key]
 
 
 def root_of(path: str) -> str:

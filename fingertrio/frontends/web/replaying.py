@@ -30,7 +30,9 @@ class _Together:
         return min(self._until, *(source.expires for source in self._sources))
 
 
-def replay_while(*sources: Expiring, this_minute: bool = False, any_query: bool = False) -> None:
+def replay_while(
+    *sources: Expiring, this_minute: bool = False, any_query: bool = False, answers: int | None = None
+) -> None:
     """Allow the response to the present request to be repeated while all `sources` hold.
 
     Nothing else may decide what it says, besides the request's method, host and target, the header fields that its Vary
@@ -40,6 +42,7 @@ def replay_while(*sources: Expiring, this_minute: bool = False, any_query: bool 
         sources: answers of the service; `ALWAYS` for what never changes.
         this_minute: it shows times relative to the present minute, so it is made anew in the next.
         any_query: repeat it for a target with a query, too; only if few different ones give a response.
+        answers: how many cached answers of the service each repetition saves; None: one for each source.
     """
     recording = recording_of(request.scope)
     if recording is None:
@@ -49,7 +52,7 @@ def replay_while(*sources: Expiring, this_minute: bool = False, any_query: bool 
         left = 60 - time.time() % 60
         source = _Together(sources, trio.current_time() + left if this_minute else ALWAYS.expires)
     recording.replay_while(source, any_query=any_query)
-    recording.note = sum(each is not ALWAYS for each in sources)
+    recording.note = sum(each is not ALWAYS for each in sources) if answers is None else answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,15 @@ def href(name: str) -> str:
     return quote(name, safe="")
 
 
+# Login names whose page would be at an address that the site or a protocol needs. Every other front end knows them.
+RESERVED = frozenset({"api", "RPC2", "robots.txt", "favicon.ico"})
+
+
+def home(name: str) -> str:
+    """Where a user is found, from the root of the site: the page, or what stands for it under a reserved name."""
+    return f"api/users/{href(name)}" if name in RESERVED else href(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Lines of a plan.
@@ -115,13 +124,27 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
     gathered: list[str] = []
     drawn = False
     for paragraph in _paragraphs(lines):
-        is_drawn = any(map(_is_drawn, paragraph))
-        if gathered and is_drawn != drawn:
-            yield _block(gathered, drawn)
-            gathered = []
-        drawn = is_drawn
-        gathered += paragraph
+        for part, is_drawn in _parts(paragraph):
+            if gathered and is_drawn != drawn:
+                yield _block(gathered, drawn)
+                gathered = []
+            drawn = is_drawn
+            gathered += part
     yield _block(gathered, drawn)
+
+
+def _parts(paragraph: list[str]) -> Iterator[tuple[list[str], bool]]:
+    """A paragraph, without the prose right before and after a drawing: lines that are too long for a phone."""
+    if not any(map(_is_drawn, paragraph)):
+        yield paragraph, False
+        return
+    inked = len("\n".join(paragraph).rstrip().split("\n"))  # lines before the blank ones at the end
+    is_prose = [len(line) > _PHONE and not line[0].isspace() and not _is_drawn(line) for line in paragraph[:inked]]
+    start, end = is_prose.index(False), inked - is_prose[::-1].index(False)
+    parts = [(paragraph[:start], False), (paragraph[start:end], True), (paragraph[end:inked], False)]
+    parts = [(part, is_drawn) for part, is_drawn in parts if part]
+    parts[-1][0].extend(paragraph[inked:])
+    yield from parts
 
 
 def _paragraphs(lines: list[str]) -> Iterator[list[str]]:

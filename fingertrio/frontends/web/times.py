@@ -33,6 +33,11 @@ def exact(time: datetime) -> Shown:
     return Shown(machine, text, text)
 
 
+def clock(time: datetime) -> Shown:
+    """The time of day."""
+    return Shown(*_texts(time), f"{time.astimezone(UTC):%H:%M} UTC")
+
+
 def ago(time: datetime, now: datetime) -> Shown:
     """How long ago a time in the past is: "3 h ago"."""
     return Shown(*_texts(time), _ago(time.astimezone(UTC), now))

@@ -6,7 +6,8 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, urldefrag, urljoin
@@ -18,16 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingertrio.backend import UserInfo
+from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.text import href
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-from fingertrio.testing import FakeReader
+from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, serving
 from tests.helpers import Ageing
 
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "input"}
 
 
 class ListingReader(FakeReader):
@@ -92,9 +94,115 @@ async def page(browser: Any, path: str, status: int = 200) -> tuple[str, Page]:
 
 
 async def test_the_list() -> None:
-    async with client(UserInfo("moshez", "x"), UserInfo("shawn", "y")) as browser:
+    async with client(UserInfo("moshez", "Happy and well"), UserInfo("shawn", "y")) as browser:
+        html, read = await page(browser, "/")
+        assert '<ul><li><a href="moshez">moshez</a>' in html
+        assert '<li><a href="shawn">shawn</a>' in html
+        assert "Happy and well" in read.text
+
+
+ADA = UserInfo(
+    "ada",
+    "☕ Coffee, then https://example.net\nand\nmore",
+    name="Ada Lovelace",
+    since=datetime(2026, 11, 2, 8, 5, 59, tzinfo=UTC),
+    until=datetime(2999, 11, 24, tzinfo=UTC),
+)
+
+
+async def test_a_row_of_the_list_tells_who_what_and_when() -> None:
+    async with client(ADA) as browser:
+        html, read = await page(browser, "/")
+        assert '<b class="name">Ada Lovelace</b>' in html
+        assert '<span class="emoji">☕</span> Coffee, then <a href="https://example.net"' in html
+        assert '<time datetime="2026-11-02T08:05:59Z" title="2 November 2026, 08:05 UTC">' in html
+        assert "until 24 Nov 2999 (24 November 2999, 00:00 UTC)" in read.text
+        assert '<span class="more">+2 lines</span>' in html
+
+
+async def test_the_list_is_searched_and_sorted_on_the_server() -> None:
+    backend = FakeBackend({"zoe": "drinks coffee", "ada": "writes", "ken": "COFFEE too"})
+    async with serving(backend) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+
+        async def users(path: str) -> list[str]:
+            return re.findall(r'<li><a href="([^"]*)">', (await browser.get(path)).text)
+
+        assert sorted(await users("/?q=coffee")) == ["ken", "zoe"]
+        assert await users("/?by=name") == ["ada", "ken", "zoe"]
+        assert await users("/?by=name&q=AD") == ["ada"]
+        nothing = (await browser.get("/", params={"q": "<b>&"})).text
+        assert "Nobody matches" in nothing
+        assert "&lt;b&gt;&amp;" in nothing
+
+
+@pytest.mark.parametrize("by", ["", "name"])
+async def test_every_user_is_on_one_page_and_the_pages_are_small(by: str) -> None:
+    """Ten thousand users; the pages are followed by their links, as a reader does."""
+    backend = FakeBackend({f"user{number:05}": "Busy with a number of things" for number in range(10_000)})
+    async with serving(backend) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+        path: str | None = f"/?by={by}" if by else "/"
+        seen: list[str] = []
+        for _ in range(5):
+            assert path is not None
+            html = (await browser.get(path)).text
+            assert len(html.encode()) < 60_000
+            seen += re.findall(r'<li><a href="([^"]*)">', html)
+            found = re.search(r'rel="next" href="\./([^"]*)"', html)
+            path = None if found is None else f"/{unescape(found[1])}"
+        assert len(set(seen)) == len(seen) == 5 * 50
+        assert 'rel="prev"' in html
+        if by:  # the other list may still be being counted
+            assert "201 to 250 of 10000" in html
+
+
+async def test_a_page_of_the_widest_rows_is_small_too() -> None:
+    now = datetime.now(UTC)
+    infos = [
+        UserInfo(f"{'x' * 60}{number:04}", "文" * 400, name="N" * 64, since=now, until=now + timedelta(days=1))
+        for number in range(50)
+    ]
+    async with client(*infos) as browser:
         html, _ = await page(browser, "/")
-        assert '<ul><li><a href="moshez">moshez</a></li><li><a href="shawn">shawn</a></li></ul>' in html
+        assert len(html.encode()) < 120_000
+
+
+async def test_a_fresh_installation_says_how_to_set_the_first_status() -> None:
+    async with serving(MemoryBackend({})) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+        html = (await browser.get("/")).text
+        commands = [unescape(found) for found in re.findall(r"<code>(.*?)</code>", html)]
+        assert commands[0] == "fingertrio set Happy and well"
+        assert commands[1].startswith('curl -H "Authorization: Bearer $(fingertrio token add $(whoami))" -d')
+        assert f" {site.url}/api/users/$(whoami)/status" in commands[1]
+
+
+@pytest.mark.parametrize("name", ["api", "RPC2", "robots.txt", "favicon.ico"])
+async def test_a_reserved_name_is_in_the_list_and_found_as_json(name: str) -> None:
+    async with client(UserInfo(name, "Happy and well")) as browser:
+        html, _ = await page(browser, "/")
+        assert f'<ul><li><a href="api/users/{name}">{name}</a>' in html
+        found = await browser.get(f"/{name}")
+        assert b"Happy and well" not in await found.get_data(as_text=False)
+        assert (await (await browser.get(f"/api/users/{name}")).get_json())["status"] == "Happy and well"
+
+
+async def test_every_visitor_gets_the_same_bytes() -> None:
+    async with serving(USERS) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+        for path in ("/", "/moshez"):
+            plain = await browser.get(path)
+            other = await browser.get(path, headers={"Cookie": "fingertrio=x", "Accept-Language": "de"})
+            assert plain.content == other.content
+            assert "Set-Cookie" not in other.headers
+            again = await browser.get(path, headers={"If-None-Match": plain.headers["ETag"]})
+            assert again.status_code == 304
+
+
+async def test_an_unknown_user_has_neighbours() -> None:
+    async with client(UserInfo("moshez", "x"), UserInfo("ada", "y")) as browser:
+        await browser.get("/")  # the list is in memory
+        html, read = await page(browser, "/mosehz", 404)
+        assert "<h1>Nobody here is called mosehz</h1>" in html
+        assert '<a href="./moshez">moshez</a>' in html
+        assert "ada" not in read.text
 
 
 async def test_what_may_be_out_of_date_says_since_when() -> None:
@@ -111,7 +219,7 @@ async def test_what_may_be_out_of_date_says_since_when() -> None:
 async def test_nobody() -> None:
     async with client() as browser:
         html, read = await page(browser, "/")
-        assert "No users yet" in read.text
+        assert "Nobody has said anything yet" in read.text
         assert "<ul>" not in html
 
 

@@ -87,6 +87,8 @@ ART = "  /\\_/\\\n ( o.o )\n  > ^ <"
         (ART, [True]),
         (f"Hello\n\n{ART}\n\nBye, and a long line of prose", [False, True, False]),
         (f"{ART}\n\n{ART}", [True]),
+        (f"{ART}\nA line of prose right below it that is longer than a phone is wide.\n\nBye", [True, False]),
+        (f"A line of prose right above it that is longer than a phone is wide.\n{ART}\n\n", [False, True]),
         ("┌──┐\n└──┘", [True]),
         ("Title\n=====", [True]),
         ("see\nhttps://a.example/~b/?c=1&d=2#e", None),
