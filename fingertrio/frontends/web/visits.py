@@ -35,6 +35,11 @@ _COOKIE_LIMIT = 3800  # characters of a value; browsers keep 4096 with the name 
 _FORM_LENGTH = timedelta(days=7)  # that a page may stay open before its form is too old
 _VISITOR_LENGTH = timedelta(hours=12)
 
+_OTHER_SITE = (
+    "A page of another site sent this form, so nothing was changed. If it was a page of this site, its operator has to "
+    "set [http] url, or let the proxy pass on the Host header"
+)
+
 _FIELDS_LIMIT = 128  # of a form; ours have 12, and two for each of 52 details
 
 
@@ -104,7 +109,7 @@ class Visits:
         """Raise Forbidden if a page of another site sent the present request."""
         if sender_of(request.headers, self.origins()) is Sender.OTHER:
             self._observer.refused("http", "origin")
-            raise Forbidden("A page of another site sent this form, so nothing was changed")
+            raise Forbidden(_OTHER_SITE)
 
     def origins(self) -> set[str]:
         """The origins of our own pages, as far as the present request tells."""

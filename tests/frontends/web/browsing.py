@@ -82,6 +82,7 @@ class Browser:
     """One browser, at one address.
 
     Attributes:
+        forwarded: the host that a trusted proxy reports.
         cookies: by name, as they were set.
         attributes: of each cookie, as it was set last.
     """
@@ -90,6 +91,7 @@ class Browser:
     scheme: str = "https"
     host: str = "finger.example"
     peer: str = "192.0.2.1"
+    forwarded: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Sec-Fetch-Site": "same-origin"})
     cookies: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
@@ -130,7 +132,7 @@ class Browser:
             headers={name: value for name, value in headers.items() if value},
             data=body,
             scheme=self.scheme,
-            scope_base={"client": (self.peer, 1)},
+            scope_base={"client": (self.peer, 1), "fingertrio.forwarded_host": self.forwarded},
         )
         for line in response.headers.getlist("Set-Cookie"):
             pair, _, attributes = line.partition("; ")

@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
-from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies
+from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies, forwarded_host
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
@@ -25,11 +25,11 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 
 
 async def seen(client, headers, trusted=PROXIES):
-    """The client and the scheme that the application sees."""
+    """The client, the scheme and the forwarded host that the application sees."""
     result = []
 
     async def app(scope, receive, send):
-        result.append((scope["client"], scope["scheme"]))
+        result.append((scope["client"], scope["scheme"], forwarded_host(scope)))
 
     scope: Any = {
         "type": "http",
@@ -66,7 +66,7 @@ async def seen(client, headers, trusted=PROXIES):
     ],
 )
 async def test_a_forwarded_address_is_believed_as_far_as_the_listed_proxies_reach(client, forwarded, expected):
-    (address, _), _ = await seen((client, 1), [("x-forwarded-for", value) for value in forwarded])
+    (address, _), *_ = await seen((client, 1), [("x-forwarded-for", value) for value in forwarded])
     assert address == expected
 
 
@@ -99,6 +99,12 @@ async def test_the_scheme_is_believed_of_proxies_only():
     assert (await seen(("10.1.1.1", 1), headers))[1] == "https"
     assert (await seen(("10.1.1.1", 1), [("x-forwarded-proto", "javascript")]))[1] == "http"
     assert (await seen(("192.0.2.1", 1), headers))[1] == "http"
+
+
+async def test_the_host_is_believed_of_proxies_only():
+    headers = [("x-forwarded-host", "evil.example, finger.example")]
+    assert (await seen(("10.1.1.1", 1), headers))[2] == "finger.example"
+    assert (await seen(("192.0.2.1", 1), headers))[2] == ""
 
 
 async def test_a_unix_socket_is_a_proxy_where_it_is_listed():

@@ -1,9 +1,11 @@
-"""/-/sign-in and /-/me in Chromium, over https: the script, the keyboard, cookies and forms as a browser sends them."""
+"""/-/sign-in and /-/me in real browsers: Chromium over https, by keyboard, with script and without; and lynx."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -191,3 +193,34 @@ def end_while_open(page: Page, url: str, status: Callable[[], str], revoked: Cal
     assert page.locator("button[value=set]").is_disabled()
     assert page.locator("#status").input_value() == "Typed before the end"
     assert status() == "Without script"
+
+
+@pytest.mark.skipif(shutil.which("lynx") is None, reason="needs lynx (Debian package lynx)")
+async def test_a_text_browser_signs_in_and_sets(tmp_path: Path):
+    accounts, backend = no_accounts(), MemoryBackend({"ada": "Weaving"})
+    async with serving(backend, accounts=accounts) as site:
+        secret, _ = await accounts.tokens.add("ada")
+        down, enter = "Down Arrow", "^J"
+        sign_in = [down, down, *secret, down, enter]
+        four_lines, to_the_button = [down] * 4, [down] * 2
+        write = [down, down, down, down, *" and reading", *four_lines, *"2h", *to_the_button, enter]
+        script = tmp_path / "keys"
+        script.write_text(typed([*sign_in, *write]))
+        options = ["-accept_all_cookies", "-cfg=/dev/null", "-nopause", "-term=vt100", f"-cmd_script={script}"]
+        with trio.fail_after(30):
+            await trio.run_process(
+                ["lynx", *options, f"http://127.0.0.1:{site.address[1]}/-/me"],
+                stdin=b"",
+                capture_stdout=True,
+                env={**os.environ, "LINES": "60", "COLUMNS": "100", "HOME": str(tmp_path)},
+            )
+        info = await backend.get_user("ada")
+        assert info is not None
+        assert info.status == "Weaving and reading"
+        assert info.until is not None
+        assert abs(info.until - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=1)
+
+
+def typed(keys: Sequence[str]) -> str:
+    """Keys as a script of lynx."""
+    return "".join(f"key {'<space>' if key == ' ' else key}\n" for key in keys)

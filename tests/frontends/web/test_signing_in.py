@@ -308,6 +308,19 @@ async def test_a_server_that_cannot_write_says_what_to_do():
         assert not (await site.browser().get("/")).says("Set your status")
 
 
+async def test_behind_a_proxy_that_changes_host_our_pages_are_recognised():
+    """By the configured address, and by what a trusted proxy reports."""
+    old_browser = {"Sec-Fetch-Site": "", "Origin": "https://public.example"}
+    async with a_site(url="https://public.example/base") as site:
+        assert (
+            await site.browser(host="10.0.0.5:8000", scheme="http", headers=old_browser).sign_in(site.ada)
+        ).status == 200
+    async with a_site() as site:
+        browser = site.browser(host="10.0.0.5:8000", headers=old_browser, forwarded="public.example")
+        assert (await browser.sign_in(site.ada)).says("https://public.example/api/users/ada")
+        assert (await site.browser(host="10.0.0.5:8000", headers=old_browser).sign_in(site.ada)).status == 403
+
+
 async def test_without_accounts_there_is_nothing_to_sign_in_to():
     async with a_site() as site:
         app = create_app(site.service, site.observer)

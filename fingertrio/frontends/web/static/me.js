@@ -10,7 +10,6 @@
 
   const me = document.querySelector(".me");
   const form = document.getElementById("set");
-  const ended = document.getElementById("ended");
   const seals = () => document.querySelectorAll('input[name="form"]');
   const buttons = () => document.querySelectorAll(".me form[method=post] button, header.site nav button");
 
@@ -115,10 +114,21 @@
   }
 
   function watchSession() {
+    // Made here, because text browsers do not know the attribute "hidden".
+    const ended = document.createElement("p");
+    const link = document.createElement("a");
     let timer;
 
+    ended.className = "notice bad";
+    ended.setAttribute("role", "alert");
+    Object.assign(link, { href: "sign-in", target: "_blank", rel: "noopener", textContent: "Sign in again" });
+
     function show(session) {
-      ended.hidden = session !== null;
+      if (session === null && !ended.isConnected) {
+        ended.replaceChildren("Your session has ended. ", link, " in another tab; what you typed stays here.");
+        form.before(ended);
+      }
+      if (session !== null) ended.remove();
       for (const button of buttons()) button.disabled = session === null;
       // If somebody else signed in in this browser, the server shows the page again with what was typed.
       if (session === null || session.user !== me.dataset.user) return;
