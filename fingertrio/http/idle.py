@@ -15,6 +15,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from math import inf
 
 import trio
@@ -36,7 +37,13 @@ _TURN = 0.004
 # Seconds for a body whose head is here: many clients send the two separately. Then a task waits for it.
 _PARTIAL = 0.25
 
-_Listed = dict[IdleConnection, float]
+
+class _Deadlines(dict[IdleConnection, float]):
+    """Connections with the time since when each is here, the oldest first; all stay for the same `limit` of seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
 
 
 class IdlePool:
@@ -65,10 +72,9 @@ class IdlePool:
         self._poll = select.epoll()
         self._by_descriptor: dict[int, IdleConnection] = {}
         self._ready: deque[IdleConnection] = deque()  # have data for another turn
-        # Each connection with the time since when, the oldest first. `_move_used` corrects those used since.
-        self._fresh: _Listed = {}  # nothing was received yet
-        self._partial: _Listed = {}
-        self._idle: _Listed = {}
+        self._partial = _Deadlines(_PARTIAL)
+        self._before: list[_Deadlines] = []  # idle since before another `keep_alive`: they keep theirs
+        self._begin(traffic.config.keep_alive_timeout)
         self._sleep = trio.CancelScope()
         traffic.pool = self
 
@@ -142,24 +148,30 @@ class IdlePool:
 
     # Deadlines
 
-    def _list(self, idle: IdleConnection, listed: _Listed | None, since: float = inf) -> None:
+    def _begin(self, keep_alive: float) -> None:
+        self._fresh = _Deadlines(min(keep_alive, HEADER_DEADLINE))  # nothing was received yet
+        self._idle = _Deadlines(keep_alive)  # `_move_used` corrects the order of those used since
+
+    def adopt(self, keep_alive: float) -> None:
+        """Keep connections for so many seconds that become idle from now on."""
+        self._move_used()
+        self._before = [listed for listed in (*self._before, self._fresh, self._idle) if listed]
+        self._begin(keep_alive)
+
+    def _lists(self) -> tuple[_Deadlines, ...]:
+        return (*self._before, self._fresh, self._partial, self._idle)
+
+    def _list(self, idle: IdleConnection, listed: _Deadlines | None, since: float = inf) -> None:
         """Move a connection to other deadlines; None: it has none."""
         if idle.listed is not None:
             del idle.listed[idle]
         idle.listed = listed
         if listed is not None:
             idle.idle_since = listed[idle] = min(since, trio.current_time())
-            self._wake(idle.idle_since + self._limit(listed))
-
-    def _limit(self, listed: _Listed) -> float:
-        keep_alive = self._traffic.config.keep_alive_timeout
-        if listed is self._idle:
-            return keep_alive
-        return _PARTIAL if listed is self._partial else min(keep_alive, HEADER_DEADLINE)
+            self._wake(idle.idle_since + listed.limit)
 
     def _next_deadline(self) -> float:
-        lists = (self._fresh, self._partial, self._idle)
-        return min((next(iter(each.values())) + self._limit(each) for each in lists if each), default=inf)
+        return min((next(iter(each.values())) + each.limit for each in self._lists() if each), default=inf)
 
     def _wake(self, when: float) -> None:
         """Wake `run` at this time at the latest."""
@@ -176,10 +188,10 @@ class IdlePool:
 
     def _close_overdue(self) -> None:
         now = trio.current_time()
-        for listed in (self._fresh, self._partial, self._idle):
+        for listed in self._lists():
             while listed:
                 first, since = next(iter(listed.items()))
-                if since + self._limit(listed) > now:
+                if since + listed.limit > now:
                     break
                 if listed is self._partial:
                     self._hand_over(first, Errand(first.tls, first.data))
@@ -191,7 +203,7 @@ class IdlePool:
     def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], None]] | None:
         """Since when the connection is idle that is idle longest, of those whose peer fits; and what closes it."""
         self._move_used()
-        for idle, since in self._idle.items():
+        for idle, since in chain.from_iterable(each.items() for each in (*self._before, self._idle)):
             if idle.idle_since == since and not idle.data and fits(idle.connection.peer):
                 return since, partial(self.close, idle)
         return None

@@ -68,6 +68,7 @@ class HttpFrontend:
         lane: Lane | None = None,
     ) -> None:
         self._lane = lane
+        self._pool: IdlePool | None = None  # of the present run
         self._make_app = make_app
         self._door = door
         self._observer = observer
@@ -85,6 +86,8 @@ class HttpFrontend:
         """
         self._tls = tls
         self._config.keep_alive_timeout = keep_alive
+        if self._pool is not None:
+            self._pool.adopt(keep_alive)
         self._budgets.resize(memory)
         if self._lane is not None:
             self._lane.clear()
@@ -117,7 +120,7 @@ class HttpFrontend:
 
             return handle
 
-        pool = IdlePool(traffic, self._lane, serve, lambda: self._tls is not None)
+        self._pool = pool = IdlePool(traffic, self._lane, serve, lambda: self._tls is not None)
 
         async def retire() -> None:
             await stopping.wait()
