@@ -93,13 +93,15 @@ class MyPage:
             problem = problem or f"{error.public_message}. What is set now cannot be shown."
         is_typed, mine = mine is not None, mine or MyForm.showing(info, zone_name(info))
         shown = mine.status if is_preview and "status" not in mine.wrong else None if info is None else info.status
+        is_own = visit.session is None or visit.session.token.user == user
         return self._pages.response(
             "me.html",
             status,
             user=user,
             who=profile(info or UserInfo(user, ""), self._pages.minute()) if user else None,
             session=visit.session,
-            is_own=visit.session is not None and visit.session.token.user == user,
+            is_own=is_own,
+            action="me" if is_own else f"me?user={href(user)}",
             users=await self._names(visit.session),
             form=visit.form(),
             mine=mine,

@@ -70,7 +70,9 @@ class Page:
         """The fields of the form that is sent to `action` and has a field `having`."""
         parser = _Forms()
         parser.feed(self.text)
-        return next(dict(fields) for found, fields in parser.forms if found == action and having in fields)
+        return next(
+            dict(fields) for found, fields in parser.forms if found.partition("?")[0] == action and having in fields
+        )
 
     def says(self, text: str) -> bool:
         """Whether the page has `text`, without regard to elements."""

@@ -14,7 +14,6 @@ import trio
 import trustme
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from fingertrio.accounts.accounts import Accounts
 from fingertrio.backends.memory import MemoryBackend
 from tests.frontends.web.browsing import PRESETS
 from tests.frontends.web.kit import serving
@@ -45,15 +44,24 @@ async def test_a_visit(chromium: str, tmp_path: Path):
             info = trio.from_thread.run(backend.get_user, "ada")
             return "" if info is None else info.status
 
-        await trio.to_thread.run_sync(visit, chromium, url, secret, status, lambda: revoke(accounts, token.id))
+        def set_elsewhere(text: str) -> None:
+            trio.from_thread.run(backend.set_user, "ada", text)
+
+        def revoked() -> None:
+            trio.from_thread.run(accounts.tokens.revoke, token.id)
+
+        await trio.to_thread.run_sync(visit, chromium, url, secret, status, set_elsewhere, revoked)
         assert secret not in site.log.getvalue()
 
 
-def revoke(accounts: Accounts, token_id: str) -> None:
-    trio.from_thread.run(accounts.tokens.revoke, token_id)
-
-
-def visit(chromium: str, url: str, secret: str, status: Callable[[], str], revoked: Callable[[], None]) -> None:
+def visit(
+    chromium: str,
+    url: str,
+    secret: str,
+    status: Callable[[], str],
+    set_elsewhere: Callable[[str], None],
+    revoked: Callable[[], None],
+) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = new_context(browser)
@@ -69,6 +77,7 @@ def visit(chromium: str, url: str, secret: str, status: Callable[[], str], revok
         send_from_another_site(context, url, status)
         follow_a_link_from_another_site(context, url)
         works_without_script(browser, context, url, status)
+        follow_changes(page, url, set_elsewhere)
         end_while_open(page, url, status, revoked)
         assert mistakes == []
         browser.close()
@@ -184,6 +193,20 @@ def works_without_script(browser: Browser, signed_in: BrowserContext, url: str, 
     context.close()
 
 
+def follow_changes(page: Page, url: str, set_elsewhere: Callable[[str], None]) -> None:
+    """What is set elsewhere shows at once; what was typed stays."""
+    page.goto(f"{url}/-/me")
+    set_elsewhere("From a shell")
+    page.locator("#card").get_by_text("From a shell").wait_for()
+    assert page.locator("#status").input_value() == "From a shell"
+    page.locator("#status").fill("Typed")
+    page.locator("#card").get_by_text("Typed").wait_for()
+    set_elsewhere("Again from a shell")
+    page.wait_for_function("document.getElementById('state').textContent === 'live'")
+    page.locator("#status").fill("")
+    page.locator("#card").get_by_text("Again from a shell").wait_for()
+
+
 def end_while_open(page: Page, url: str, status: Callable[[], str], revoked: Callable[[], None]) -> None:
     page.goto(f"{url}/-/me")
     page.locator("#status").fill("Typed before the end")
@@ -192,7 +215,7 @@ def end_while_open(page: Page, url: str, status: Callable[[], str], revoked: Cal
     page.get_by_text("Your session has ended.").wait_for()
     assert page.locator("button[value=set]").is_disabled()
     assert page.locator("#status").input_value() == "Typed before the end"
-    assert status() == "Without script"
+    assert status() == "Again from a shell"
 
 
 @pytest.mark.skipif(shutil.which("lynx") is None, reason="needs lynx (Debian package lynx)")
