@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.memory import MemoryBackend
@@ -470,6 +472,28 @@ async def test_the_command_line_can_be_pasted(host: str, url: str | None, addres
         assert page.says("curl -H &#34;Authorization: Bearer $TOKEN&#34; -d coffee")
         assert site.ada not in page.text
         assert address.replace("'", "&#39;").replace('"', "&#34;") in page.text
+
+
+FIELDS = ["form", "do", "status", "until", "zone", "user", "change", "name", "known.emoji", "label.0", "text.0", "x"]
+ACTIONS = ["set", "clear", "undo", "preview", "details", "preset:lunch", "preset:"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=40) | st.sampled_from([*ACTIONS, "2h", "9" * 30])))
+@example({"do": "undo", "change": "."})
+@example({"status": "\ud800", "until": "9999-12-31T23:59-23:59"})
+@example({"until": "9999999m"})
+@example({"zone": "Etc/GMT+3", "until": "0001-01-01"})
+async def test_any_form_is_answered(fields: dict[str, str]):
+    """By a page or a redirect to our own, and never with a failure of ours."""
+    async with a_site() as site:
+        browser = await site.signed_in()
+        form = (await browser.get("/-/me")).form("me", "status")
+        answer = await browser.post(
+            "/-/me", {name: value.encode("utf-8", "replace").decode() for name, value in (form | fields).items()}
+        )
+        assert answer.status in {200, 303, 403, 404, 422}
+        assert answer.headers.get("Location", "me") == "me"
 
 
 async def test_a_session_is_renewed_once_a_day(monkeypatch: pytest.MonkeyPatch):
