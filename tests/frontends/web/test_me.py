@@ -478,7 +478,7 @@ FIELDS = ["form", "do", "status", "until", "zone", "user", "change", "name", "kn
 ACTIONS = ["set", "clear", "undo", "preview", "details", "preset:lunch", "preset:"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=40) | st.sampled_from([*ACTIONS, "2h", "9" * 30])))
 @example({"do": "undo", "change": "."})
 @example({"status": "\ud800", "until": "9999-12-31T23:59-23:59"})

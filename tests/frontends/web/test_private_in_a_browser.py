@@ -1,4 +1,4 @@
-"""/-/sign-in and /-/me in real browsers: Chromium over https, by keyboard, with script and without; and lynx."""
+"""/-/sign-in and /-/me in real browsers: Chromium over https, by keyboard; and lynx, without script."""
 
 from __future__ import annotations
 
@@ -76,7 +76,6 @@ def visit(
         press_a_preset(page, status)
         send_from_another_site(context, url, status)
         follow_a_link_from_another_site(context, url)
-        works_without_script(browser, context, url, status)
         follow_changes(page, url, set_elsewhere)
         end_while_open(page, url, status, revoked)
         assert mistakes == []
@@ -88,8 +87,8 @@ def note_violation(mistakes: list[str], message: ConsoleMessage) -> None:
         mistakes.append(message.text)
 
 
-def new_context(browser: Browser, *, script: bool = True) -> BrowserContext:
-    context = browser.new_context(ignore_https_errors=True, timezone_id="Asia/Kolkata", java_script_enabled=script)
+def new_context(browser: Browser) -> BrowserContext:
+    context = browser.new_context(ignore_https_errors=True, timezone_id="Asia/Kolkata")
     context.set_default_timeout(20_000)
     return context
 
@@ -174,23 +173,6 @@ def follow_a_link_from_another_site(context: BrowserContext, url: str) -> None:
     page.locator("a").click()
     page.get_by_text("What people see now").wait_for()
     page.close()
-
-
-def works_without_script(browser: Browser, signed_in: BrowserContext, url: str, status: Callable[[], str]) -> None:
-    context = new_context(browser, script=False)
-    context.add_cookies([{**cookie} for cookie in signed_in.cookies()])  # type: ignore[typeddict-item]
-    page = context.new_page()
-    page.goto(f"{url}/-/me")
-    page.locator("#status").fill("Without script")
-    page.locator("#until").fill("25:00")
-    page.locator("button[value=preview]").click()
-    page.get_by_text("25:00 is not a time of day").wait_for()
-    assert page.locator("#status").input_value() == "Without script"
-    page.locator("#until").fill("")
-    page.locator("button[value=set]").click()
-    page.get_by_text("Your status is set.").wait_for()
-    assert status() == "Without script"
-    context.close()
 
 
 def follow_changes(page: Page, url: str, set_elsewhere: Callable[[str], None]) -> None:
