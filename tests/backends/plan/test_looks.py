@@ -58,6 +58,8 @@ async def until(happened: Callable[[], bool]) -> None:
 async def give_up(threads: Looks, user: str, path: str, homes: Homes) -> None:
     with pytest.raises(NoAnswerError):
         await threads.run(user, homes.look(path), patience=0.01)
+    # On a busy machine the thread may not even have begun.
+    await until(lambda: user not in threads._running or threads._running[user].home is not None)
 
 
 async def test_a_result_and_an_exception_come_back():
