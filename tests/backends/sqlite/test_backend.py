@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from pydantic import ValidationError
 
 from fingertrio.backend import BackendError, Change, UserInfo
@@ -19,6 +20,7 @@ from fingertrio.backends.sqlite.backend import POLL_INTERVAL
 from fingertrio.backends.sqlite.backup import back_up, restore
 from fingertrio.backends.sqlite.rows import Put, Retention
 from fingertrio.backends.sqlite.store import SQLiteStore
+from fingertrio.service import FingerService, warming
 from fingertrio.wire.times import from_microseconds
 from tests.backends.sqlite.kit import DAY, SECOND, Clock, opened, put, rows_of
 
@@ -320,6 +322,28 @@ async def test_restoring_a_backup_while_serving_is_noticed_within_a_second(tmp_p
         await backend.set_user("moshez", "Back again")
         assert await status_of(backend, "moshez") == "Back again"
     assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_the_cache_of_the_service_is_warm_after_the_start_and_after_a_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "_PAUSE", 0.01)
+    path, copy = tmp_path / "x.db", tmp_path / "copy.db"
+    options = SQLiteOptions(path=path)
+
+    async def cached(service: FingerService, status: str) -> None:
+        with trio.fail_after(3):
+            while (answer := service.cached("moshez")) is None or answer.value is None or answer.value.status != status:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+    async with open_sqlite(options) as backend:
+        await backend.set_user("moshez", "Happy and well")
+        await trio.to_thread.run_sync(back_up, path, copy)
+        await backend.set_user("moshez", "In the garden")
+    async with open_sqlite(options) as backend, FingerService.open(backend) as service:
+        await cached(service, "In the garden")
+        await trio.to_thread.run_sync(restore, path, copy)
+        await cached(service, "Happy and well")
 
 
 async def test_two_servers_of_one_file_notice_each_others_sets(tmp_path: Path) -> None:
