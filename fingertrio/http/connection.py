@@ -161,10 +161,12 @@ class HttpConnection:
             if self._protocol is not None:
                 await self._protocol.close()
         if isinstance(self._protocol, Http1) and self._protocol.session is not None and not self._output.lost:
-            self._session = self._protocol.session
+            self._session, early = self._protocol.session, self._protocol.early + self._unfed
             if exchanges.closing:
                 self._session.retire()
-            self._ended = await self._session.run(self._stream, self._protocol.early + self._unfed)
+            self._protocol, self._unfed = None, b""
+            del protocol, exchanges, data  # they would take two kilobytes for as long as the session runs
+            self._ended = await self._session.run(self._stream, early)
         if isinstance(self._stream, trio.SSLStream) and not self._output.lost and self._rests_with is None:
             # RFC 8446 section 6.1: without the close alert, an answer could be truncated unnoticed.
             with suppress(*GONE), trio.move_on_after(_TLS_CLOSE):
@@ -269,14 +271,11 @@ class HttpConnection:
         position = 0
         while position < len(data) and not self._reading.cancel_called:
             if position or isinstance(self._stream, trio.SSLStream):  # else `_receive` has waited
-                await self._wait_for_turn()
+                await self._wait(self._traffic.wait_for_turn)
             portion = data[position : position + protocol.portion]
             position += len(portion)
             self._unfed = data[position:]
             await protocol.receive(portion)
-
-    async def _wait_for_turn(self) -> None:
-        await self._wait(self._traffic.wait_for_turn)
 
     async def _wait(self, turn: Callable[[], Awaitable[None]]) -> None:
         """Wait until this connection may use the processor. The client's time stands still meanwhile."""
@@ -307,7 +306,7 @@ class HttpConnection:
             if not isinstance(self._stream, trio.SSLStream):
                 # What waits for its turn stays in the kernel: a thousand connections would hold 64 MB here.
                 await trio.lowlevel.wait_readable(self._socket.socket)
-                await self._wait_for_turn()
+                await self._wait(self._traffic.wait_for_turn)
             return bytes(
                 await self._stream.receive_some(max(_RECEIVE, self._protocol.portion if self._protocol else 0))
             )
