@@ -169,7 +169,7 @@ async def test_a_page_of_the_widest_rows_is_small_too() -> None:
 async def test_a_fresh_installation_says_how_to_set_the_first_status() -> None:
     async with serving(MemoryBackend({})) as site, httpx2.AsyncClient(base_url=site.url) as browser:
         html = (await browser.get("/")).text
-        commands = [unescape(found) for found in re.findall(r"<code>(.*?)</code>", html)]
+        commands = [unescape(found) for found in re.findall(r"<code[^>]*>(.*?)</code>", html)]
         assert commands[0] == "fingertrio set Happy and well"
         assert commands[1].startswith('curl -H "Authorization: Bearer $(fingertrio token add $(whoami))" -d')
         assert f" {site.url}/api/users/$(whoami)/status" in commands[1]
