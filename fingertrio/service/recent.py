@@ -48,7 +48,12 @@ class RecentPages:
         return self._lister is not None
 
     async def ask(self, limit: int, before: Recency | None) -> Answer[RecentPage]:
-        """See `FingerService.ask_recent`."""
+        """A page of at most `limit` statuses, with the expiry time of the answer. Any change ends it.
+
+        Raises:
+            BackendError: also if the backend cannot list statuses by their time; see `can_list`.
+            ValueError: `limit` is not 1 to RECENT_LIMIT.
+        """
         if not 1 <= limit <= RECENT_LIMIT:
             raise ValueError(f"limit must be 1 to {RECENT_LIMIT}")
         if (lister := self._lister) is None:

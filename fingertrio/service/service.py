@@ -34,6 +34,7 @@ from fingertrio.service.cache import Answer, AnswerCache
 from fingertrio.service.calls import BackendCalls
 from fingertrio.service.flights import SingleFlight
 from fingertrio.service.following import Following
+from fingertrio.service.history import History
 from fingertrio.service.policy import ServicePolicy
 from fingertrio.service.recent import RecentPage, RecentPages
 from fingertrio.service.spelling import Spellings
@@ -74,6 +75,7 @@ class FingerService:
         self._validity = Validity(self._following, self.staleness, policy.cache_ttl)
         self._recent = RecentPages(backend, self._flights, self._validity)
         self._warming = Warming(backend, self._calls, self._users, self._validity)
+        self.history = History(backend, self._flights, self._validity)
         self.adopt(policy)
         self.epoch = 0  # counts changes: while it is unchanged, so is every unexpired answer
 
@@ -254,12 +256,7 @@ class FingerService:
         return (await self.ask_recent(limit, before)).value
 
     async def ask_recent(self, limit: int, before: Recency | None = None) -> Answer[RecentPage]:
-        """A page of at most `limit` statuses, with the expiry time of the answer. Any change ends it.
-
-        Raises:
-            BackendError: also if the backend cannot list statuses by their time; see `can_list_recent`.
-            ValueError: `limit` is not 1 to `recent.RECENT_LIMIT`.
-        """
+        """A page of at most `limit` statuses, with the expiry time of the answer. See `RecentPages.ask`."""
         return await self._recent.ask(limit, before)
 
     async def set_user(self, user: str, status: str, *, writer: Writer, until: datetime | None = None) -> UserInfo:
@@ -308,6 +305,7 @@ class FingerService:
             self._list.forget_all()  # the change may have added the user
             self._recent.forget()
             self._warming.forget(change.user)
+            self.history.forget()
         self._hub.emit(change)
 
     def _forget_all(self) -> None:
@@ -317,3 +315,4 @@ class FingerService:
         self._list.forget_all()
         self._recent.forget()
         self._warming.forget(None)
+        self.history.forget()

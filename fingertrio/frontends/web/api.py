@@ -1,14 +1,14 @@
 """The JSON interface, for programs: the list of users and one user, as on the pages.
 
     GET /api/users           {"users": [{"user": "moshez", "url": "/api/users/moshez"}, ...], "stale_since": ...}
-    GET /api/users/moshez    {"user": ..., "status": ..., "name": ..., "since": ..., "until": ..., "details": {...},
-                              "stale_since": ...}
+    GET /api/users/moshez    {"user": ..., "status": ..., "emoji": ..., "line": ..., "name": ..., "since": ...,
+                              "until": ..., "details": {...}, "stale_since": ...}
 
 `stale_since` is the time since when the data may be out of date because its source is unavailable; null: up to date.
-Unknown values are null; `details` is always an object whose values are strings. Times are RFC 3339, in UTC. Text is
-UTF-8, clean (`wire.text`), and the lines of a status are separated by LF. Later versions may add members; existing
-members keep their meaning. Errors are `application/problem+json` (RFC 9457). Pages of other sites may read everything
-here: it is public.
+`emoji` and `line` are the first line of the status, taken apart (`wire.emoji`). Unknown values are null; `details` is
+always an object whose values are strings. Times are RFC 3339, in UTC. Text is UTF-8, clean (`wire.text`), and the lines
+of a status are separated by LF. Later versions may add members; existing members keep their meaning. Errors are
+`application/problem+json` (RFC 9457). Pages of other sites may read everything here: it is public.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
+from fingertrio.wire.emoji import headline
 from fingertrio.wire.live import timestamp
 from fingertrio.wire.text import clean, clean_line
 
@@ -67,9 +68,12 @@ def api_blueprint(service: FingerService) -> Blueprint:
 
 def user_json(info: UserInfo) -> dict[str, object]:
     """The JSON object for one user."""
+    first = headline(info.status)
     return {
         "user": info.user,
         "status": clean(info.status),
+        "emoji": first.emoji,
+        "line": first.line,
         "name": None if info.name is None else clean_line(info.name),
         "since": timestamp(info.since),
         "until": timestamp(info.until),
@@ -87,6 +91,11 @@ def user_document(answer: Answer[UserInfo | None]) -> bytes:
 def user_response(info: UserInfo) -> Response:
     """The response to a write: what GET /api/users/U gives from now on."""
     return Response(_dump(user_json(info) | {"stale_since": None}), content_type="application/json")
+
+
+def json_response(document: Mapping[str, object]) -> Response:
+    """A response with a JSON object."""
+    return Response(_dump(document), content_type="application/json")
 
 
 class UnprocessableContent(HTTPException):

@@ -32,6 +32,7 @@ from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.headers import HEADERS
+from fingertrio.frontends.web.listings import listings_blueprint
 from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.private import Presets, private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
@@ -95,6 +96,7 @@ def create_app(
     app.register_blueprint(pages_blueprint(service, pages, stream or Stream(service, observer)))
     app.register_blueprint(site_blueprint(pages))
     app.register_blueprint(api.api_blueprint(service))
+    app.register_blueprint(listings_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
         app.register_blueprint(writing_blueprint(service, proofs))

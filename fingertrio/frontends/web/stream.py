@@ -19,6 +19,7 @@ from typing import Literal
 import trio
 
 from fingertrio.backend import BackendError, Recency
+from fingertrio.frontends.web.sorted_names import SortedNames, name_of, sortable
 from fingertrio.frontends.web.stream_index import Entry, StreamIndex
 from fingertrio.frontends.web.stream_rows import StreamRow, fold, key_of, place_text, read_place, row_of
 from fingertrio.names import canonical_name, is_user_name
@@ -31,9 +32,6 @@ QUERY_LIMIT = 100  # characters
 
 # Seconds that a search waits for an index that is being loaded for the first time: 10,000 users take a fraction.
 _LOADING = 3.0
-
-# Names that are folded in one turn: about a millisecond.
-_TURN = 2000
 
 Order = Literal["recent", "name"]
 
@@ -74,7 +72,7 @@ class Stream:
     def __init__(self, service: FingerService, observer: Observer) -> None:
         self._service = service
         self._index = StreamIndex(service, observer)
-        self._names = _Names()
+        self._names = SortedNames()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the index. Never returns."""
@@ -160,9 +158,9 @@ class Stream:
         is_before, name = at.startswith("<"), canonical_name(at[1:])
         start = 0
         if at[:1] in {"<", ">"} and is_user_name(name):
-            key = _sortable(name)
+            key = sortable(name)
             start = max(0, bisect_left(names, key) - PAGE) if is_before else bisect_right(names, key)
-        found = [_name(name) for name in names[start : start + PAGE]]
+        found = [name_of(name) for name in names[start : start + PAGE]]
         rows = await self._rows(found)
         return StreamPage(
             rows,
@@ -201,35 +199,6 @@ class Stream:
         if failures and len(failures) == len(users):
             raise failures[0]
         return tuple(rows[user] for user in users if user in rows)
-
-
-class _Names:
-    """The list of users, sorted as people expect it, once for each list."""
-
-    def __init__(self) -> None:
-        self._users: tuple[str, ...] | None = None
-        self._sorted: list[str] = []
-
-    async def of(self, users: tuple[str, ...]) -> list[str]:
-        """The names as `_sortable`, sorted."""
-        if users is not self._users and users != self._users:
-            names: list[str] = []
-            for start in range(0, len(users), _TURN):
-                names += map(_sortable, users[start : start + _TURN])
-                await trio.lowlevel.checkpoint()
-            names.sort()
-            self._sorted = names
-        self._users = users
-        return self._sorted
-
-
-def _sortable(name: str) -> str:
-    """The folded name, and the name itself. One string, because strings sort in a fraction of the time of tuples."""
-    return f"{fold(name)}\0{name}"
-
-
-def _name(sortable: str) -> str:
-    return sortable.partition("\0")[2]
 
 
 def _cursor(direction: Literal["<", ">"], place: Recency) -> str:

@@ -52,6 +52,8 @@ async def test_a_user_with_everything() -> None:
         assert await response.get_json() == {
             "user": "ada",
             "status": "On leave.\n\nPlan:\n  é 日本\n",
+            "emoji": None,
+            "line": "On leave.",
             "name": "Ada Lovelace",
             "since": "2026-11-22T16:30:00Z",
             "until": "2999-01-01T00:00:00.250000Z",
@@ -66,6 +68,8 @@ async def test_a_user_with_nothing_else_has_the_same_members() -> None:
         assert await (await api.get("/api/users/moshez")).get_json() == {
             "user": "moshez",
             "status": "Happy and well",
+            "emoji": None,
+            "line": "Happy and well",
             "name": None,
             "since": None,
             "until": None,

@@ -90,6 +90,8 @@ async def test_changes_are_told_from_now_on(watch: Any):
             "id": f"{epoch}:1",
             "user": "moshez",
             "status": 'In the\n"garden"',
+            "emoji": None,
+            "line": "In the",
             "name": None,
             "since": info.since.isoformat().replace("+00:00", "Z"),
             "until": None,
