@@ -149,6 +149,10 @@ class Sessions:
         is_old = self._now() - (_EPOCH + renewed * _MICROSECOND) > _RENEWED_AFTER
         return Session(token, begun, form, is_old)
 
+    def made(self, seals: Seals, cookie: str) -> bool:
+        """Whether a cookie was made here, also if its session has ended. Another server on this host has the same name."""
+        return seals.open(_SESSION, cookie) is not None
+
     async def end(self, session: Session) -> None:
         """End the session, and every other one that was begun with the same token.
 

@@ -47,4 +47,6 @@ async def _keep_private(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers[name] = value
     response.vary.add("Cookie")
+    if response.status_code == 401:  # RFC 9110 section 15.5.2 asks for a challenge; browsers do not show this one
+        response.headers["WWW-Authenticate"] = 'Bearer realm="fingertrio"'
     return response

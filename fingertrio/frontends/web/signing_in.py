@@ -108,11 +108,13 @@ class _Doorkeeper:
             form=visit.form(),
             problem=problem,
             signed_out="signed-out" in request.args,
-            has_ended=visit.had_session,
+            has_ended=visit.has_ended,
             can_set=self._service.can_set,
             program=places.program if places.is_local else PROGRAM,
         )
         self._visits.keep_visitor(response, visit)
+        if visit.has_ended:
+            self._visits.drop_session(response)
         return response
 
     def _refused(self, visit: Visit, error: ProofError) -> Response:
@@ -122,9 +124,7 @@ class _Doorkeeper:
             response = self._page(visit, 429, problem)
             response.headers["Retry-After"] = str(seconds)
             return response
-        response = self._page(visit, 401, _EXPIRED if error.reason == "expired" else _WRONG)
-        response.headers["WWW-Authenticate"] = 'Bearer realm="fingertrio"'  # RFC 9110 section 15.5.2 asks for one
-        return response
+        return self._page(visit, 401, _EXPIRED if error.reason == "expired" else _WRONG)
 
     def _report(self, event: str, token: Token) -> None:
         self._observer.info(event, user=token.user, door=DOOR, proof=f"token:{token.id}")

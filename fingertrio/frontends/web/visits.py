@@ -49,13 +49,13 @@ class Visit:
 
     Attributes:
         session: who is signed in; None: no user.
-        had_session: there is a cookie of a session, ended or not.
+        has_ended: there is a cookie of a session that has ended.
         seals: the present keys.
         visitor: the random word of a browser that is not signed in; empty: it has none.
     """
 
     session: Session | None
-    had_session: bool
+    has_ended: bool
     seals: Seals
     visitor: str = ""
 
@@ -102,8 +102,9 @@ class Visits:
         seals = await self.sessions.seals()
         cookie = _cookie(_SESSION)
         session = await self.sessions.find(seals, cookie) if cookie else None
+        has_ended = session is None and self.sessions.made(seals, cookie)
         visitor = seals.open("visitor", _cookie(_VISITOR)) if session is None else None
-        return Visit(session, bool(cookie), seals, visitor if isinstance(visitor, str) else "")
+        return Visit(session, has_ended, seals, visitor if isinstance(visitor, str) else "")
 
     def check_sender(self) -> None:
         """Raise Forbidden if a page of another site sent the present request."""

@@ -219,8 +219,19 @@ async def test_signing_out_ends_the_session_in_every_copy():
         assert COOKIE not in browser.cookies
         assert (await copy.get("/-/me")).headers["Location"] == "sign-in"
         assert (await copy.get("/-/sign-in")).says("Your session has ended.")
+        assert not (await copy.get("/-/sign-in")).says("Your session has ended.")  # said once
         assert '"event": "signed_out"' in site.log.getvalue()
         assert (await browser.sign_in(site.ada)).status == 200
+
+
+async def test_the_cookie_of_another_server_on_this_host_is_left_alone():
+    """Cookies do not know ports."""
+    async with a_site() as site, a_site() as other:
+        browser, elsewhere = await other.signed_in(scheme="http"), site.browser(scheme="http")
+        elsewhere.cookies.update(browser.cookies)
+        page = await elsewhere.get("/-/sign-in")
+        assert not page.says("Your session has ended.")
+        assert elsewhere.cookies["fingertrio"] == browser.cookies["fingertrio"]
 
 
 async def test_signing_out_counts_as_a_write_since_it_is_one():

@@ -94,6 +94,7 @@
   });
   document.getElementById("preview").hidden = true;
   measure();
+  document.querySelector('.me [aria-invalid="true"]')?.focus();
 
   // Ten seconds to take a change back.
 
