@@ -18,6 +18,7 @@ from fingertrio.wire import ProtocolError
 from fingertrio.wire.finger import encode_query, parse_query, query_line
 from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
+from fingertrio.wire.irc_login import Login
 from fingertrio.wire.lines import LineBuffer
 from fingertrio.wire.setter import encode_request, parse_request
 from fingertrio.wire.text import clean, clean_line, decode, escape, first_line, to_wire
@@ -65,7 +66,7 @@ def _lines(chunks: list[bytes], limit: int) -> list[bytes | None]:
 
 def irc(data: bytes) -> None:
     """A whole session from its registration on, with its replies."""
-    client = IRCClient("fingerbot", username="fingerbot", realname="fingerbot")
+    client = IRCClient(Login(nick="fingerbot"))
     with suppress(ProtocolError):
         for event in client.receive(b":irc.test 001 fingerbot :hello\r\n" + data):
             text = None

@@ -63,7 +63,7 @@ TABLE = (
     # Front ends ask the service. None knows another, a backend, or the configuration.
     Row("frontends.finger", ours="backend clients net observe service wire", others="trio"),
     Row("frontends.setter", ours="accounts backend http.tls net observe service wire", others="trio"),
-    Row("frontends.irc", ours="backend clients.dial names observe service wire", others="trio"),
+    Row("frontends.irc", ours="accounts.writer backend clients.dial names observe service wire", others="trio"),
     Row(
         "frontends.web",
         ours="accounts backend http names net observe service wire",
@@ -72,7 +72,7 @@ TABLE = (
     Row("frontends.admin", ours="observe", others="hypercorn prometheus_client trio"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.
     Row("frontend", ours="accounts config.sections net observe service", others="trio"),
-    Row("frontends.*.door", ours="backend config.doors config.sections fingertrio frontend http net"),
+    Row("frontends.*.door", ours="backend config frontend fingertrio http net observe wire", others="trio"),
     # The running program, and the command line in front of it.
     Row(
         "server",

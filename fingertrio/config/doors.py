@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -20,12 +19,11 @@ from pydantic import (
 from fingertrio.config.sections import (
     Listen,
     ListeningSection,
-    Section,
     to_address,
     to_list,
     to_network,
 )
-from fingertrio.net.address import Address, parse_address
+from fingertrio.net.address import Address
 from fingertrio.net.targets import parse_target
 from fingertrio.wire.text import clean_line
 
@@ -233,48 +231,6 @@ class HttpSection(SecuredSection):
     @classmethod
     def _one_line(cls, value: str) -> str:
         return clean_line(value)
-
-
-_NICK_SPECIAL = r"[]\`_^{|}"  # RFC 2812, 2.3.1
-_NICK = re.compile(rf"[A-Za-z{re.escape(_NICK_SPECIAL)}][A-Za-z0-9{re.escape(_NICK_SPECIAL)}-]{{0,29}}")
-
-
-def _to_server(text: str) -> Address:
-    expected = f'"{text}" is not the address of a server: expected a host and a port, "irc.example.net:6667"'
-    try:
-        address = parse_address(text)
-    except ValueError:
-        raise ValueError(expected) from None
-    if address.path is not None or not address.port:
-        raise ValueError(expected)
-    return address
-
-
-class IrcSection(Section):
-    """[irc]: a bot that answers private messages."""
-
-    server: Address = Field(description="host and port of the IRC server")
-    nick: str = Field("fingerbot", description="its nickname there")
-
-    @field_validator("server", mode="before")
-    @classmethod
-    def _server(cls, value: object) -> Address:
-        match value:
-            case Address():
-                return value
-            case str():
-                return _to_server(value)
-        raise ValueError('expected an address in quotes, "irc.example.net:6667"')
-
-    @field_validator("nick")
-    @classmethod
-    def _nick(cls, value: str) -> str:
-        if _NICK.fullmatch(value) is None:
-            raise ValueError(
-                f'"{value}" is not a nickname: expected a letter or one of {_NICK_SPECIAL}, then up to 29 of these, '
-                "digits and -"
-            )
-        return value
 
 
 class AdminSection(ListeningSection):

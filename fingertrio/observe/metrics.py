@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from fingertrio.observe.irc_numbers import NetworkNumbers
+
 # Upper bounds in seconds, from an answer in memory to the longest deadline, three per decade: a percentile computed
 # from them is wrong by a factor of 2.5 at most.
 BOUNDS = (*(float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 2.5, 5)), 10.0, 30.0)
@@ -74,6 +76,7 @@ class Metrics:
         self.events = Counter({"warning": 0, "error": 0})  # reported, by level
         self.lines_lost = 0  # log lines dropped because the log could not be written
         self.conditions: dict[str, Condition] = {}  # by the name of what is degraded
+        self.networks: dict[str, NetworkNumbers] = {}  # of IRC, by the name in the configuration
 
     @property
     def ready(self) -> bool:

@@ -95,6 +95,17 @@ class Observer:
             )
         )
 
+    @property
+    def logs_debug(self) -> bool:
+        """Whether `debug` writes anything; ask first where making the fields costs something."""
+        return self._log is not None and self._level <= logging.DEBUG
+
+    def debug(self, event: str, **fields: object) -> None:
+        """A detail for who looks for a fault."""
+        if self._log is not None and self._level <= logging.DEBUG:
+            self.flush()
+            self._log.debug(event, **fields)
+
     def info(self, event: str, **fields: object) -> None:
         """Something worth knowing happened."""
         if self._log is not None:

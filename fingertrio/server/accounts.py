@@ -6,7 +6,6 @@ next to the database; `tokens.json` in the state directory, which is where the d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from fingertrio.accounts.accounts import Accounts
 from fingertrio.accounts.file import TokenFile
 from fingertrio.accounts.store import Document, TokenStore
 from fingertrio.backend import Backend, KeepsTokens
+from fingertrio.config.places import state_directory
 from fingertrio.config.sections import AccountsSection, BackendSection
 from fingertrio.net.limits import RateLimiter
 
@@ -57,7 +57,7 @@ def tokens_path(config: Sections) -> Path:
     if config.accounts.path is not None:
         return config.accounts.path.expanduser().absolute()
     database = database_path(config.backend)
-    return _state_directory() / _NAME if database is None else database.with_name(_NAME)
+    return state_directory() / _NAME if database is None else database.with_name(_NAME)
 
 
 def database_path(backend: BackendSection) -> Path | None:
@@ -66,18 +66,12 @@ def database_path(backend: BackendSection) -> Path | None:
     if table is None:
         return None
     path = table.get("path")
-    return Path(path).expanduser().absolute() if isinstance(path, str) else _state_directory() / "fingertrio.db"
+    return Path(path).expanduser().absolute() if isinstance(path, str) else state_directory() / "fingertrio.db"
 
 
 def sqlite_table(backend: BackendSection) -> Mapping[str, Any] | None:
     """The table with the options of the SQLite database: that of the backend, or of its first layer that has one."""
     return _sqlite_table({"use": backend.use, **backend.options})
-
-
-def _state_directory() -> Path:
-    """The XDG directory for what a program keeps. The specification: a relative path is to be ignored."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()) / "fingertrio"
 
 
 def _sqlite_table(table: Mapping[str, Any]) -> Mapping[str, Any] | None:

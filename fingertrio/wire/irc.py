@@ -41,6 +41,7 @@ NICK_LIMIT = 64  # bytes of UTF-8
 _COMMAND = re.compile(r"[A-Za-z]+|[0-9]{3}")
 _NEVER = re.compile(r"[\r\n\0]")
 _NEVER_BYTES = re.compile(rb"[\r\n\0]")
+NOT_IN_CHANNEL = re.compile(r"[\0\a\r\n ,:]")  # RFC 2812 section 2.3.1
 _NOT_IN_NICK = re.compile(r"[\0-\x20,*?!@\x7f]")
 _CHANNEL_OR_MASK = ("#", "&", "+", "~", "%", "$", ":")  # the first characters of targets that are not nicks
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fingertrio.wire.irc import Source
+from fingertrio.wire.irc_ends import Ended
+from fingertrio.wire.irc_sts import STSDuration, STSPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,18 @@ class Registered:
     """The server accepted our registration, with this nick."""
 
     nick: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What follows the welcome is done: the server has told its limits, and we are logged in if we can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """The session goes on without an account."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class NickChanged:
 
 @dataclass(frozen=True, slots=True)
 class PrivateMessage:
-    """A PRIVMSG to us from another client.
+    """A PRIVMSG to us from another client, or one that everybody in a channel can read.
 
     Attributes:
         source: the sender.
@@ -35,6 +49,8 @@ class PrivateMessage:
         sent_at: the time in its tag (IRCv3 server-time), if it has one.
         replayed: whether it belongs to a batch of old messages.
         automated: whether its sender is marked as a bot, or is a service of the network.
+        account: the account of its sender, if the server vouches for it with this message.
+        channel: where it was said, "#chan" or "@#chan"; None: in private.
     """
 
     source: Source
@@ -42,6 +58,8 @@ class PrivateMessage:
     sent_at: datetime | None = None
     replayed: bool = False
     automated: bool = False
+    account: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +88,40 @@ class UserGone:
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """The server does not deliver our messages to this nick."""
+    """The server does not deliver our messages to this nick or channel."""
 
     nick: str
+    paused: bool = False  # too many targets: not for a minute
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelJoined:
+    """We are in a channel now."""
+
+    channel: str
+    uninvited: bool = False  # an operator put us there
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLeft:
+    """We are not in a channel, or no longer. `again_in`: seconds until we try again, if we do."""
+
+    channel: str
+    reason: str
+    again_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProved:
+    """WHO has told which account a question came from; None: none, or no answer."""
+
+    token: int
+    account: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """The server answered our PING."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +131,22 @@ class Malformed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The session is over; the reason is the server's, unmodified."""
-
-    reason: str
-
-
 Event = (
-    Registered | NickChanged | PrivateMessage | CTCPRequest | UserRenamed | UserGone | Undeliverable | Malformed | Ended
+    Registered
+    | Ready
+    | LoginFailed
+    | NickChanged
+    | PrivateMessage
+    | CTCPRequest
+    | UserRenamed
+    | UserGone
+    | Undeliverable
+    | ChannelJoined
+    | ChannelLeft
+    | AccountProved
+    | STSPort
+    | STSDuration
+    | Ponged
+    | Malformed
+    | Ended
 )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # A server sends its NICKLEN only after registration (RPL_ISUPPORT). Every server allows nine (RFC 1459 section 1.2).
-_SAFE_NICKLEN = 9
+SAFE_NICKLEN = 9
 # If nine sessions of our own still hold nicks, a tenth nick does not solve the problem.
 _NICK_ATTEMPTS = 10
 
 
-def nick_candidates(wish: str) -> Iterator[str]:
-    """The nicks to try in order, always the same: `wish`, then nicks short enough for every NICKLEN.
+def nick_candidates(wish: str, alternates: Sequence[str] = (), nicklen: int = SAFE_NICKLEN) -> Iterator[str]:
+    """The nicks to try in order, always the same and each once.
 
-    `fingerbot`, `fingerbo1`, `fingerbo2`, ...; `statusserver`, `statusser`, `statusse1`, ...
+    First `wish`, then `alternates`, then nicks of at most `nicklen` characters: `fingerbot`, `fingerbo1`, `fingerbo2`,
+    ...; `statusserver`, `statusser`, `statusse1`, `statusse2`, ...
     """
-    yield wish
-    left = _NICK_ATTEMPTS - 1
-    if len(wish) > _SAFE_NICKLEN:
-        yield wish[:_SAFE_NICKLEN]
-        left -= 1
-    for number in range(1, left + 1):
-        suffix = str(number)
-        yield wish[: _SAFE_NICKLEN - len(suffix)] + suffix
+    seen: set[str] = set()
+    numbered = (wish[: nicklen - len(str(number))] + str(number) for number in range(1, _NICK_ATTEMPTS))
+    generated = [wish[:nicklen], *numbered]
+    for nick in (wish, *alternates, *generated):
+        if nick not in seen and len(seen) < _NICK_ATTEMPTS + len(alternates):
+            seen.add(nick)
+            yield nick

@@ -9,13 +9,14 @@ class Numeric(StrEnum):
     """The numeric replies that the session acts on, with their names from RFC 2812 section 5 or from their servers."""
 
     RPL_WELCOME = "001"
+    RPL_MYINFO = "004"
     RPL_ISUPPORT = "005"
     RPL_USERHOST = "302"
+    RPL_ENDOFWHO = "315"
+    RPL_WHOSPCRPL = "354"
     RPL_VISIBLEHOST = "396"
-    ERR_ERRONEUSNICKNAME = "432"
-    ERR_NICKNAMEINUSE = "433"
-    ERR_NICKCOLLISION = "436"
-    ERR_UNAVAILRESOURCE = "437"  # the nick is temporarily unavailable
+    RPL_LOGGEDIN = "900"
+    RPL_LOGGEDOUT = "901"
 
 
 # No such nick, channel or target: the person who had the nick has left.
@@ -23,6 +24,5 @@ GONE = frozenset({"401", "403", "406"})
 # The target does not accept our messages: too many targets, no toplevel, unavailable, too many messages, must be
 # registered, private messages blocked, +g, +R and the like.
 UNDELIVERABLE = frozenset({"407", "415", "417", "437", "439", "477", "486", "531", "707", "716", "717"})
-
-# The server rejects our registration: no permission for this host, wrong password, banned. Some send no ERROR after it.
-REJECTED = frozenset({"463", "464", "465", "466"})
+# Of these: we write to too many people. The target is left alone for a minute.
+TOO_MANY_TARGETS = frozenset({"407", "439", "707"})

@@ -8,7 +8,8 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
-- protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies.
+- protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies;
+- announcements, which nobody asked for, come last: only while no line of a reply waits.
 """
 
 from __future__ import annotations
@@ -72,16 +73,18 @@ class Reply:
 
     Attributes:
         asker: identifies the person across nick changes; turns and limits are counted by it.
-        target: the nick to send to.
+        target: the nick or the channel to send to.
+        nick: the nick of the person; the same, unless they asked in a channel.
         received_at: when the question arrived.
         command: PRIVMSG or NOTICE.
         lines: the texts that wait to be sent.
         started: whether a line was sent.
     """
 
-    def __init__(self, asker: str, target: str, received_at: float) -> None:
+    def __init__(self, asker: str, target: str, received_at: float, *, nick: str | None = None) -> None:
         self.asker = asker
         self.target = target
+        self.nick = target if nick is None else nick
         self.received_at = received_at
         self.command = "NOTICE"
         self.lines: deque[str] = deque()
@@ -120,7 +123,7 @@ class Outbox(Generic[R]):
         """Admit a question; otherwise the reason why not."""
         if len(self._turns.get(reply.asker, ())) >= self._limit_per_asker:
             return Rejection.FLOOD
-        if len(self._open) >= self._limit or sum(len(reply.lines) for reply in self._open) >= LINE_LIMIT:
+        if len(self._open) >= self._limit or self.waiting >= LINE_LIMIT:
             return Rejection.BUSY
         self._open[reply] = None
         self._turns.setdefault(reply.asker, []).append(reply)
@@ -133,6 +136,10 @@ class Outbox(Generic[R]):
         if reply in self._open:
             reply.lines.extend(lines)
 
+    def adjust(self, *, seconds: float, burst: int) -> None:
+        """Use another rate from now on, beginning with a full bucket."""
+        self._bucket = TokenBucket(seconds=seconds, burst=burst)
+
     def charge(self, now: float) -> None:
         """Count a line that was sent without waiting here."""
         self._bucket.charge(now)
@@ -144,7 +151,21 @@ class Outbox(Generic[R]):
     @property
     def ready_at(self) -> float:
         """The earliest time at which `take` returns a line; inf: no line waits."""
-        return self._bucket.ready_at if any(reply.lines for reply in self._open) else inf
+        return self._bucket.ready_at if self.waiting else inf
+
+    @property
+    def waiting(self) -> int:
+        """How many lines wait to be sent."""
+        return sum(len(reply.lines) for reply in self._open)
+
+    @property
+    def spare_at(self) -> float:
+        """The earliest time at which `take_spare` succeeds; inf: lines of replies come first."""
+        return inf if self.waiting else self._bucket.ready_at
+
+    def take_spare(self, now: float) -> bool:
+        """Take the right to send a line that is no reply; False while any line of a reply waits."""
+        return not self.waiting and self._bucket.take(now)
 
     def take(self, now: float) -> tuple[R, str] | None:
         """The next line to send, with its reply; None: no line before `ready_at`. Close the reply after its last."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.irc import LINE_LIMIT, LINELEN_LIMIT, Source, parse_message
 from fingertrio.wire.irc_client import IRCClient
+from fingertrio.wire.irc_ends import Ended, Verdict
 from fingertrio.wire.irc_events import (
     CTCPRequest,
-    Ended,
     Event,
     Malformed,
     NickChanged,
@@ -23,6 +23,7 @@ from fingertrio.wire.irc_events import (
     UserGone,
     UserRenamed,
 )
+from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_nicks import nick_candidates
 
 ALICE = Source("alice", "~al", "host.example")
@@ -30,7 +31,8 @@ WELCOME = b":irc.example.net 001 fingerbot :Welcome\r\n"
 
 
 def make(nick: str = "fingerbot") -> IRCClient:
-    client = IRCClient(nick, username="fingertrio", realname="A bot", version="fingertrio 1")
+    client = IRCClient(Login(nick=nick, realname="A bot"), version="fingertrio 1")
+    client.start()
     client.take_urgent()
     return client
 
@@ -58,8 +60,9 @@ def every_way(data: bytes, nick: str = "fingerbot", *, fresh: bool = False) -> t
 
 
 def test_registers_at_once() -> None:
-    client = IRCClient("fingerbot", username="fingertrio", realname="A bot")
-    assert client.take_urgent() == [b"NICK fingerbot\r\n", b"USER fingertrio 0 * :A bot\r\n"]
+    client = IRCClient(Login(nick="fingerbot", realname="A bot"))
+    client.start()
+    assert client.take_urgent() == [b"CAP LS 302\r\n", b"NICK fingerbot\r\n", b"USER fingertrio 0 * :A bot\r\n"]
     assert client.take_urgent() == []
     assert not client.registered
 
@@ -79,7 +82,7 @@ def test_registers_at_once() -> None:
 )
 def test_rejects_arguments_that_cannot_be_sent(nick: str, username: str, realname: str) -> None:
     with pytest.raises(ValueError):
-        IRCClient(nick, username=username, realname=realname)
+        Login(nick=nick, username=username, realname=realname)
 
 
 def test_the_nick_is_the_one_in_the_welcome() -> None:
@@ -102,7 +105,7 @@ def test_the_nick_is_the_one_in_the_welcome() -> None:
         (b":irc.example.net PING :two  words ", b"PONG :two  words "),
         (b"PING ::colon", b"PONG ::colon"),
         (b"PING :", b"PONG :"),
-        (b"PING token server.two", b"PONG token"),
+        (b"PING token server.two", b"PONG server.two"),
         (b"PING :\xff\xfe", b"PONG \xff\xfe"),
         (b"PING " + b"x" * 505, b"PONG " + b"x" * 505),
         (b"@time=x PING y", b"PONG y"),
@@ -129,7 +132,7 @@ def test_every_refusal_of_a_nick_counts(numeric: int) -> None:
 
 def test_gives_up_when_no_nick_is_accepted() -> None:
     events, sent = every_way(b":s.x 433 * x :no\r\n" * 10, "bot", fresh=True)
-    assert events == [Ended("no nickname was accepted")]
+    assert events == [Ended("no nickname was accepted", Verdict.LATER, 300)]
     assert sent.count(b"NICK") == 9
     assert sent.endswith(b"QUIT :no nickname left to try\r\n")
 
@@ -143,23 +146,6 @@ def test_candidates_fit_every_nicklen() -> None:
         assert all(len(nick) <= 9 for nick in candidates[1:])
 
 
-def test_asks_for_its_nick_again_only_if_it_was_in_use() -> None:
-    client = make()
-    client.receive(b":s.x 433 * fingerbot :taken\r\n")
-    assert client.reclaim() == [], "not before registration"
-    client.receive(b":s.x 001 fingerbo1 :Welcome\r\n")
-    assert client.reclaim() == [b"NICK fingerbot\r\n"]
-    assert client.receive(b":s.x 433 fingerbo1 fingerbot :taken\r\n") == []
-    assert client.nick == "fingerbo1"
-    assert client.receive(b":fingerbo1!~f@h NICK :fingerbot\r\n") == [NickChanged("fingerbot")]
-    assert client.reclaim() == []
-
-    too_long = make("statusserver")
-    too_long.receive(b":s.x 432 * statusserver :Nickname too long\r\n:s.x 001 statusser :Welcome\r\n")
-    assert too_long.reclaim() == []
-    assert registered().reclaim() == []
-
-
 def test_follows_its_own_nick_changes_only() -> None:
     client = registered()
     events = client.receive(b":alice!~al@h NICK bob\r\n:FINGERBOT!~f@h NICK Guest1\r\n")
@@ -169,14 +155,14 @@ def test_follows_its_own_nick_changes_only() -> None:
     assert client.nick == "Guest1"
 
 
-def test_reports_private_messages_only() -> None:
+def test_reports_messages_and_no_notices() -> None:
     events, sent = every_way(
         b":alice!~al@host.example PRIVMSG fingerbot :moshez\r\n"
         b":alice!~al@host.example PRIVMSG #chan :moshez\r\n"
         b":alice!~al@host.example NOTICE fingerbot :moshez\r\n"
         b"NOTICE * :*** Looking up your hostname\r\n"
     )
-    assert events == [PrivateMessage(ALICE, "moshez")]
+    assert events == [PrivateMessage(ALICE, "moshez"), PrivateMessage(ALICE, "moshez", channel="#chan")]
     assert sent == b""
 
 
@@ -194,7 +180,10 @@ def test_ends_with_error() -> None:
 @pytest.mark.parametrize("numeric", [463, 464, 465, 466])
 def test_ends_when_the_server_rejects_the_registration(numeric: int) -> None:
     line = b":s.x %d * :Password incorrect\r\n" % numeric
-    assert every_way(line, fresh=True) == ([Ended("Password incorrect")], b"")
+    [end], sent = every_way(line, fresh=True)
+    assert isinstance(end, Ended)
+    assert (end.reason, sent) == ("Password incorrect", b"")
+    assert end.verdict is (Verdict.STOP if numeric in {463, 464} else Verdict.BANNED)
     assert every_way(line) == ([], b"")
 
 
@@ -316,8 +305,8 @@ def test_a_second_welcome_changes_the_nick_only() -> None:
     assert every_way(b":s.x 001 other :Welcome back\r\n") == ([NickChanged("other")], b"")
 
 
-@pytest.mark.parametrize("target", ["#chan", "a,b", "a b", "$*.net", "", "x" * 65])
-def test_sends_only_to_one_person(target: str) -> None:
+@pytest.mark.parametrize("target", ["#a,#b", "#", "@#chan", "a,b", "a b", "$*.net", "", "x" * 65])
+def test_sends_only_to_one_person_or_channel(target: str) -> None:
     with pytest.raises(ValueError):
         registered().message("PRIVMSG", target, "hi")
 

@@ -15,6 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from fingertrio.frontends.admin.prometheus_irc import irc_families
 from fingertrio.observe.metrics import BOUNDS, Histogram, Metrics
 
 # The format that every version of Prometheus reads; newer formats are optional.
@@ -46,6 +47,8 @@ class _Numbers(Collector):
         yield from self._doors()
         yield from self._backend()
         yield from self._program()
+        if self._metrics.networks:
+            yield from irc_families(self._metrics.networks)
 
     def _doors(self) -> Iterator[Metric]:
         metrics = self._metrics

@@ -1,11 +1,8 @@
-"""Questions on one IRC connection: which to answer, asking the service, and the replies until they are sent.
+"""Questions on one IRC connection: asking the service, and the replies until they are sent.
 
 A private message is a question, its whole text is the name. Statuses are answered by PRIVMSG, as the people who ask
-expect, and everything else by NOTICE, which no program may answer (RFC 1459 section 4.4.2). Some programs send their
-answers by PRIVMSG; so that two of them never talk without end, a message is not answered if it
-
-- looks like one of our answers, or comes from an asker that behaves like a program (`wire/irc_askers`);
-- comes from a bot or a service of the network, or is old: a bouncer or the server replays it.
+expect, and everything else by NOTICE, which no program may answer (RFC 1459 section 4.4.2). Which messages are
+questions is decided in `hearing`.
 
 A reply belongs to the nick and address that asked. It is dropped as soon as the nick is known to be gone, or to belong
 to another person.
@@ -14,24 +11,23 @@ to another person.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import trio
 
 from fingertrio.backend import NO_PLAN, NO_SUCH_USER, BackendError
-from fingertrio.frontends.irc.answer import compose, is_answer, usage
+from fingertrio.frontends.irc.answer import compose, compose_in_channel, introduction, usage
+from fingertrio.frontends.irc.hearing import BOTLIST, Heard, Hearing
+from fingertrio.frontends.irc.reports import NetworkReports
+from fingertrio.frontends.irc.setting import Setting
+from fingertrio.frontends.irc.settings import NetworkSettings
 from fingertrio.names import is_user_name
-from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-from fingertrio.wire.irc import Source
 from fingertrio.wire.irc_askers import Askers
 from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
-from fingertrio.wire.irc_format import strip_formatting
 from fingertrio.wire.irc_outbox import Outbox, Rejection, Reply, TokenBucket
-from fingertrio.wire.irc_tags import is_stamped
-from fingertrio.wire.text import clean_line
+from fingertrio.wire.irc_requests import status_to_set
+from fingertrio.wire.irc_split import split_text
 
 # Concurrent calls to the service. With its deadline of 5 s, 16 calls complete at a rate of three a second in the worst
 # case; the flood rule allows one reply every two seconds.
@@ -46,8 +42,9 @@ _ADMIT_BURST = 64
 _CTCP_SECONDS = 10.0
 _CTCP_BURST = 3
 
-# A message sent longer ago is a replay: 30 s of lag, and 5 s by which the server's clock and ours may differ.
-_REPLAY_AGE = timedelta(seconds=35)
+# Seconds for which a target is left alone after the server said that we write to too many.
+_TARGET_PAUSE = 60.0
+_PAUSED_LIMIT = 100
 
 _HELP = frozenset({"help", "?"})
 BUSY = "I am busy, please try again in a minute"
@@ -56,13 +53,14 @@ BUSY = "I am busy, please try again in a minute"
 class Question(Reply):
     """A question, with the data for its log line."""
 
-    def __init__(self, source: Source, asker: str, asked: str, name: str) -> None:
-        super().__init__(asker, source.nick, trio.current_time())
-        self.source = source
-        self.asked = asked
-        self.name = name  # to look up
+    def __init__(self, message: PrivateMessage, heard: Heard) -> None:
+        nick = message.source.nick
+        super().__init__(heard.asker, message.channel or nick, trio.current_time(), nick=nick)
+        self.message = message
+        self.name = heard.text  # to look up
         self.outcome = "error"
         self.size = 0  # bytes sent
+        self.proof: int | None = None  # of an account that the server is asked for
 
 
 class Questions:
@@ -70,31 +68,47 @@ class Questions:
 
     Args:
         client: the state of the session: our nick, case mapping and line length.
+        settings: of the network.
         service: provides the statuses.
-        observer: logs the questions and counts those that are not answered.
-        wall_clock: the time of day, to compare with the times in messages.
+        reports: logs the questions and counts those that are not answered.
+        askers: who is muted.
+        hearing: decides which messages are questions.
+        setting: sets statuses.
     """
 
     def __init__(
         self,
         client: IRCClient,
+        settings: NetworkSettings,
         service: FingerService,
-        observer: Observer,
-        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        reports: NetworkReports,
+        *,
+        askers: Askers,
+        hearing: Hearing,
+        setting: Setting,
+        burst: int,
     ) -> None:
-        self.outbox: Outbox[Reply] = Outbox()
+        self.outbox: Outbox[Reply] = Outbox(seconds=settings.flood_seconds, burst=burst)
         self.due = trio.Event()  # the outbox has new lines
         self.settled = trio.Event()  # we are leaving, and no question is open
+        self.settings = settings
         self._client = client
         self._service = service
-        self._observer = observer
-        self._wall_clock = wall_clock
-        self._askers = Askers()
+        self._reports = reports
+        self._askers = askers
+        self._hearing = hearing
+        self._setting = setting
         self._admissions = TokenBucket(seconds=_ADMIT_SECONDS, burst=_ADMIT_BURST)
         self._ctcp = TokenBucket(seconds=_CTCP_SECONDS, burst=_CTCP_BURST)
+        self._paused: dict[str, float] = {}
         self._waiting: deque[Question] = deque()  # for the service
         self._workers = 0
         self._leaving = False
+
+    def adopt(self, settings: NetworkSettings) -> None:
+        """Use other settings from now on."""
+        self.settings = settings
+        self._hearing.adopt(settings)
 
     def leave(self) -> None:
         """Accept no more questions."""
@@ -102,23 +116,27 @@ class Questions:
         self._settle()
 
     def hear(self, message: PrivateMessage, nursery: trio.Nursery) -> str | None:
-        """Handle a private message; returns a NOTICE for its sender that must not wait, mostly none."""
-        text = clean_line(strip_formatting(message.text))
-        asker = self._asker(message.source)
-        self._drop_impostors(message.source, asker)
-        if not text or self._leaving:
+        """Handle a message; returns a NOTICE for its sender that must not wait, mostly none."""
+        now = trio.current_time()
+        if message.channel is None:
+            self._drop_impostors(message)
+        heard = None if self._leaving else self._hearing.hear(message, now)
+        if heard is None:
             return None
-        if (reason := self._ignores(message, text, asker)) is not None:
-            self._observer.refused("irc", reason)
+        if heard.refused is not None or now < self._paused.get(self._client.fold(message.source.nick), now):
+            self._reports.refused(heard.refused or "refused")
             return None
-        question = Question(message.source, asker, message.text, text)
-        if text.lower() in _HELP or not is_user_name(text):
+        question = Question(message, heard)
+        sets = message.channel is None and self._setting.is_configured and status_to_set(heard.text) is not None
+        if not sets and (heard.text.lower() in _HELP or heard.text == BOTLIST or not is_user_name(heard.text)):
             return self._explain(question)
-        if self._askers.is_repeated(asker, text, question.received_at):
-            self._observer.refused("irc", "loop")
+        if not sets and self._askers.is_repeated(heard.asker, heard.text, now):
+            self._reports.refused("loop")
             return None
         if (rejection := self._admit(question)) is not None:
             return self._apologize(question, rejection)
+        if sets:
+            question.proof = self._setting.begin(message)
         self._waiting.append(question)
         if self._workers < _ASKING_LIMIT:
             self._workers += 1
@@ -129,31 +147,41 @@ class Questions:
         """Answer a CTCP request, at a limited rate."""
         if self._leaving or (text := self._client.ctcp_reply(request)) is None:
             return
-        reply = Reply(self._asker(request.source), request.source.nick, trio.current_time())
+        asker = self._hearing.asker(PrivateMessage(request.source, ""))
+        reply = Reply(asker, request.source.nick, trio.current_time())
         if self._ctcp.take(trio.current_time()) and self._admit(reply) is None:
             self._put(reply, [text])
         else:
-            self._observer.refused("irc", "ctcp")
+            self._reports.refused("ctcp")
 
     def drop(self, nick: str, reason: str) -> None:
         """Send nothing more to `nick`; `reason` is counted for each reply."""
         folded = self._client.fold(nick)
         for reply in self.outbox.open:
-            if self._client.fold(reply.target) == folded:
-                self._observer.refused("irc", reason)
+            if folded in {self._client.fold(reply.nick), self._client.fold(reply.target)}:
+                self._reports.refused(reason)
                 self.close(reply)
+
+    def pause(self, target: str) -> None:
+        """The server says that we write to too many people: answer nothing from `target` for a while."""
+        now = trio.current_time()
+        self._paused = {name: until for name, until in self._paused.items() if until > now}
+        if len(self._paused) < _PAUSED_LIMIT:
+            self._paused[self._client.fold(target)] = now + _TARGET_PAUSE
 
     def rename(self, old: str, new: str) -> None:
         """An asker has another nick."""
         folded = self._client.fold(old)
         for reply in self.outbox.open:
-            if self._client.fold(reply.target) == folded:
-                reply.target = new
+            if self._client.fold(reply.nick) == folded:
+                if reply.target == reply.nick:
+                    reply.target = new
+                reply.nick = new
 
     def drop_expired(self) -> None:
         """Drop the replies that have waited too long."""
         for reply in self.outbox.expired(trio.current_time()):
-            self._observer.refused("irc", "stale")
+            self._reports.refused("stale")
             self.close(reply)
 
     def sent(self, reply: Reply, size: int) -> None:
@@ -168,55 +196,46 @@ class Questions:
         self.outbox.close(reply)
         if isinstance(reply, Question):
             took = trio.current_time() - reply.received_at
-            self._observer.query("irc", str(reply.source), reply.asked, reply.outcome, took, reply.size)
-            self._observer.flush()
+            peer, observer = str(reply.message.source), self._reports.observer
+            observer.query("irc", peer, reply.message.text, reply.outcome, took, reply.size)
+            observer.flush()
         self._settle()
 
     def _settle(self) -> None:
         if self._leaving and not self.outbox.open:
             self.settled.set()
 
-    def _asker(self, source: Source) -> str:
-        """The key for limits: user@host, since anyone can change their nick; the nick if there is no host."""
-        return self._client.fold(source.nick) if source.host is None else f"{source.user}@{source.host.lower()}"
-
-    def _drop_impostors(self, source: Source, asker: str) -> None:
+    def _drop_impostors(self, message: PrivateMessage) -> None:
         """Drop the replies to another address with the same nick: that person does not have the nick any more."""
-        folded = self._client.fold(source.nick)
+        folded, source = self._client.fold(message.source.nick), message.source
         for reply in self.outbox.open:
-            if reply.asker != asker and self._client.fold(reply.target) == folded:
-                self._observer.refused("irc", "gone")
-                self.close(reply)
-
-    def _ignores(self, message: PrivateMessage, text: str, asker: str) -> str | None:
-        """The reason not to answer, or None."""
-        now = trio.current_time()
-        if message.automated:
-            return "bot"
-        if message.replayed or is_stamped(text):
-            return "replay"
-        if message.sent_at is not None and self._wall_clock() - message.sent_at > _REPLAY_AGE:
-            return "replay"
-        if is_answer(text):
-            self._askers.mute(asker, now)
-            return "loop"
-        return None if self._askers.hears(asker, now) else "loop"
+            if isinstance(reply, Question) and self._client.fold(reply.nick) == folded:
+                asked = reply.message.source
+                if (asked.user, asked.host) != (source.user, source.host):
+                    self._reports.refused("gone")
+                    self.close(reply)
 
     def _explain(self, question: Question) -> str | None:
         """Tell how to ask: when asked for, and once in a while to an asker whose text is not a name."""
         asker, now = question.asker, question.received_at
-        if question.name.lower() in _HELP:
+        if question.name == BOTLIST:
+            wanted = True
+        elif question.name.lower() in _HELP:
             wanted = not self._askers.is_repeated(asker, "help", now)
         else:
             self._askers.failed(asker, now)
             wanted = self._askers.may_tell_usage(asker, now)
         if not wanted:
-            self._observer.refused("irc", "loop")
+            self._reports.refused("loop")
             return None
         if (rejection := self._admit(question)) is not None:
             return self._apologize(question, rejection)
         question.outcome = "bad"
-        self._put(question, [usage(self._client.nick)])
+        if question.name == BOTLIST:
+            self._put(question, [introduction(self._client.nick, self.settings.owner)])
+        else:
+            question.target = question.nick
+            self._put(question, [usage(self._client.nick, self.settings.owner)])
         return None
 
     def _admit(self, reply: Reply) -> Rejection | None:
@@ -228,7 +247,7 @@ class Questions:
         return rejection
 
     def _apologize(self, question: Question, rejection: Rejection) -> str | None:
-        self._observer.refused("irc", rejection)
+        self._reports.refused(rejection)
         now = question.received_at
         self._askers.forget_question(question.asker, question.name)
         if self.outbox.has_token(now) and self._askers.may_tell_busy(question.asker, now):
@@ -240,7 +259,13 @@ class Questions:
         try:
             while self._waiting:
                 question = self._waiting.popleft()
-                if question in self.outbox:
+                if question not in self.outbox:
+                    continue
+                status = status_to_set(question.name) if question.message.channel is None else None
+                if status is not None and self._setting.is_configured:
+                    text, question.outcome = await self._setting.answer(question.message, status, question.proof)
+                    self._put(question, split_text(text, self._client.room(question.command, question.target))[:1])
+                else:
                     await self._answer(question)
         finally:
             self._workers -= 1
@@ -258,10 +283,19 @@ class Questions:
                 question.outcome, text = "unknown", NO_SUCH_USER
                 self._askers.failed(question.asker, trio.current_time())
             else:
-                question.outcome, text, question.command = "ok", found.value.status or NO_PLAN, "PRIVMSG"
+                question.outcome, text = "ok", found.value.status or NO_PLAN
                 self._askers.succeeded(question.asker)
+        in_channel = question.message.channel is not None
+        if question.outcome == "ok":
+            question.command = "PRIVMSG" if in_channel else self.settings.reply
+        elif in_channel:
+            question.target, in_channel = question.nick, False  # a channel need not read of it
         room = self._client.room(question.command, question.target)
-        self._put(question, compose(question.name, text, room, stale_since=stale_since))
+        if in_channel:
+            me, name = self._client.nick, question.name
+            self._put(question, [compose_in_channel(question.nick, me, name, text, room, stale_since=stale_since)])
+        else:
+            self._put(question, compose(question.name, text, room, stale_since=stale_since))
 
     def _put(self, reply: Reply, lines: list[str]) -> None:
         self.outbox.put(reply, lines)

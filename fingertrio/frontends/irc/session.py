@@ -1,8 +1,8 @@
 """One connection to an IRC server: registers, reads, sends, and ends with a reason.
 
-The reader task receives, and immediately sends the lines that the protocol requires. The writer task sends replies at
-the rate that the flood rule allows. When one of them fails, its failure is the reason, and the session ends. Which
-messages are answered, and how, is in `questions`.
+The reader task receives, sends the lines that the protocol requires at once, and does what is due by time. The writer
+task sends replies and announcements at the rate that the flood rule allows. When one of them fails, its failure is the
+reason, and the session ends. Which messages are answered, and how, is in `questions`.
 """
 
 from __future__ import annotations
@@ -14,101 +14,108 @@ from math import inf
 
 import trio
 
+from fingertrio.frontends.irc.heartbeat import Heartbeat
 from fingertrio.frontends.irc.questions import Questions
-from fingertrio.observe.observer import Observer
-from fingertrio.service import FingerService
+from fingertrio.frontends.irc.reports import NetworkReports
+from fingertrio.frontends.irc.setting import Setting
+from fingertrio.frontends.irc.times import IRCTimes
 from fingertrio.wire import ProtocolError
+from fingertrio.wire.irc_announcer import Announcer
 from fingertrio.wire.irc_client import IRCClient
+from fingertrio.wire.irc_ends import Ended, Verdict
 from fingertrio.wire.irc_events import (
+    AccountProved,
+    ChannelJoined,
+    ChannelLeft,
     CTCPRequest,
-    Ended,
     Event,
+    LoginFailed,
     Malformed,
     NickChanged,
+    Ponged,
     PrivateMessage,
+    Ready,
     Registered,
     Undeliverable,
     UserGone,
     UserRenamed,
 )
-from fingertrio.wire.irc_outbox import TokenBucket
+from fingertrio.wire.irc_outbox import Reply
+from fingertrio.wire.irc_sts import STSDuration, STSPort
 
 # Bytes received in one turn: about fifty short lines, a millisecond of work. Other doors wait for the end of a turn.
 _TURN_BYTES = 2048
 
-# Log lines about events that the server causes (nick changes): one every ten seconds, five in advance.
-_LOG_SECONDS = 10.0
-_LOG_BURST = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IRCTimes:
-    """Deadlines and pauses, in seconds.
+class Parts:
+    """What a session consists of besides its stream."""
 
-    Attributes:
-        connect: to connect, all addresses of the server tried.
-        register: from the connection to the end of the registration; some servers spend 30 s on ident and DNS.
-        idle: silence of the server after which we send PING.
-        pong: after the PING, until anything arrives; a half-open connection ends here.
-        send: for the server to accept what we send.
-        finish: when stopping, for open replies; with `leave` it must fit into the supervisor's grace of 5.
-        leave: when stopping, from QUIT until the server closes.
-        first_pause: at most, before connecting again after the first failure.
-        longest_pause: at most, before connecting again after many failures.
-        lasted: a session of this length was a success: the next pause is `first_pause`.
-    """
-
-    connect: float = 30.0
-    register: float = 60.0
-    idle: float = 60.0
-    pong: float = 30.0
-    send: float = 30.0
-    finish: float = 3.0
-    leave: float = 1.0
-    first_pause: float = 2.0
-    longest_pause: float = 300.0
-    lasted: float = 60.0
+    client: IRCClient
+    questions: Questions
+    setting: Setting
+    announcer: Announcer
 
 
 class _LostError(Exception):
-    """The session ended; the message is the reason."""
+    """The session ended; see `end`."""
+
+    def __init__(self, end: Ended | str) -> None:
+        super().__init__()
+        self.end = Ended(end) if isinstance(end, str) else end
 
 
 class IRCSession:
-    """One connection. `run` returns when it ends; `reason` then says why it ended.
+    """One connection. `run` returns when it ends; `end` then says why.
 
     Args:
         stream: connected; `run` always closes it.
-        client: a new client, with its registration unsent.
-        on_registered: called with our nick when the server has accepted the registration.
+        parts: new ones, with nothing sent.
+        on_state: called whenever something may have changed that the network shows.
+        on_policy: called with the duration of an STS policy.
+
+    Attributes:
+        end: why it ended.
+        upgrade: the port at which the server wants TLS, if it does.
+        registered_at: by trio's clock; None: never.
     """
 
     def __init__(
         self,
         stream: trio.abc.Stream,
-        client: IRCClient,
+        parts: Parts,
         *,
-        service: FingerService,
-        observer: Observer,
+        reports: NetworkReports,
         times: IRCTimes,
-        on_registered: Callable[[str], None],
+        on_state: Callable[[Event], None],
+        on_policy: Callable[[int], Awaitable[None]],
     ) -> None:
-        self.reason = ""
-        self.registered_at: float | None = None  # trio's clock
+        self.end = Ended("")
+        self.upgrade: int | None = None
+        self.registered_at: float | None = None
+        self.client = parts.client
+        self.questions = parts.questions
+        self.setting = parts.setting
+        self.announcer = parts.announcer
         self._stream = stream
-        self._client = client
-        self._questions = Questions(client, service, observer)
-        self._outbox = self._questions.outbox
-        self._observer = observer
+        self._outbox = parts.questions.outbox
+        self._reports = reports
         self._times = times
-        self._on_registered = on_registered
-        self._log = TokenBucket(seconds=_LOG_SECONDS, burst=_LOG_BURST)
+        self._on_state = on_state
+        self._on_policy = on_policy
         self._received = False  # anything
-        self._suppressed = 0  # events since the last log line that were not logged
+        self._left = False
         self._sending = trio.Lock()
         self._closed = trio.Event()
+        self._waiting = trio.CancelScope()  # of the reader, for bytes or for its next deadline
         self._registration = trio.CancelScope()  # the reader's deadline until it is registered
+        self._heartbeat = Heartbeat(inf, inf, 0.0)
         self._nursery: trio.Nursery
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, as text."""
+        return self.end.reason
 
     async def run(self) -> None:
         """Run until the session ends; never raises because of the server or the network."""
@@ -117,76 +124,92 @@ class IRCSession:
                 self._nursery.start_soon(self._until_lost, self._write)
                 await self._until_lost(self._read)
         finally:
-            if self.registered_at is not None:
-                self._observer.connected("irc", -1)
+            self._reports.registered(now_registered=False)
             self._closed.set()
             for reply in self._outbox.open:
-                self._questions.close(reply)
+                self.questions.close(reply)
 
-    async def leave(self) -> None:
+    async def leave(self, reason: str = "stopping") -> None:
         """Accept no more questions, send the open replies, QUIT and wait for the end, each within its deadline."""
-        self._questions.leave()
+        if self._left:
+            return
+        self._left = True
+        self.questions.leave()
         with trio.move_on_after(self._times.finish):
-            await self._questions.settled.wait()
+            await self.questions.settled.wait()
         with trio.move_on_after(self._times.leave), suppress(_LostError):
-            await self._send(self._client.quit("stopping"))
+            await self._send(self.client.quit(reason))
             await self._closed.wait()
+        self._waiting.cancel()
+
+    def wake(self) -> None:
+        """Something outside has changed what the client or the announcer has to do."""
+        self._waiting.cancel()
+        self.questions.due.set()
 
     async def _until_lost(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except _LostError as lost:
-            self.reason = self.reason or str(lost)
+            self.end = self.end if self.end.reason else lost.end
         self._nursery.cancel_scope.cancel()
 
     async def _read(self) -> None:
         self._registration.deadline = trio.current_time() + self._times.register
         with self._registration:
-            await self._send_urgent(self._client.take_urgent())
+            self.client.start(trio.current_time())
+            await self._send_urgent()
             while True:
                 data = await self._receive()
                 began = trio.current_time()
                 try:
-                    events = self._client.receive(data)
+                    events = self.client.receive(data, began) if data else self.client.tick(began)
                 except ProtocolError as error:
                     raise _LostError(str(error)) from error
                 for event in events:
                     await self._handle(event)
-                await self._send_urgent(self._client.take_urgent())
+                await self._send_urgent()
                 # Pause for as long as the turn took, so that a flood gets at most half of the time.
                 await trio.sleep(trio.current_time() - began)
         raise _LostError("registration timed out")
 
     async def _receive(self) -> bytes:
-        """Some bytes. A silent server gets a PING, and any bytes count as its answer."""
-        with trio.move_on_after(self._times.idle):
-            return await self._receive_some()
-        await self._send_urgent([self._client.ping("fingertrio"), *self._client.reclaim()])
-        with trio.move_on_after(self._times.pong):
-            return await self._receive_some()
-        raise _LostError("ping timed out")
-
-    async def _receive_some(self) -> bytes:
-        try:
-            data = await self._stream.receive_some(_TURN_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise _LostError(f"connection broken{self._hint()}") from error
-        if not data:
-            raise _LostError(f"closed by the server{self._hint()}")
-        self._received = True
-        return bytes(data)
+        """Some bytes; empty: something is due by time."""
+        now = trio.current_time()
+        if self._heartbeat.is_dead(now):
+            raise _LostError("ping timed out")
+        if self._heartbeat.take_ping(now):
+            await self._send_lines([self.client.ping()])
+        self._waiting = trio.CancelScope(deadline=min(self.client.deadline, self._heartbeat.deadline))
+        with self._waiting:
+            try:
+                data = await self._stream.receive_some(_TURN_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise _LostError(f"connection broken{self._hint()}") from error
+            if not data:
+                raise _LostError(f"closed by the server{self._hint()}")
+            self._received = True
+            self._heartbeat.heard()
+            self._reports.lines("in", bytes(data))
+            return bytes(data)
+        return b""
 
     def _hint(self) -> str:
         return "" if self._received else " before it sent anything; is this a TLS port?"
 
-    async def _send_urgent(self, lines: Sequence[bytes]) -> None:
+    async def _send_urgent(self) -> None:
+        await self._send_lines(self.client.take_urgent())
+
+    async def _send_lines(self, lines: Sequence[bytes]) -> None:
         """Send without delay, and charge the outbox. Nothing is read meanwhile, so a server cannot make us buffer."""
         for _ in lines:
             self._outbox.charge(trio.current_time())
         if lines:
+            self._reports.numbers.sent["protocol"] += len(lines)
             await self._send(b"".join(lines))
 
     async def _send(self, data: bytes) -> None:
+        self._reports.lines("out", data)
         try:
             with trio.fail_after(self._times.send):
                 async with self._sending:
@@ -197,57 +220,88 @@ class IRCSession:
             raise _LostError("connection broken") from error
 
     async def _write(self) -> None:
-        questions = self._questions
+        questions, numbers = self.questions, self._reports.numbers
         while True:
-            with trio.CancelScope(deadline=self._outbox.ready_at):
+            spare_at = max(self._outbox.spare_at, self.announcer.deadline)
+            with trio.CancelScope(deadline=min(self._outbox.ready_at, spare_at)):
                 await questions.due.wait()
             questions.due = trio.Event()
             questions.drop_expired()
             while taken := self._outbox.take(trio.current_time()):
                 reply, text = taken
-                lines = self._client.message(reply.command, reply.target, text)
-                await self._send(b"".join(lines))
-                questions.sent(reply, sum(map(len, lines)))
+                size = await self._send_text(reply.command, reply.target, text, asker=reply)
+                questions.sent(reply, size)
+            numbers.queue_lines = self._outbox.waiting
+            await self._announce()
+
+    async def _announce(self) -> None:
+        now = trio.current_time()
+        if now < self.announcer.deadline or now < self._outbox.spare_at:
+            return
+        announcement = self.announcer.take(now, lambda channel: self.client.channels.may_speak(channel, now))
+        if announcement is not None and self._outbox.take_spare(now):
+            room = self.client.room(announcement.command, announcement.channel)
+            text = announcement.text.encode()[:room].decode(errors="ignore")
+            await self._send_text(announcement.command, announcement.channel, text)
+
+    async def _send_text(self, command: str, target: str, text: str, *, asker: Reply | None = None) -> int:
+        """Send a message to a person or a channel, or tell what would be sent; its bytes."""
+        if self.questions.settings.dry_run:
+            self._reports.info("irc_would_send", what=command, target=target, text=text)
+            return 0
+        kind = "announcement" if asker is None else "answer" if command == "PRIVMSG" else "notice"
+        lines = self.client.message(command, target, text)
+        self._reports.numbers.sent[kind] += len(lines)
+        await self._send(b"".join(lines))
+        return sum(map(len, lines))
 
     async def _handle(self, event: Event) -> None:
         match event:
             case PrivateMessage():
-                if (notice := self._questions.hear(event, self._nursery)) is not None:
-                    await self._send_urgent(self._client.message("NOTICE", event.source.nick, notice))
-            case CTCPRequest():
-                self._questions.hear_ctcp(event)
-            case UserGone() | Undeliverable() | UserRenamed():
-                self._handle_user(event)
-            case Registered(nick):
-                self.registered_at = trio.current_time()
-                self._observer.connected("irc", 1)
-                self._registration.deadline = inf
-                self._on_registered(nick)
-            case NickChanged(nick):
-                self._log_event("irc_nick_changed", nick=nick)
-            case Malformed():
-                self._observer.refused("irc", "malformed")
-            case Ended(reason):
+                if (notice := self.questions.hear(event, self._nursery)) is not None:
+                    self._outbox.charge(trio.current_time())
+                    await self._send_text("NOTICE", event.source.nick, notice, asker=Reply("", event.source.nick, 0.0))
+            case Registered():
+                self._registered()
+                self._on_state(event)
+            case Ready() | LoginFailed() | NickChanged() | ChannelJoined() | ChannelLeft():
+                self._on_state(event)
+            case STSDuration(seconds):
+                await self._on_policy(seconds)
+            case STSPort(port):
+                self.upgrade = port
+                raise _LostError(Ended("the server wants TLS", Verdict.NEXT))
+            case Ended():
                 with suppress(_LostError):  # the server may have closed already; its reason counts
-                    await self._send_urgent(self._client.take_urgent())  # QUIT, if the end is our decision
-                raise _LostError(f"ended by the server: {reason}")
+                    await self._send_urgent()  # QUIT, if the end is our decision
+                raise _LostError(event)
+            case _:
+                self._note(event)
 
-    def _handle_user(self, event: UserGone | Undeliverable | UserRenamed) -> None:
+    def _registered(self) -> None:
+        now = trio.current_time()
+        self.registered_at = now
+        self._registration.deadline = inf
+        self._heartbeat = Heartbeat(self._times.idle, self._times.pong, now)
+        self._reports.registered(now_registered=True)
+
+    def _note(self, event: Event) -> None:
+        """Events that are answered later, or not at all."""
         match event:
+            case CTCPRequest():
+                self.questions.hear_ctcp(event)
             case UserGone(nick):
-                self._questions.drop(nick, "gone")
-            case Undeliverable(nick):
-                self._questions.drop(nick, "undeliverable")
+                self.questions.drop(nick, "gone")
+            case Undeliverable(nick, paused):
+                self.questions.drop(nick, "refused")
+                if paused:
+                    self.questions.pause(nick)
             case UserRenamed(old, new):
-                self._questions.rename(old, new)
-
-    def _log_event(self, event: str, **fields: object) -> None:
-        """Log an event that the server caused, at a limited rate; the next line tells how many were suppressed."""
-        if not self._log.take(trio.current_time()):
-            self._suppressed += 1
-            self._observer.refused("irc", "log")
-            return
-        if self._suppressed:
-            fields["suppressed"] = self._suppressed
-            self._suppressed = 0
-        self._observer.info(event, **fields)
+                self.questions.rename(old, new)
+            case AccountProved():
+                self.setting.proved(event)
+            case Ponged():
+                if (lag := self._heartbeat.ponged(trio.current_time())) is not None:
+                    self._reports.numbers.lag = lag
+            case Malformed():
+                self._reports.refused("malformed")

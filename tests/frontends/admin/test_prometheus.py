@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fingertrio.frontends.admin.prometheus import Exposition
+from fingertrio.observe.irc_numbers import NetworkNumbers
 from fingertrio.observe.metrics import Condition, Metrics
 
 DOCUMENT = Path(__file__).parents[3] / "docs/reference/metrics.md"
@@ -29,6 +30,9 @@ def metrics():
     metrics.events["warning"] = 2
     metrics.lines_lost = 7
     metrics.conditions["backend"] = Condition("down", essential=True, since=0.0)
+    network = metrics.networks["libera"] = NetworkNumbers(registered=True, channels_in=1, channels_wanted=2)
+    for counter in (network.connects, network.sent, network.dropped, network.announcements):
+        counter["x"] += 1
     return metrics
 
 
@@ -93,3 +97,11 @@ def test_every_metric_has_its_row_in_the_document_and_every_row_its_metric(metri
     exported = set(re.findall("^# TYPE (fingertrio_[a-z_]+)", text, re.MULTILINE))
     documented = set(re.findall("^\\| `(fingertrio_[a-z_]+)`", DOCUMENT.read_text(), re.MULTILINE))
     assert exported == documented
+
+
+def test_each_irc_network_has_its_series(metrics):
+    found = samples(Exposition(metrics, version="1"))
+    assert found["fingertrio_irc_registered", "libera"] == 1
+    assert found["fingertrio_irc_channels", "libera", "in"] == 1
+    assert found["fingertrio_irc_channels", "libera", "wanted"] == 2
+    assert found["fingertrio_irc_dropped_total", "libera", "x"] == 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import trio
 
-from fingertrio.frontends.irc import IRCFrontend
+from fingertrio.frontends.irc import IRCFrontend, NetworkSettings, ServerAddress
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
+from fingertrio.wire.irc_login import Login
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log
 
 COLORS = "\x034red\x03 and \x0403fc1bgreen\x02"
@@ -44,15 +46,17 @@ async def service(backend: FakeReader, observer: Observer) -> AsyncIterator[Fing
 
 @pytest.fixture
 def make(network: FakeNetwork, service: FingerService, observer: Observer) -> Callable[..., IRCFrontend]:
-    """Makes a front end; by default each pause is the longest possible."""
+    """Makes a front end; by default each pause is in the middle of what is possible."""
 
-    def make(jitter: Callable[[float, float], float] = lambda _least, most: most) -> IRCFrontend:
+    def make(
+        jitter: Callable[[float, float], float] = lambda least, most: (least + most) / 2, **settings: Any
+    ) -> IRCFrontend:
+        settings = {"name": "test", "login": Login(nick="fingerbot"), **settings}
+        settings.setdefault("servers", (ServerAddress(host="irc.test", port=6667),))
         return IRCFrontend(
             service=service,
             observer=observer,
-            host="irc.test",
-            port=6667,
-            nick="fingerbot",
+            networks=[NetworkSettings(**settings)],
             connect=network.connect,
             jitter=jitter,
         )

@@ -17,16 +17,25 @@ class FakeServer:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.shows_pings = False
+        self.ignored: set[str] = set()  # lines that `line` does not return
         self._lines = LineBuffer(512)
 
     async def line(self) -> str:
-        """The next line from the client, which must arrive within ten minutes of the mock clock."""
+        """The next line from the client, which must arrive within ten minutes of the mock clock.
+
+        A PING is answered and not returned, unless the test asks for it.
+        """
         with trio.fail_after(600):
-            while (line := self._lines.take()) is None:
-                data = await self.stream.receive_some()
-                assert data, "the client has closed"
-                self._lines.feed(bytes(data))
-        return line.decode()
+            while True:
+                while (line := self._lines.take()) is None:
+                    data = await self.stream.receive_some()
+                    assert data, "the client has closed"
+                    self._lines.feed(bytes(data))
+                if line == b"PING fingertrio" and not self.shows_pings:
+                    await self.say(":irc.test PONG irc.test :fingertrio")
+                elif line.decode() not in self.ignored:
+                    return line.decode()
 
     async def lines(self, number: int) -> list[str]:
         return [await self.line() for _ in range(number)]
@@ -49,11 +58,38 @@ class FakeServer:
         await self.say(f":{nick}!~{nick}@{host or nick + '.example'} PRIVMSG {me} :{text}")
 
     async def welcome(self, nick: str = "fingerbot") -> None:
-        """Receive the client's registration and accept it."""
+        """Receive the client's registration and accept it; the server has neither capabilities nor limits."""
+        await self.introduced(nick)
+        await self.say(f":irc.test 001 {nick} :Welcome", f":irc.test 422 {nick} :no message of the day")
+        assert await self.line() == f"USERHOST {nick}"
+
+    async def welcome_with(self, caps: str = "", supports: str = "", nick: str = "fingerbot") -> None:
+        """The same on a server that grants `caps` and supports these things."""
+        assert await self.line() == "CAP LS 302"
+        await self.say(f":irc.test CAP * LS :{caps}")
+        while not (line := await self.line()).startswith("CAP"):
+            pass
+        if line != "CAP END":
+            await self.say(f":irc.test CAP * ACK {line.removeprefix('CAP REQ ')}")
+            while await self.line() != "CAP END":
+                pass
+        await self.say(f":irc.test 001 {nick} :Welcome", f":irc.test 005 {nick} {supports} :are supported")
+        await self.say(f":irc.test 376 {nick} :end")
+        assert await self.line() == f"USERHOST {nick}"
+
+    async def introduced(self, nick: str = "fingerbot") -> None:
+        """Receive the client's registration; the server knows no capabilities."""
+        assert await self.line() == "CAP LS 302"
+        await self.say(":irc.test 421 * CAP :Unknown command")
         assert await self.line() == f"NICK {nick}"
         assert (await self.line()).startswith("USER fingertrio 0 * :")
-        await self.say(f":irc.test 001 {nick} :Welcome")
-        assert await self.line() == f"USERHOST {nick}"
+
+    async def idle(self, seconds: float) -> None:
+        """Let time pass, answering PING."""
+        until = trio.current_time() + seconds
+        while (left := until - trio.current_time()) > 0:
+            await trio.sleep(min(left, 20))
+            await self.settled()
 
     async def settled(self) -> None:
         """Wait until the client has processed all lines sent before: it answers a PING."""
@@ -73,6 +109,7 @@ class FakeNetwork:
     """
 
     def __init__(self) -> None:
+        self.address = "irc.test"
         self.attempts: list[float] = []
         self.streams: list[trio.abc.Stream] = []
         self.failure: Exception | None = None
@@ -81,7 +118,7 @@ class FakeNetwork:
         self._send, self._receive = trio.open_memory_channel[FakeServer](100)
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
-        assert (host, port) == ("irc.test", 6667)
+        assert (host, port) == (self.address, 6667)
         self.attempts.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.hang:

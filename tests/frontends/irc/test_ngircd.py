@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from fingertrio.frontends.irc import IRCFrontend, IRCTimes
+from fingertrio.frontends.irc import IRCFrontend, IRCTimes, NetworkSettings, ServerAddress
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
+from fingertrio.wire.irc_login import Login
 
 # No penalties, which would delay the asking client. The other options disable DNS, PAM, and files outside of the test's
 # directory. ngircd started as root changes to the user nobody.
@@ -215,13 +216,15 @@ async def start(nursery: trio.Nursery, ngircd: Ngircd, observer: RecordingObserv
     async with FingerService.open(FakeReader(users), observer=observer) as service:
 
         async def start(nick: str = "fingerbot", times: IRCTimes | None = None) -> Running:
+            settings = NetworkSettings(
+                name="test", servers=(ServerAddress(host="127.0.0.1", port=ngircd.port),), login=Login(nick=nick)
+            )
             front = IRCFrontend(
                 service=service,
                 observer=observer,
-                host="127.0.0.1",
-                port=ngircd.port,
-                nick=nick,
+                networks=[settings],
                 times=times or IRCTimes(first_pause=0.02, longest_pause=0.1),
+                jitter=lambda least, most: least / 10,  # the nick is asked for after 1 s instead of 15
             )
             running = Running(front)
             nursery.start_soon(running.run)
@@ -264,11 +267,11 @@ async def test_answers_ctcp_by_notice(start: Start, join: Join, observer: Record
 
 async def test_takes_another_nick_and_gets_its_own_back(start: Start, join: Join, observer: RecordingObserver) -> None:
     async with join("fingerbot") as squatter:
-        await start(times=IRCTimes(idle=0.1))
+        await start()
         assert (await observer.wait("irc_registered"))["nick"] == "fingerbo1"
         assert await squatter.ask("fingerbo1", "moshez") == ["Status of moshez: Happy and well"]
         await squatter.send("QUIT")
-    assert await observer.wait("irc_nick_changed") == {"nick": "fingerbot"}
+    assert (await observer.wait("irc_nick_changed"))["nick"] == "fingerbot"
     async with join("alice") as alice:
         await alice.send("ISON fingerbot fingerbo1")
         assert (await alice.expect("303"))[1] == "alice :fingerbot"

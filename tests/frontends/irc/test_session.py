@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from fingertrio.backend import BackendError, UserInfo
-from fingertrio.frontends.irc import IRCFrontend
 from fingertrio.observe.observer import Observer
-from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
+from fingertrio.wire.irc_login import Login
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log, Slow, Stuck
 
 
@@ -271,33 +268,43 @@ async def test_follows_its_nick(autojump_clock: MockClock, server: FakeServer) -
 
 async def test_pings_a_silent_server(autojump_clock: MockClock, server: FakeServer, network: FakeNetwork) -> None:
     start = trio.current_time()
+    server.shows_pings = True
     await server.say(":x.y NOTICE fingerbot :the last word")
     assert await server.line() == "PING fingertrio"
-    assert trio.current_time() - start == 60
+    assert trio.current_time() - start == 30, "a minute after the registration"
     await trio.sleep(29)
     await server.say(":irc.test PONG irc.test :fingertrio")
     assert await server.line() == "PING fingertrio"
-    assert trio.current_time() - start == 60 + 29 + 60
+    assert trio.current_time() - start == 30 + 60
     assert await server.rest() == []
-    assert trio.current_time() - start == 60 + 29 + 60 + 30
+    assert trio.current_time() - start == 30 + 60 + 30
     assert len(network.attempts) == 1
 
 
-async def test_an_active_server_is_not_pinged(autojump_clock: MockClock, server: FakeServer) -> None:
-    for _ in range(10):
-        await server.settled()
-        await trio.sleep(59)
-
-
-async def test_asks_for_its_nick_again_when_idle(
-    autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork
+async def test_an_active_server_is_pinged_for_its_lag_once_a_minute(
+    autojump_clock: MockClock, server: FakeServer, observer: Observer
 ) -> None:
+    pings = 0
+    server.shows_pings = True
+    for _ in range(30):
+        await server.say("PING :barrier")
+        while (line := await server.line()) != "PONG barrier":
+            assert line == "PING fingertrio"
+            await trio.sleep(3)
+            await server.say(":irc.test PONG irc.test :fingertrio")
+            pings += 1
+        await trio.sleep(20)
+    assert pings == 10
+    assert observer.metrics.networks["test"].lag >= 3
+
+
+async def test_asks_for_its_nick_again(autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork) -> None:
     server = await network.accept()
-    await server.lines(2)
+    await server.introduced()
     await server.say(":irc.test 433 * fingerbot :Nickname is already in use")
     assert await server.line() == "NICK fingerbo1"
     await server.say(":irc.test 001 fingerbo1 :Welcome")
-    assert await server.lines(3) == ["USERHOST fingerbo1", "PING fingertrio", "NICK fingerbot"]
+    assert await server.lines(2) == ["USERHOST fingerbo1", "NICK fingerbot"]
     await server.say(":fingerbo1!~f@h NICK :fingerbot")
     await server.ask("moshez")
     assert (await server.line()).startswith("PRIVMSG alice ")
@@ -307,8 +314,9 @@ async def test_answers_ping_during_registration(
     autojump_clock: MockClock, serving: trio.Event, network: FakeNetwork
 ) -> None:
     server = await network.accept()
+    await server.introduced()
     await server.say("NOTICE * :*** Checking ident", "PING :84C1D2")
-    assert (await server.lines(3))[2] == "PONG 84C1D2"
+    assert await server.line() == "PONG 84C1D2"
     await server.say(":irc.test 001 fingerbot :Welcome")
     assert await server.line() == "USERHOST fingerbot"
     await server.ask("moshez")
@@ -332,16 +340,10 @@ async def test_a_server_that_does_not_read_is_disconnected(
     assert log.records("irc_still_unreachable")[-1]["reason"] == "send timed out"
 
 
-async def test_rejects_arguments_that_cannot_be_sent(service: FingerService) -> None:
+def test_rejects_arguments_that_cannot_be_sent() -> None:
     """An invalid configuration fails at once, not at every connection."""
     with pytest.raises(ValueError):
-        IRCFrontend(
-            service=service,
-            observer=Observer(io.StringIO()),
-            host="irc.test",
-            port=6667,
-            nick="finger bot",
-        )
+        Login(nick="finger bot")
 
 
 async def test_a_server_that_floods_cannot_block_other_tasks(
