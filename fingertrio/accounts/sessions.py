@@ -150,7 +150,7 @@ class Sessions:
         return Session(token, begun, form, is_old)
 
     def made(self, seals: Seals, cookie: str) -> bool:
-        """Whether a cookie was made here, also if its session has ended. Another server on this host has the same name."""
+        """Whether a cookie was made here, also if its session has ended. Others on this host use the same name."""
         return seals.open(_SESSION, cookie) is not None
 
     async def end(self, session: Session) -> None:
