@@ -127,7 +127,8 @@ def table() -> str:
     for page in pages():
         step = number_of(page)
         theirs = "; ".join(verdict(name) for name in twisted_of(page)) or "(has no such step)"
-        rows.append(f"| [{step}]({page.name}) | {title_of(page)}: [finger{step}.py](finger{step}.py) | {theirs} |")
+        ours = f"{title_of(page)}: [finger{step}.py](finger{step}.py)"
+        rows.append(f"| [{step.replace('_', '.')}]({page.name}) | {ours} | {theirs} |")
     return "\n".join(rows)
 
 

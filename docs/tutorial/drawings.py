@@ -85,4 +85,29 @@ DRAWINGS: dict[str, tuple[str, Box]] = {
             nursery("talk: one connection", task("read"), note("channel:\n20 lines"), task("write")),
         ),
     ),
+    "18": (
+        "The program knows everything, doors know the service and the wire, and these know nothing of the doors",
+        task(
+            "finger18.py: puts it together",
+            task("doors.py imports", task("service.py"), task("wire.py")),
+            task("web.py imports", task("service.py"), task("rpc.py")),
+        ),
+    ),
+    "19_2": (
+        "Each question of a door runs in a deadline of the service around the call of the backend",
+        nursery(
+            "the task of one client",
+            task(
+                "door: finger, pages, XML-RPC",
+                task("service", scope("fail_after(3)", task("backend.get_user,\nwhatever it is"))),
+            ),
+        ),
+    ),
+    "19d": (
+        "The block that opened the HTTP client encloses the whole server, so the client is closed last",
+        task(
+            "async with open_xmlrpc(): the HTTP client",
+            nursery("finger19a.main: a nursery", task("finger"), task("pages")),
+        ),
+    ),
 }

@@ -1,6 +1,6 @@
 """A setter beside the finger server: two servers, one nursery, the same users."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import trio
@@ -52,13 +52,14 @@ async def guard(converse: Callable[[trio.SocketStream], Awaitable[None]], stream
 
 
 async def main(
-    users: dict[str, str] = USERS,
+    users: Mapping[str, str] = USERS,
     host: str = "127.0.0.1",
     port: int = 7979,
     setter_port: int = 1079,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
+    users = dict(users)  # so that no other server in this process is changed
     finger = partial(handle, partial(get_user, users))
     setter = partial(guard, partial(set_status, users))
     async with trio.open_nursery() as nursery:
