@@ -12,22 +12,32 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from fingertrio.backends.sqlite import SQLiteOptions
+from fingertrio.backends.sqlite.files import absolute
+from fingertrio.backends.sqlite.rows import DEFAULT_HISTORY, Retention
 from fingertrio.cli.discover import running_server
 from fingertrio.cli.errors import stop
-from fingertrio.config.config import load_backend
-from fingertrio.config.errors import ConfigError, report
-from fingertrio.config.options import OptionsError, validate
-from fingertrio.server.accounts import sqlite_table
 from fingertrio.server.runtime import RunningServer
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDatabase:
+    """The database that a command works on.
+
+    Attributes:
+        path: absolute.
+        retention: how much history its server keeps.
+    """
+
+    path: Path
+    retention: Retention = field(default_factory=lambda: Retention(DEFAULT_HISTORY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +47,37 @@ class Place:
     config: Path | None = None
     database: Path | None = None
 
-    def find(self) -> SQLiteOptions:
-        """The backend's options. Ends the program if the configuration has none."""
+    def find(self) -> FoundDatabase:
+        """The database. Ends the program if there is none."""
         if self.database is not None:
-            return SQLiteOptions(path=self.database)
-        try:
-            config = self.config
-            if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
-                config = Path(named)
-            if config is not None:
-                return _sqlite_options(config)
-            if (server := running_server()) is not None:
-                options, note = _options_of(server), f"of the server with pid {server.pid}"
-            else:
-                options, note = _sqlite_options(None), "no server runs here"
-        except ConfigError as error:
-            stop(str(error))
-        click.echo(f"database: {options.path} ({note})", err=True)
-        return options
+            return FoundDatabase(absolute(self.database))
+        config = self.config
+        if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
+            config = Path(named)
+        if config is not None:
+            return _configured(config)
+        if (server := running_server()) is not None:
+            found, note = _of(server), f"of the server with pid {server.pid}"
+        else:
+            found, note = _configured(None), "no server runs here"
+        click.echo(f"database: {found.path} ({note})", err=True)
+        return found
 
 
-def _options_of(server: RunningServer) -> SQLiteOptions:
+def _of(server: RunningServer) -> FoundDatabase:
     if server.database is None:
-        raise ConfigError(
+        stop(
             f"the server that runs here (pid {server.pid}) has no database file: its backend is {server.backend}; "
             "name a file with --database FILE"
         )
-    path = Path(server.database)
-    try:  # how much history it keeps
-        return _sqlite_options(None if server.config is None else Path(server.config)).model_copy(update={"path": path})
-    except ConfigError:  # changed since it was started
-        return SQLiteOptions(path=path)
+    return FoundDatabase(Path(server.database), Retention(server.history or DEFAULT_HISTORY, server.history_days))
 
 
-def _sqlite_options(config: Path | None) -> SQLiteOptions:
-    source = str(config or "the built-in configuration")
-    backend = load_backend(config)
-    table = sqlite_table(backend)
-    if table is None:
-        raise ConfigError(
-            f'{source}: [backend] use = "{backend.use}" has no database file; name one with --database FILE'
-        )
-    # A layer has keys of its own beside those of its backend.
-    known = SQLiteOptions.model_fields if backend.use == "layers" else table.keys() - {"use"}
-    try:
-        return validate(SQLiteOptions, {key: table[key] for key in table if key in known}, "backend")
-    except OptionsError as error:
-        raise ConfigError(report(source, error.mistakes)) from None
+def _configured(config: Path | None) -> FoundDatabase:
+    from fingertrio.cli.database_config import sqlite_options  # noqa: PLC0415 -- pydantic takes longer than the command
+
+    options = sqlite_options(config)
+    return FoundDatabase(options.path, options.retention)
 
 
 def place_options(command: F) -> F:

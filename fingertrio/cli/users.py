@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fingertrio.backend import NO_PLAN
-from fingertrio.backends.sqlite import admin, transfer
+from fingertrio.backends.sqlite import admin
 from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
 from fingertrio.cli.database import F, Place, failures_reported, place_options
@@ -181,6 +181,8 @@ def user_show(place: Place, login: str, history: int, as_json: bool) -> None:
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
         if as_json:
+            from fingertrio.backends.sqlite import transfer  # noqa: PLC0415 -- slow: it can read records, too
+
             line = transfer.export_user(connection, login)
             person = None
         else:

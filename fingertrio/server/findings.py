@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import trio
+from typing import TYPE_CHECKING
 
 from fingertrio.backend import Backend, ListsUsers, SetsStatus
 from fingertrio.names import check_user_name, is_user_name
-from fingertrio.observe.observer import Observer
 from fingertrio.wire.status import check_status
 from fingertrio.wire.text import escape
+
+if TYPE_CHECKING:
+    from fingertrio.observe.observer import Observer
 
 _LOGGED = 20  # findings at a start; the rest is counted
 _AT_ONCE = 1000  # names that are checked before other tasks run: less than a millisecond
@@ -91,6 +92,8 @@ def check_names(names: Iterable[str]) -> Iterator[Finding | None]:
 
 async def name_existing(backend: Backend, observer: Observer) -> None:
     """Log a warning for each existing name that breaks a rule, where this server keeps the statuses."""
+    import trio  # noqa: PLC0415 -- a server has it; `fingertrio user check` starts without
+
     if not isinstance(backend, ListsUsers) or not isinstance(backend, SetsStatus):
         return
     try:

@@ -35,6 +35,7 @@ class RunningServer:
         config: the configuration file; None: the built-in default.
         backend: the name of its backend.
         database: the SQLite database, if it has one.
+        history, history_days: how much history is kept there, see `SQLiteOptions`.
         tokens: the tokens file, unless the backend keeps the tokens.
         doors: the addresses of each front end, as it reports them: "127.0.0.1:7979", "http://127.0.0.1:8000".
         setters: the addresses of the setter with the proof that each asks for: none, token or peer.
@@ -45,6 +46,8 @@ class RunningServer:
     config: str | None = None
     backend: str = ""
     database: str | None = None
+    history: int | None = None
+    history_days: float | None = None
     tokens: str | None = None
     doors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     setters: Mapping[str, str] = field(default_factory=dict)

@@ -19,6 +19,8 @@ _DAY = 24 * 60 * 60 * 1_000_000  # microseconds
 
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
+DEFAULT_HISTORY = 1000  # statuses of each user that are kept
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
