@@ -94,7 +94,7 @@ class LazyGroup(Group):
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=STATUSES,
 )
 @click.version_option(version, prog_name="fingertrio")

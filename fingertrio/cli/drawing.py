@@ -17,6 +17,7 @@ import click
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _GAP = 2  # blanks between columns
+_NARROWEST = 10  # columns of a terminal for text that can be cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,29 @@ def _plain(rows: Sequence[Sequence[Cell]]) -> None:
 
 
 def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+    from rich.cells import cell_len  # noqa: PLC0415 -- see above
     from rich.console import Console  # noqa: PLC0415 -- see above
     from rich.table import Table  # noqa: PLC0415 -- see above
     from rich.text import Text  # noqa: PLC0415 -- see above
 
     now = datetime.now(UTC)
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=False)
-    for column in columns:
-        drawn.add_column(column.title, style=column.style, no_wrap=True, overflow="ellipsis" if column.wide else "crop")
-    for row in rows:
-        drawn.add_row(*(Text(relative(cell, now) if isinstance(cell, datetime) else cell or "") for cell in row))
-    Console(file=sys.stdout, highlight=False).print(drawn)
+    texts = [[Text(relative(cell, now) if isinstance(cell, datetime) else cell or "") for cell in row] for row in rows]
+    widths = [
+        max(cell_len(column.title), *(row[number].cell_len for row in texts)) for number, column in enumerate(columns)
+    ]
+    # Rich would take from every column, and the first ones would vanish.
+    fixed = sum(width + _GAP for width, column in zip(widths, columns, strict=True) if not column.wide)
+    console = Console(file=sys.stdout, highlight=False)
+    room = max(console.width - fixed, _NARROWEST)
+    for number, column in enumerate(columns):
+        width = min(widths[number], room) if column.wide else widths[number]
+        for row in texts:
+            row[number].truncate(width, overflow="ellipsis")
+        drawn.add_column(column.title, style=column.style, no_wrap=True, width=width)
+    for row in texts:
+        drawn.add_row(*row)
+    console.print(drawn, crop=False)
 
 
 def exact(moment: datetime) -> str:
@@ -82,12 +95,12 @@ def relative(moment: datetime, now: datetime) -> str:
         return "now" if seconds <= 0 else "in 1 min"
     if distance >= 31 * _DAY:
         return f"{moment.astimezone():%Y-%m-%d}"
-    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
-        if distance >= unit:
-            # What lies ahead is rounded up: "in 40 min" right after `--for 40m`.
-            count = int(distance // unit) if seconds < 0 else -int(-distance // unit)
+    for unit, name, limit in ((_MINUTE, "min", 60), (_HOUR, "h", 24), (_DAY, "d", 32)):
+        # What lies ahead is rounded: right after `--for 40m` it is in 40 min, though some of it has passed.
+        count = int(distance // unit) if seconds < 0 else round(distance / unit)
+        if count < limit:
             return f"{count} {name} ago" if seconds < 0 else f"in {count} {name}"
-    raise AssertionError("a minute or more is at least one minute")
+    raise AssertionError("less than 31 days are less than 32")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ _INPUT_LIMIT = 64 * 1024  # bytes of standard input: what is longer cannot be a 
 @click.option("--until", metavar="TIME", help="When it ends: 17:00, tomorrow, friday, 2026-12-24T18:00.")
 @click.option("--clear", is_flag=True, help="Take the present status back.")
 @click.option("--url", help="Web front end of a server, for a token of FINGERTRIO_TOKEN or of login.")
-@click.option("--at", "place", metavar="ADDRESS", help="HOST:PORT or unix:/path of a setter.")
+@click.option("--at", "place", metavar="ADDRESS", help="Setter: HOST:PORT, tls://HOST:PORT or unix:/path.")
 @click.argument("words", metavar="[STATUS]...", nargs=-1, type=text)
 def set_command(
     words: tuple[str, ...],
@@ -92,13 +92,15 @@ def _edit(present: str) -> str:
 
 
 def _report(target: Target, shown: Write) -> None:
+    place = click.style(f"({target.name})", dim=True)
+    user = click.style(shown.user, bold=True)
     if not shown.status:
-        click.echo(f"{shown.user}: no status ({target.name})")
+        click.echo(f"{user}: no status {place}")
         return
     first, *more = shown.status.split("\n")
     lines = f" (+{len(more)} lines)" if more else ""
     until = "" if shown.until is None else f", until {_clock(shown.until)}"
-    click.echo(f"{shown.user}: {clean_line(first)}{lines}{until} ({target.name})")
+    click.echo(f"{user}: {clean_line(first)}{lines}{until} {place}")
 
 
 def _clock(moment: datetime) -> str:

@@ -141,8 +141,8 @@ def user_list(place: Place, as_json: bool) -> None:
     with failures_reported(), admin.administered(found.path) as connection:
         infos = admin.list_users(connection)
     if not as_json:
-        columns = (Column("user", "bold cyan"), Column("since"), Column("status", wide=True), Column("until", "dim"))
-        rows = [(info.user, info.since, _brief(info.status), info.until) for info in infos]
+        columns = (Column("user", "bold cyan"), Column("since", "dim"), Column("until"), Column("status", wide=True))
+        rows = [(info.user, info.since, info.until, _brief(info.status)) for info in infos]
         table(columns, rows, empty="no user has a status; fingertrio set sets yours")
         return
     for info in infos:
