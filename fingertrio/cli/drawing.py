@@ -79,7 +79,8 @@ def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         drawn.add_column(column.title, style=column.style, no_wrap=True, width=width)
     for row in texts:
         drawn.add_row(*row)
-    console.print(drawn, crop=False)
+    # On a narrower terminal the lines break, and nothing is lost.
+    console.print(drawn, crop=False, width=max(console.width, fixed + room))
 
 
 def exact(moment: datetime) -> str:
