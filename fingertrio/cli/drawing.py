@@ -80,7 +80,8 @@ def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
     for row in texts:
         drawn.add_row(*row)
     # On a narrower terminal the lines break, and nothing is lost.
-    console.print(drawn, crop=False, width=max(console.width, fixed + room))
+    console.width = max(console.width, fixed + room)
+    console.print(drawn)
 
 
 def exact(moment: datetime) -> str:
