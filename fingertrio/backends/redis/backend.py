@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 import trio
 
-from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backend import BackendError, Change, Recency, UserInfo
 from fingertrio.backends.redis.changes import StoredChange
 from fingertrio.backends.redis.connect import connect
 from fingertrio.backends.redis.copies import Copies
@@ -30,6 +30,7 @@ from fingertrio.backends.redis.expiry import Expiry
 from fingertrio.backends.redis.follow import ChangeFollower
 from fingertrio.backends.redis.link import ConnectionLostError, Link, RedisSession, UnavailableError
 from fingertrio.backends.redis.options import RedisOptions
+from fingertrio.backends.redis.places import Place, Places, place_at
 from fingertrio.backends.redis.records import PROFILE_LIMIT, UserRecord, write_details
 from fingertrio.backends.redis.role import RoleCheck
 from fingertrio.backends.redis.store import Limits, RedisStore
@@ -108,6 +109,51 @@ class RedisBackend:
                 self._copies.keep_roster(roster, pending)
         return roster.names(_now())
 
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """See `ListsRecent`; while Redis is unavailable, of the users whose last known answer is kept."""
+        place = None
+        if before is not None and (place := place_at(before)) is None:
+            return []
+        try:
+            return await self._link.call(lambda store: self._read_recent(store.places, limit, place))
+        except UnavailableError as error:
+            if not (infos := self._copies.recent(limit, place, _now())):
+                raise BackendError(_UNAVAILABLE) from error
+            return infos
+
+    async def _read_recent(self, places: Places, limit: int, before: Place | None) -> list[UserInfo]:
+        """The first `limit` statuses behind the place.
+
+        Users may change between the two requests, or stand at the place of a status that has ended. So what is found
+        counts up to the last place that was asked for, and the search goes on behind it until there is enough.
+        """
+        infos: dict[str, UserInfo] = {}
+        behind = before
+        while True:
+            found, ended = await places.first(limit, behind)
+            for record in await self._read_all({*ended, *(user for _, user in found)}, places):
+                if (info := record.info(_now())) is not None and info.status:
+                    infos[record.user] = info
+            horizon = found[-1] if len(found) >= limit else None
+            kept = sorted(
+                (place, info.user, info)
+                for info in infos.values()
+                if (place := place_at(Recency.of(info))) is not None
+                and (before is None or before < place)
+                and (horizon is None or place <= horizon)
+            )
+            if len(kept) >= limit or horizon is None:
+                return [info for _, _, info in kept[:limit]]
+            behind = horizon
+
+    async def _read_all(self, users: Collection[str], places: Places) -> list[UserRecord]:
+        with ExitStack() as stack:
+            pending = {user: stack.enter_context(self._copies.reading(user)) for user in users}
+            records = await places.read(list(users))
+            for record in records:
+                self._copies.keep(record, pending[record.user])
+        return records
+
     async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
         """Statuses of `user`, newest first, each with its end as `until`; None: it holds, or will hold again."""
         end = _FOREVER if before is None else to_microseconds(before)
@@ -148,12 +194,13 @@ class RedisBackend:
         """See `KeepsTokens`."""
         return await self._write(lambda store: store.replace_tokens(document, old))
 
-    async def describe_user(self, user: str, name: str | None, details: Mapping[str, str]) -> None:
-        """Set the full name and the details. They are shown once the user has a status."""
+    async def set_details(self, user: str, name: str | None, details: Mapping[str, str]) -> UserInfo | None:
+        """See `SetsDetails`. Raises BackendError, too, if they are longer than PROFILE_LIMIT together."""
         stored = write_details(details) if details else b""
         if len((name or "").encode()) + len(stored) > PROFILE_LIMIT:
             raise BackendError(f"The full name and the details are longer than {PROFILE_LIMIT} bytes")
-        await self._set(user, lambda store: store.set_profile(user, name or "", stored))
+        record = await self._write(lambda store: store.set_profile(user, name or "", stored))
+        return record.info(_now())
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[Change]]:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from heapq import nsmallest
 from math import inf
+from operator import itemgetter
 
+from fingertrio.backend import UserInfo
 from fingertrio.backends.redis.records import Roster, UserRecord
 
 
@@ -44,6 +47,17 @@ class Copies:
     def roster(self) -> Roster | None:
         """The copy of the list of users, if there is one."""
         return self._roster
+
+    def recent(self, limit: int, before: tuple[int, str] | None, now: int) -> list[UserInfo]:
+        """The newest statuses of the copies, or those behind the place `before`: minus a time, and a user."""
+        found = (
+            ((-status.since, record.user), record)
+            for record in self._records.values()
+            if (status := record.status(now)) is not None and status.text
+        )
+        behind = (each for each in found if before is None or before < each[0])
+        records = (record for _, record in nsmallest(limit, behind, key=itemgetter(0)))
+        return [info for record in records if (info := record.info(now)) is not None]
 
     @contextmanager
     def reading(self, user: str | None) -> Iterator[PendingRead]:

@@ -7,6 +7,7 @@ so a cluster keeps them in one slot, and one script can set a status, update the
     {fingertrio:7}:history:moshez   list    all statuses, newest first
     {fingertrio:7}:users            set     users with a status without end
     {fingertrio:7}:passing          zset    users with a temporary status, by its `until`
+    {fingertrio:7}:recent           zset    users with a status, by minus its `since`; "" by minus the count of changes
     {fingertrio:7}:count            string  the number of changes so far
     {fingertrio:7}:changes          stream  the latest changes, numbered by that count
     {fingertrio:0}:tokens           string  the tokens of all servers, one JSON document
@@ -54,5 +55,5 @@ class Keys:
         return self.of_shard(self.shard(user), f"history:{user}")
 
     def of_shard(self, shard: int, what: str) -> bytes:
-        """A key that exists once for each shard: "users", "passing", "count" or "changes"."""
+        """A key that exists once for each shard: "users", "passing", "recent", "count" or "changes"."""
         return f"{{{self.prefix}:{shard}}}:{what}".encode()

@@ -82,11 +82,15 @@ class UserRecord:
         """The latest `since` in the record: any status set before that is included or was replaced."""
         return max((status.since for status in (self.lasting, self.passing) if status is not None), default=0)
 
-    def info(self, now: int) -> UserInfo | None:
-        """The answer at `now`: the temporary status until its end, otherwise the lasting one, otherwise None."""
-        status = self.lasting
+    def status(self, now: int) -> StoredStatus | None:
+        """The status that holds at `now`: the temporary one until its end, otherwise the lasting one."""
         if self.passing is not None and self.passing.until is not None and self.passing.until > now:
-            status = self.passing
+            return self.passing
+        return self.lasting
+
+    def info(self, now: int) -> UserInfo | None:
+        """The answer at `now`, from the status that holds; None: there is none."""
+        status = self.status(now)
         return None if status is None else status.info(self.user, self.name, self.details)
 
 

@@ -1,4 +1,4 @@
-"""Lua 5.1 scripts that Redis runs: the steps that must be atomic.
+"""Lua 5.1 scripts that Redis runs: the steps that must be atomic. `place_scripts` has those for recent statuses.
 
 A script runs alone: Redis carries out no other command between its first and its last. All keys of a script are passed
 to it and share a hash slot. Redis does not undo the writes of a script that fails later, so a script refuses what it
@@ -13,52 +13,7 @@ strictly, even if that clock is set back. Lua's numbers are exact up to 2^53 mic
 
 from __future__ import annotations
 
-_CHECK = """
--- A whole number as our scripts write them, nil for anything else. 2^53: see above.
-local function whole(text)
-  local number = text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
-  return number and number < 9007199254740992 and number or nil
-end
-
-local function misused(key, reason)
-  return redis.error_reply('MISUSED ' .. key .. ': ' .. reason)
-end
-
--- An error reply for the first key that is there and not of the expected type, otherwise nil.
-local function mistyped(types)
-  for index, expected in ipairs(types) do
-    local found = redis.call('TYPE', KEYS[index]).ok
-    if found ~= 'none' and found ~= expected then
-      return misused(KEYS[index], 'it is a ' .. found .. ', fingertrio expects a ' .. expected)
-    end
-    if expected == 'string' and found ~= 'none' and not whole(redis.call('GET', KEYS[index])) then
-      return misused(KEYS[index], 'it is not a whole number')
-    end
-  end
-end
-"""
-
-_CLOCK = """
-local function clock()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-"""
-
-# n: the number of this change in its shard, by which a reader detects gaps. u: the user. l: whether the list of users
-# may differ. s, t: `since` and `until` of a new status, or -.
-_PUBLISH = """
-local function publish(count, changes, backlog, user, listed, since, ends)
-  local number = redis.call('INCR', count)
-  local entry = {'XADD', changes, 'MAXLEN', '~', backlog, '*',
-    'n', number, 'u', user, 'l', listed, 's', since, 't', ends}
-  if redis.pcall(unpack(entry)).err then
-    -- Another program used up the ids of the stream. Readers see that the numbers go on without them, and start over.
-    redis.call('DEL', changes)
-    redis.call(unpack(entry))
-  end
-end
-"""
+from fingertrio.backends.redis.lua import CHECK, CLOCK, PLACE, PUBLISH
 
 # The one script that runs often: one call, since each costs about a microsecond.
 READ = """
@@ -73,16 +28,17 @@ return redis.error_reply('MISUSED it has ' .. size .. ' bytes, the limit is ' ..
 """
 
 SET = (
-    _CHECK
-    + _CLOCK
-    + _PUBLISH
+    CHECK
+    + CLOCK
+    + PUBLISH
+    + PLACE
     + """
--- KEYS: user, history, users, passing, count, changes
+-- KEYS: user, history, users, passing, count, changes, recent
 -- ARGV: user, text, until or -, how many statuses to keep, for how many microseconds (0: for ever), backlog,
 --       1 if the user must have a status already, how many bytes the full name and the details may have to be returned
 -- Returns the stored status, the full name and the details; nil: `until` has passed or the user has no status, and
 -- nothing was done.
-local wrong = mistyped({'hash', 'list', 'set', 'zset', 'string', 'stream'})
+local wrong = mistyped({'hash', 'list', 'set', 'zset', 'string', 'stream', 'zset'})
 if wrong then return wrong end
 local user, text, ends, keep, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
@@ -118,6 +74,7 @@ else
   redis.call('HSET', KEYS[1], 'passing', status, 'last', since)
   redis.call('ZADD', KEYS[4], ends, user)
 end
+place(KEYS[7], KEYS[5], user, status)
 publish(KEYS[5], KEYS[6], ARGV[6], user, held[1] and '0' or '1', since, ends)
 local profile = redis.call('HMGET', KEYS[1], 'name', 'details')
 if #(profile[1] or '') + #(profile[2] or '') > tonumber(ARGV[8]) then return {status, false, false} end
@@ -126,8 +83,8 @@ return {status, profile[1], profile[2]}
 )
 
 DUE = (
-    _CHECK
-    + _CLOCK
+    CHECK
+    + CLOCK
     + """
 -- KEYS: passing
 -- Returns some users whose status has ended, and the microseconds until the next one ends, or nil.
@@ -141,18 +98,19 @@ return {due, after[2] and string.format('%.0f', after[2] - now) or false}
 )
 
 END = (
-    _CHECK
-    + _CLOCK
-    + _PUBLISH
+    CHECK
+    + CLOCK
+    + PUBLISH
+    + PLACE
     + """
--- KEYS: passing, count, changes, user
+-- KEYS: passing, count, changes, user, recent
 -- ARGV: member of `passing`, backlog
 -- Ends a status that is due. Every node runs this at the same time: the first one ends it, the others find it ended.
 -- Afterwards the member is due no more, whatever it is: a member that stayed due would be tried again and again.
-local wrong = mistyped({'zset', 'string', 'stream'})
+local wrong = mistyped({'zset', 'string', 'stream', 'zset'})
 if wrong then return wrong end
 local held = {}
-if redis.call('TYPE', KEYS[4]).ok == 'hash' then held = redis.call('HMGET', KEYS[4], 'lasting', 'passing') end
+if redis.call('TYPE', KEYS[5]).ok == 'hash' then held = redis.call('HMGET', KEYS[5], 'lasting', 'passing') end
 local ends = held[2] and whole(string.match(held[2], '^%d+ (%d+) '))
 if ends and ends > clock() then
   redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])
@@ -160,15 +118,16 @@ if ends and ends > clock() then
 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 if not ends then return 0 end
-redis.call('HDEL', KEYS[4], 'passing')
+redis.call('HDEL', KEYS[5], 'passing')
+place(KEYS[4], KEYS[2], ARGV[1], held[1])
 publish(KEYS[2], KEYS[3], ARGV[2], ARGV[1], held[1] and '0' or '1', '-', '-')
 return 1
 """
 )
 
 HISTORY = (
-    _CHECK
-    + _CLOCK
+    CHECK
+    + CLOCK
     + """
 -- KEYS: user, history
 -- ARGV: before, limit, for how many microseconds statuses are kept (0: for ever), how many bytes a status may have
@@ -209,23 +168,26 @@ return found
 )
 
 SET_PROFILE = (
-    _CHECK
-    + _PUBLISH
+    CHECK
+    + PUBLISH
+    + PLACE
     + """
--- KEYS: user, count, changes
+-- KEYS: user, count, changes, recent
 -- ARGV: user, full name or empty, details or empty, backlog
-local wrong = mistyped({'hash', 'string', 'stream'})
+-- Returns what is stored for the user.
+local wrong = mistyped({'hash', 'string', 'stream', 'zset'})
 if wrong then return wrong end
 for field, value in pairs({name = ARGV[2], details = ARGV[3]}) do
   if value == '' then redis.call('HDEL', KEYS[1], field) else redis.call('HSET', KEYS[1], field, value) end
 end
+mark(KEYS[4], KEYS[2])
 publish(KEYS[2], KEYS[3], ARGV[4], ARGV[1], '0', '-', '-')
-return 1
+return redis.call('HMGET', KEYS[1], 'lasting', 'passing', 'name', 'details')
 """
 )
 
 LAST_CHANGE = (
-    _CHECK
+    CHECK
     + """
 -- KEYS: count, changes
 -- Returns the number of changes, and the id of the last entry of the stream or nil.
@@ -246,7 +208,7 @@ return 1
 """
 
 LAYOUT = (
-    _CHECK
+    CHECK
     + """
 -- KEYS: layout
 -- ARGV: version, shards

@@ -7,9 +7,8 @@ StoredDataError that names the key, or a part of the reply that is skipped.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +16,13 @@ import trio
 from coredis.client import Client
 from coredis.exceptions import (
     AuthorizationError,
-    NoScriptError,
-    ResponseError,
     UnknownCommandError,
-    WrongTypeError,
 )
 
 from fingertrio.backends.redis import scripts
 from fingertrio.backends.redis.changes import JunkEntry, Position, StoredChange, read_change
 from fingertrio.backends.redis.keys import LAYOUT_VERSION, SHARDS_LIMIT, Keys, layout_key, tokens_key
+from fingertrio.backends.redis.places import Places
 from fingertrio.backends.redis.records import (
     PROFILE_LIMIT,
     RECORD_LIMIT,
@@ -37,14 +34,13 @@ from fingertrio.backends.redis.records import (
     read_name,
     read_time,
 )
+from fingertrio.backends.redis.running import Script, naming, text_of
 from fingertrio.wire.status import STATUS_LIMIT
 
 # Changes read at once. A node that lags reads many such portions, and other tasks run between them.
 _PORTION = 500
 
 _TIMES = 40  # bytes that the two times before a status may take
-
-_MISUSED = "MISUSED "  # how our scripts begin an error about data of another program
 
 
 class LayoutError(Exception):
@@ -60,27 +56,6 @@ class Limits:
     backlog: int
 
 
-class Script:
-    """A Lua script, sent to Redis once and then called by its hash."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    async def run(self, client: Client[bytes], keys: Sequence[bytes], args: Sequence[str | bytes | int] = ()) -> Any:
-        """Its reply. Raises StoredDataError if it met data of another program."""
-        try:
-            try:
-                return await client.evalsha(self._hash, keys=keys, args=args)
-            except NoScriptError:
-                await client.script_load(self._text)
-                return await client.evalsha(self._hash, keys=keys, args=args)
-        except ResponseError as error:
-            if str(error).startswith(_MISUSED):
-                raise StoredDataError(str(error).removeprefix(_MISUSED)) from None
-            raise
-
-
 _READ, _SET, _SET_PROFILE = Script(scripts.READ), Script(scripts.SET), Script(scripts.SET_PROFILE)
 _REPLACE = Script(scripts.REPLACE)
 _DUE, _END, _HISTORY = Script(scripts.DUE), Script(scripts.END), Script(scripts.HISTORY)
@@ -93,6 +68,7 @@ class RedisStore:
     def __init__(self, asking: Client[bytes], following: Client[bytes], keys: Keys, limits: Limits) -> None:
         self.keys = keys
         self._client = asking
+        self.places = Places(asking, keys)
         self._following = following
         self._limits = limits
 
@@ -131,7 +107,7 @@ class RedisStore:
     async def read(self, user: str) -> UserRecord:
         """What is stored for `user`; an empty record if there is no such user."""
         key = self.keys.user(user)
-        with _naming(key):
+        with naming(key):
             return UserRecord.read(user, await _READ.run(self._client, [key], [RECORD_LIMIT]))
 
     async def set(self, user: str, text: str, until: int | None, *, known: bool = False) -> UserRecord | None:
@@ -146,7 +122,7 @@ class RedisStore:
             [
                 keys.user(user),
                 keys.history(user),
-                *(keys.of_shard(shard, what) for what in ("users", "passing", "count", "changes")),
+                *(keys.of_shard(shard, what) for what in ("users", "passing", "count", "changes", "recent")),
             ],
             [
                 user,
@@ -175,11 +151,11 @@ class RedisStore:
 
         async def ask(shard: int) -> None:
             # In this order: a user who sets a lasting status between the two requests is found by one of them.
-            with _naming(key := self.keys.of_shard(shard, "passing")):
+            with naming(key := self.keys.of_shard(shard, "passing")):
                 members = await self._client.zrange(key, 0, -1, withscores=True)
-            passing.extend((_text(member.member), member.score) for member in members)
-            with _naming(key := self.keys.of_shard(shard, "users")):
-                lasting.extend(map(_text, await self._client.smembers(key)))
+            passing.extend((text_of(member.member), member.score) for member in members)
+            with naming(key := self.keys.of_shard(shard, "users")):
+                lasting.extend(map(text_of, await self._client.smembers(key)))
 
         await self._each_shard(ask)
         return Roster(lasting, passing)
@@ -197,15 +173,17 @@ class RedisStore:
                 found.append(StoredStatus.read(b" ".join(entry)))
         return found
 
-    async def set_profile(self, user: str, name: str, details: bytes) -> None:
-        """Store the full name and the details; an empty value removes what was stored."""
+    async def set_profile(self, user: str, name: str, details: bytes) -> UserRecord:
+        """Store the full name and the details; an empty value removes what was stored. Returns what is stored then."""
         keys = self.keys
         shard = keys.shard(user)
-        await _SET_PROFILE.run(
+        values = await _SET_PROFILE.run(
             self._client,
-            [keys.user(user), keys.of_shard(shard, "count"), keys.of_shard(shard, "changes")],
+            [keys.user(user), *(keys.of_shard(shard, what) for what in ("count", "changes", "recent"))],
             [user, name, details, self._limits.backlog],
         )
+        with naming(keys.user(user)):
+            return UserRecord.read(user, values)
 
     async def tokens(self) -> bytes | None:
         """The document with the tokens."""
@@ -224,7 +202,7 @@ class RedisStore:
 
     async def end(self, shard: int, member: bytes) -> None:
         """End a status that is due, unless another node has; remove `member` if it is not a user's name."""
-        names = [self.keys.of_shard(shard, what) for what in ("passing", "count", "changes", "user:")]
+        names = [self.keys.of_shard(shard, what) for what in ("passing", "count", "changes", "recent", "user:")]
         await _END.run(self._client, [*names[:-1], names[-1] + member], [member, self._limits.backlog])
 
     # --- changes ------------------------------------------------------------------------------------------------------
@@ -234,7 +212,7 @@ class RedisStore:
         names = [self.keys.of_shard(shard, "count") for shard in range(self.keys.shards)]
         found = []
         for key, count in zip(names, await self._client.mget(names), strict=True):
-            with _naming(key):
+            with naming(key):
                 found.append(read_time(count or b"0"))
         return found
 
@@ -274,23 +252,8 @@ class RedisStore:
                 nursery.start_soon(ask, shard)
 
 
-@contextmanager
-def _naming(key: bytes) -> Iterator[None]:
-    """Put the name of the key into errors about its data."""
-    try:
-        yield
-    except (StoredDataError, ValueError) as error:
-        raise StoredDataError(f"{key.decode()}: {error}") from error
-    except WrongTypeError as error:
-        raise StoredDataError(f"{key.decode()}: it is not of the type that fingertrio expects") from error
-
-
 def _read_entry(key: bytes, entry: Any) -> StoredChange | JunkEntry:
     return read_change(key, entry.identifier, entry.field_values)
-
-
-def _text(name: bytes | str) -> str:
-    return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
 def _bytes(name: bytes | str) -> bytes:

@@ -132,8 +132,8 @@ async def test_a_value_of_20_megabytes_is_refused_and_never_transferred(
 async def test_a_profile_that_could_not_be_read_again_is_refused(options: RedisOptions) -> None:
     async with unbroken(options) as backend:
         with pytest.raises(BackendError, match="longer than"):
-            await backend.describe_user("bob", None, {"project": "x" * 40_000})
-        await backend.describe_user("bob", "x" * 100, {"project": "x" * 32_000})
+            await backend.set_details("bob", None, {"project": "x" * 40_000})
+        await backend.set_details("bob", "x" * 100, {"project": "x" * 32_000})
         await backend.set_user("bob", "y" * 16_384)
         await backend.set_user("bob", "z" * 16_384, until=datetime.now(UTC) + HOUR)
         info = await backend.get_user("bob")

@@ -1,0 +1,94 @@
+"""Which users have the newest statuses, over all shards, and what is stored for them.
+
+Each shard has its users in order (`recent`, see `lua.PLACE`), so a page costs one request to each shard, of the first
+places behind the cursor, and one for the users of the page in each. Like `store`, this knows the keys and the scripts,
+and lets exceptions of coredis through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+from coredis.client import Client
+
+from fingertrio.backend import Recency
+from fingertrio.backends.redis import place_scripts
+from fingertrio.backends.redis.keys import Keys
+from fingertrio.backends.redis.records import RECORD_LIMIT, StoredDataError, UserRecord
+from fingertrio.backends.redis.running import Script, text_of
+from fingertrio.wire.times import to_microseconds
+
+# How often `recent` of a shard is made anew for one request, while nodes of an earlier version change the shard.
+_ATTEMPTS = 3
+
+_RECENT, _READ_MANY = Script(place_scripts.RECENT), Script(place_scripts.READ_MANY)
+_PLACE_ALL = Script(place_scripts.PLACE_ALL)
+
+# Minus the time of a status, and the user: the order of `Recency`.
+Place = tuple[int, str]
+
+
+def place_at(recency: Recency) -> Place | None:
+    """The same place; None: behind all that have a time."""
+    return None if recency.since is None else (-to_microseconds(recency.since), recency.user)
+
+
+class Places:
+    """The places of all shards."""
+
+    def __init__(self, client: Client[bytes], keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def first(self, limit: int, before: Place | None) -> tuple[list[Place], set[str]]:
+        """The first `limit` places, or those behind `before`; and users whose place is that of a status that ended."""
+        found: list[Place] = []
+        ended: set[str] = set()
+
+        async def ask(shard: int) -> None:
+            places, users = await self._first_of_shard(shard, limit, before)
+            found.extend(places)
+            ended.update(users)
+
+        async with trio.open_nursery() as nursery:
+            for shard in range(self._keys.shards):
+                nursery.start_soon(ask, shard)
+        return sorted(found)[:limit], ended
+
+    async def _first_of_shard(
+        self, shard: int, limit: int, before: Place | None
+    ) -> tuple[Sequence[Place], Sequence[str]]:
+        recent, count, passing, users, user = (
+            self._keys.of_shard(shard, what) for what in ("recent", "count", "passing", "users", "user:")
+        )
+        score, member = ("-inf", "") if before is None else before
+        for _attempt in range(_ATTEMPTS):
+            reply = await _RECENT.run(self._client, [recent, count, passing], [score, member, limit])
+            if reply is not None:
+                flat, ended = reply
+                names, scores = flat[::2], flat[1::2]
+                places = [(int(score), text_of(name)) for name, score in zip(names, scores, strict=True)]
+                return places, list(map(text_of, ended))
+            await _PLACE_ALL.run(self._client, [recent, count, users, passing], [user])
+        raise StoredDataError(f"{recent.decode()}: an earlier version of fingertrio changes this shard all the time")
+
+    async def read(self, users: Sequence[str]) -> list[UserRecord]:
+        """What is stored for `users`, in any order, without those for whom nothing valid is stored."""
+        by_shard: dict[int, list[str]] = {}
+        for user in users:
+            by_shard.setdefault(self._keys.shard(user), []).append(user)
+        records: list[UserRecord] = []
+
+        async def ask(names: list[str]) -> None:
+            found = await _READ_MANY.run(self._client, [self._keys.user(name) for name in names], [RECORD_LIMIT])
+            for name, values in zip(names, found, strict=True):
+                with suppress(StoredDataError):
+                    if values:
+                        records.append(UserRecord.read(name, values))
+
+        async with trio.open_nursery() as nursery:
+            for names in by_shard.values():
+                nursery.start_soon(ask, names)
+        return records
