@@ -70,7 +70,7 @@ class HttpConnection:
         self._protocol: Http1 | Http2 | None = None
         self._session: UpgradedSession | None = None  # what runs after HTTP/1
         self._reading = trio.CancelScope()
-        self._output = Output(traffic, self._reading.cancel)
+        self._output = Output(traffic, connection.socket, self._reading.cancel)
         self._resting = trio.CancelScope()  # within `_reading`, while the connection is idle
         self._unfed = b""  # received behind the request for an upgrade
         self._in_handshake = False
