@@ -1,7 +1,7 @@
 -- What wrk asks and reports, for wrk.py. Arguments: METHOD PATH BODY TURN; "-" for no body. If TURN is "new", each request has
 -- a target that no request before had (GET) or a body that no request before had (POST: a comment in the XML).
 
-local number = 0
+local number = os.time() * 1000000  -- no round may repeat what another asked
 local method, path, body, turn
 
 init = function(arguments)
@@ -12,8 +12,8 @@ end
 request = function()
     if turn ~= "new" then return wrk.format(method, path, nil, body) end
     number = number + 1
-    if body == nil then return wrk.format(method, path .. "?" .. number, nil, nil) end
-    return wrk.format(method, path, nil, (body:gsub("<methodCall>", "<methodCall><!--" .. number .. "-->")))
+    if body == nil then return wrk.format(method, path .. "?" .. string.format("%d", number), nil, nil) end
+    return wrk.format(method, path, nil, (body:gsub("<methodCall>", string.format("<methodCall><!--%d-->", number))))
 end
 
 done = function(summary, latency, _)

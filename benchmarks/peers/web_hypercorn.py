@@ -1,6 +1,6 @@
-"""Stock Hypercorn on Trio, below fingertrio's own parts: a bare ASGI application, or Quart ("quart" as third argument).
+"""Stock Hypercorn on Trio: a bare ASGI application, or Quart. The second argument says which: "bare" or "quart".
 
-Without a certificate: the third argument takes its place.
+Quart's page comes from a template of about as many parts as fingertrio's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,31 @@ import web_content as content
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
+from jinja2 import DictLoader, Environment
 from quart import Response, request
 from quart_trio import QuartTrio
+
+_TEMPLATES = {
+    "base.html": """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{% block title %}{{ site.title }}{% endblock %}</title>
+{% if not site.index %}<meta name="robots" content="noindex">{% endif %}{% block head %}{% endblock %}
+<link rel="stylesheet" href="{{ root }}{{ asset('style.css') }}">
+<link rel="icon" type="image/svg+xml" href="{{ root }}{{ asset('icon.svg') }}"></head>
+<body><header><p><a href="{{ root }}">{{ site.title }}</a></p><p>{{ site.description }}</p></header>
+{% if stale %}<p>As of {{ stale }}</p>{% endif %}<main>{% block body %}{% endblock %}</main>
+<footer>{% block footer %}{% endblock %}</footer></body></html>
+""",
+    "user.html": """{% extends "base.html" %}{% block title %}{{ user }} - {{ site.title }}{% endblock %}
+{% block head %}<link rel="alternate" type="application/json" href="{{ root }}api/users/{{ user }}">{% endblock %}
+{% macro row(label, text) %}<dt>{{ label }}</dt><dd>{{ text }}</dd>{% endmacro %}
+{% block body %}<h1>{{ user }}</h1>{% for line in lines %}<p>{{ line }}</p>{% endfor %}
+<dl>{% for label, text in details %}{{ row(label, text) }}{% endfor %}</dl>
+<ul>{% for label, text in elsewhere %}<li><code>{{ text }}</code> {{ label }}</li>{% endfor %}</ul>{% endblock %}
+{% block footer %}<p><a href="{{ root }}">All users</a>. {{ filler }}</p>{% endblock %}
+""",
+}
+_SITE = {"title": "fingertrio", "description": "What people here are up to", "index": False}
+_ROWS = [("finger", "finger moshez@example.net"), ("JSON", "curl http://example.net/api/users/moshez"), ("IRC", "/msg")]
 
 _JSON = [(b"content-type", b"application/json")]
 
@@ -34,6 +57,8 @@ async def bare(scope, receive, send) -> None:
 
 def quart() -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None)
+    environment = Environment(loader=DictLoader(_TEMPLATES), autoescape=True, auto_reload=False)
+    environment.globals["asset"] = lambda name: f"-/{name}"
 
     @app.get("/api/users/<user>")
     async def user(user: str) -> Response:
@@ -41,7 +66,17 @@ def quart() -> QuartTrio:
 
     @app.get("/<user>")
     async def page(user: str) -> Response:
-        return Response(content.user_page(user), content_type="text/html; charset=utf-8")
+        page = environment.get_template("user.html").render(
+            user=user,
+            lines=[content.STATUSES[user]["status"]],
+            details=_ROWS,
+            elsewhere=_ROWS,
+            root="./",
+            site=_SITE,
+            stale=None,
+            filler="." * 2000,
+        )
+        return Response(page, content_type="text/html; charset=utf-8")
 
     @app.post("/RPC2")
     async def rpc() -> Response:

@@ -199,10 +199,13 @@ def _check_request(observer: Observer) -> None:
 
 
 async def _finish(response: Response) -> Response:
+    present = {name.lower() for name, _ in response.headers}  # `setdefault` would look for each of them by itself
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in present:
+            response.headers.add(name, value)
     is_whole = isinstance(response.response, response.data_body_class) and response.mimetype != CONTENT_TYPE
     if is_whole and response.status_code == 200 and request.method in {"GET", "HEAD"}:
         await response.add_etag()
-        await response.make_conditional(request)
+        if any(name.startswith((b"if-", b"range")) for name, _ in request.scope["headers"]):
+            await response.make_conditional(request)
     return response

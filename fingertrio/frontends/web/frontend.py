@@ -13,6 +13,7 @@ from hypercorn.typing import ASGIFramework
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
+from fingertrio.frontends.web.compressed import accepts_gzip
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.frontends.web.live import live_blueprint
@@ -123,7 +124,9 @@ class WebFrontend(HttpFrontend):
             tls=policy.tls,
             keep_alive=policy.keep_alive,
             memory=policy.memory,
-            lane=Lane(WebLedger(observer, lambda: self._proxies, rate, caps)),
+            lane=Lane(
+                WebLedger(observer, lambda: self._proxies, rate, caps), classes={b"accept-encoding": accepts_gzip}
+            ),
         )
 
     def _is_proxy(self, peer: str) -> bool:

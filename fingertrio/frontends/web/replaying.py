@@ -33,7 +33,7 @@ class _Together:
 def replay_while(
     *sources: Expiring, this_minute: bool = False, any_query: bool = False, answers: int | None = None
 ) -> None:
-    """Allow the response to the present request to be repeated while all `sources` hold.
+    """Allow the response to the present request to be repeated while all `sources` hold. Call it before rendering.
 
     Nothing else may decide what it says, besides the request's method, host and target, the header fields that its Vary
     names, and the configuration.

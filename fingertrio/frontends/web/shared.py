@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from quart import Response
 
+from fingertrio.frontends.web.compressed import Compressed
 from fingertrio.service.cache import Answer
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class SharedBody(Generic[T]):
         self._answer: Answer[T] | None = None
         self._body = b""
         self._etag = ""
+        self._compressed = Compressed()
 
     def bytes_of(self, answer: Answer[T]) -> bytes:
         """The bytes for `answer`."""
@@ -45,11 +47,10 @@ class SharedBody(Generic[T]):
         return self._body
 
     def response(self, answer: Answer[T], content_type: str) -> Response:
-        """A response with the bytes for `answer`, and their ETag."""
-        response = Response(self.bytes_of(answer), content_type=content_type)
-        self._etag = self._etag or hashlib.sha256(self._body).hexdigest()[:32]
-        response.set_etag(self._etag)
-        return response
+        """A response with the bytes for `answer`, compressed where the client takes it, and their ETag."""
+        body = self.bytes_of(answer)
+        self._etag = self._etag or hashlib.sha256(body).hexdigest()[:32]
+        return self._compressed.response(body, content_type, etag=self._etag)
 
 
 def _content(answer: Answer[T]) -> tuple[T, datetime | None]:

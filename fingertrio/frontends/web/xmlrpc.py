@@ -17,6 +17,7 @@ from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.tokens import looks_like_token
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import NO_SUCH_USER
+from fingertrio.frontends.web.compressed import Compressed
 from fingertrio.frontends.web.gate import note_question
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.replaying import replay_while
@@ -111,6 +112,7 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
     """The route /RPC2. Refusals with an HTTP status are werkzeug exceptions, which the application renders."""
     dispatcher = XMLRPCDispatcher(finger_methods(service, proofs), observer)
     blueprint = Blueprint("xmlrpc", __name__)
+    compressed = Compressed()
 
     @blueprint.route(_PATH, methods=_HTTP_METHODS, provide_automatic_options=False)
     async def rpc2() -> Response:
@@ -125,9 +127,11 @@ def xmlrpc_blueprint(service: FingerService, observer: Observer, proofs: Proofs 
             raise
         done = await dispatcher.dispatch(body, request.mimetype_params.get("charset"))
         note_question(request.scope, "xmlrpc", done.asked, done.outcome)
-        if done.source is not None:
-            replay_while(done.source)
-        return Response(done.body, content_type="text/xml; charset=utf-8")
+        kind = "text/xml; charset=utf-8"
+        if done.source is None:
+            return Response(done.body, content_type=kind)
+        replay_while(done.source)
+        return compressed.response(done.body, kind)
 
     return blueprint
 
