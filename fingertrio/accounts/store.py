@@ -111,6 +111,10 @@ class TokenStore:
             ]
         )
 
+    async def end_sessions(self) -> None:
+        """End every web session, by forgetting the keys that signed them."""
+        await self._change(lambda tokens: tokens, lambda _keys: ())
+
     async def session_keys(self) -> Sequence[SessionKey]:
         """The keys that web sessions are signed with, oldest first."""
         await self._refresh()

@@ -93,6 +93,14 @@ def revoke(path: Path | None, token_id: str) -> None:
     click.echo(f"revoked {revoked.id} of {revoked.user}")
 
 
+@token.command("end-sessions")
+@_config
+def end_sessions(path: Path | None) -> None:
+    """Sign every browser out. Tokens stay valid, and sign in again."""
+    _with_store(path, TokenStore.end_sessions)
+    click.echo("every web session has ended")
+
+
 def _document(one: Token) -> dict[str, object]:
     moments = {"created": one.created, "expires": one.expires, "last_used": one.last_used}
     texts = {name: None if moment is None else moment.isoformat() for name, moment in moments.items()}

@@ -141,6 +141,15 @@ async def test_keys_change_and_go_when_nothing_they_signed_is_valid(
     assert len(set(used)) >= 3
 
 
+async def test_all_sessions_are_ended_at_once(server: Server, document: MemoryDocument, clock: Clock):
+    secret, token = await server.tokens.add("ada")
+    cookie = await server.begin(token)
+    await TokenStore(document, clock).end_sessions()  # by a command, while the server runs
+    assert await server.find(cookie) is None
+    assert await server.tokens.find(secret) == token
+    assert await server.find(await server.begin(token)) is not None
+
+
 async def test_without_a_token_no_key_is_kept(server: Server, document: MemoryDocument):
     seals = await server.sessions.seals()
     assert seals.open("form", seals.seal("form", "x", A_MINUTE)) == "x"

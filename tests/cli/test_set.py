@@ -207,6 +207,7 @@ def test_a_revoked_token_is_refused_by_the_running_server_at_once(start: Start):
     assert place.done("token", "revoke", token_id) == f"revoked {token_id} of ada\n"
     assert "this token is not valid" in place.failed(1, "set", "x")
     assert "no token with the id" in place.failed(1, "token", "revoke", token_id)
+    assert place.done("token", "end-sessions") == "every web session has ended\n"
     assert "this token is not valid" in place.failed(1, "login", place.url, FINGERTRIO_TOKEN=token)
 
 

@@ -50,6 +50,9 @@ class MyForm:
 
     def check(self) -> tuple[str, datetime | None]:
         """Status and end; what is wrong is in `wrong` afterwards."""
+        if not self.status.strip():
+            self.wrong["status"] = "Write something. Clear takes back what is set."
+            return "", self.check_until(self.until)
         status = self._parse("status", lambda: check_status(self.status))
         return status or "", self.check_until(self.until)
 

@@ -87,7 +87,7 @@ async def test_times_are_read_in_the_zone_of_the_form_and_shown_so_that_they_com
 @pytest.mark.parametrize(
     ("fields", "field", "message"),
     [
-        ({"status": " \n "}, "status", "The status is empty."),
+        ({"status": " \n "}, "status", "Write something. Clear takes back what is set."),
         ({"status": "x" * 16_385}, "status", "The status is longer than 16384 bytes."),
         ({"status": "x\n" * 501 + "x"}, "status", "The status has more than 500 lines."),
         ({"until": "25:00"}, "until", "25:00 is not a time of day; expected 00:00 to 23:59."),
