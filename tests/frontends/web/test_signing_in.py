@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 
 import pytest
 from trio.testing import MockClock
@@ -10,6 +11,7 @@ from trio.testing import MockClock
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import _target
+from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies
 from fingertrio.net.limits import RateLimiter
 from fingertrio.testing import FakeReader
 from tests.frontends.web.browsing import Browser, Page, a_site
@@ -38,6 +40,18 @@ async def test_over_plain_http_the_cookie_has_another_name_and_no_other_scheme_t
         assert "Secure" not in browser.attributes["fingertrio"]
         browser.scheme = "https"
         assert (await browser.get("/-/me")).headers["Location"] == "sign-in"
+
+
+@pytest.mark.parametrize(("peer", "name"), [("10.1.1.1", COOKIE), ("192.0.2.1", "fingertrio")])
+async def test_a_proxy_says_that_the_browser_uses_https_if_it_is_trusted(peer: str, name: str):
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.example", "X-Forwarded-For": "192.0.2.7"}
+    proxies = TrustedProxies([ip_network("10.0.0.0/8")])
+    async with a_site() as site:
+        site.app.asgi_app = ForwardedClient(site.app.asgi_app, lambda: proxies)  # type: ignore[method-assign]
+        origin = "https://public.example" if name == COOKIE else "http://finger.example"
+        browser = site.browser(scheme="http", peer=peer, headers=forwarded | {"Origin": origin})
+        assert (await browser.sign_in(site.ada)).status == 200
+        assert browser.cookies.keys() == {name}
 
 
 async def test_the_token_is_in_no_answer_log_line_cookie_or_address():
