@@ -32,6 +32,7 @@ from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.headers import HEADERS
+from fingertrio.frontends.web.history_pages import history_blueprint
 from fingertrio.frontends.web.listings import listings_blueprint
 from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.private import Presets, private_blueprints
@@ -94,6 +95,7 @@ def create_app(
     pages = pages or Pages()
     app = _App(observer, deadline, pages)
     app.register_blueprint(pages_blueprint(service, pages, stream or Stream(service, observer)))
+    app.register_blueprint(history_blueprint(service, pages))
     app.register_blueprint(site_blueprint(pages))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(listings_blueprint(service))

@@ -16,21 +16,25 @@ import trio
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.backend import UserInfo
+from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web import elsewhere
 from fingertrio.frontends.web.elsewhere import Places
 from fingertrio.frontends.web.gate import note_outcome
+from fingertrio.frontends.web.history_pages import place, said_by
 from fingertrio.frontends.web.peers import forwarded_host
 from fingertrio.frontends.web.profile import profile
-from fingertrio.frontends.web.rendering import HTML, Pages, UnknownUser
+from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.rows import row
-from fingertrio.frontends.web.similar import similar
 from fingertrio.frontends.web.stream import Stream, StreamPage
 from fingertrio.frontends.web.stream_rows import row_of
-from fingertrio.frontends.web.text import RESERVED
-from fingertrio.names import canonical_name, is_user_name
+from fingertrio.frontends.web.text import RESERVED, href
+from fingertrio.frontends.web.unknown import unknown_user
 from fingertrio.service import FingerService
+from fingertrio.service.cache import Answer
+from fingertrio.service.history import HistoryPage
+
+_EARLIER = 3  # statuses before the present one on a user's page
 
 
 def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blueprint:
@@ -75,15 +79,19 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
             raise NotFound
         answer = await service.ask_user(user)
         if answer.value is None:
-            raise _unknown(service, user)
-        places = _places(pages)
-        replay_while(answer, this_minute=True)
+            raise unknown_user(service, user)
+        places, now = _places(pages), pages.minute()
+        said = await _history(service, answer.value)
+        replay_while(answer, *([] if said is None else [said]), this_minute=True)
+        earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
         return pages.response(
             "user.html",
             stale=answer.stale_since,
-            who=profile(answer.value, pages.minute()),
+            who=profile(answer.value, now),
+            earlier=[one for one in earlier if not one.is_present][:_EARLIER],
             elsewhere=elsewhere.reading(places, answer.value.user, watches=pages.is_live),
-            permalink="",
+            permalink=_permalink(service, answer.value),
+            has_history=service.history.is_kept,
         )
 
     return blueprint
@@ -146,16 +154,24 @@ class _StreamLinks:
         return f"?{query}" if query else ""
 
 
+async def _history(service: FingerService, info: UserInfo) -> Answer[HistoryPage] | None:
+    """The last statuses of a user; None: none are kept, or they cannot be read, which must not cost the page."""
+    if not service.history.is_kept:
+        return None
+    try:
+        return await service.history.ask(info.user, _EARLIER + 1)
+    except BackendError:  # logged by the service
+        return None
+
+
+def _permalink(service: FingerService, info: UserInfo) -> str:
+    """The permanent address of a status, relative to the root of the site; empty: it has none."""
+    return "" if info.since is None or not service.history.is_kept else f"{href(info.user)}/at/{place(info.since)}"
+
+
 def _places(pages: Pages) -> Places:
     """Where this server is, as the sender of this request sees it."""
     return pages.site.places(request.scheme, forwarded_host(request.scope) or request.headers.get("Host", ""))
-
-
-def _unknown(service: FingerService, user: str) -> UnknownUser:
-    """The error for a name that no user has; similar names are those of the list that is in memory."""
-    user = canonical_name(user)
-    listed = service.peek_users() if is_user_name(user) else None
-    return UnknownUser(user, () if listed is None else tuple(similar(user, listed.value)))
 
 
 def check_rendering(pages: Pages) -> None:
@@ -163,7 +179,15 @@ def check_rendering(pages: Pages) -> None:
     since = datetime(2026, 1, 1, tzinfo=UTC)
     info = UserInfo("check", "one\n  two", name="Name", since=since, until=since, details={"home": "https://a.example"})
     now = pages.minute()
-    pages.html("user.html", root="./", who=profile(info, now), elsewhere=["finger check"], permalink="")
+    pages.html(
+        "user.html",
+        root="./",
+        who=profile(info, now),
+        elsewhere=["finger check"],
+        permalink="",
+        has_history=True,
+        earlier=(),
+    )
     pages.html("stream.html", root="./", page=None, follows=False)
     page = StreamPage(
         (),

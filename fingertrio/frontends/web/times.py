@@ -44,7 +44,7 @@ def ago(time: datetime, now: datetime) -> Shown:
 
 
 def until(time: datetime, now: datetime) -> Shown:
-    """When a time in the future is: "17:00 UTC", "Monday 09:00 UTC", "6 December"."""
+    """When an end is: "17:00 UTC", "Monday 09:00 UTC", "6 Dec"; if it has passed, the day, or today's time."""
     return Shown(*_texts(time), _until(time.astimezone(UTC), now))
 
 
@@ -70,9 +70,9 @@ def _ago(time: datetime, now: datetime) -> str:
 
 def _until(time: datetime, now: datetime) -> str:
     ahead = time - now
-    if ahead < _DAY / 2 or time.date() == now.date():
+    if time.date() == now.date() or timedelta() <= ahead < _DAY / 2:
         return f"{time:%H:%M} UTC"
-    if ahead < 6 * _DAY:
+    if timedelta() <= ahead < 6 * _DAY:
         return f"{time:%A %H:%M} UTC"
     return _date(time, now)
 

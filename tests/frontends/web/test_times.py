@@ -35,6 +35,8 @@ def test_how_long_ago(passed: timedelta, expected: str) -> None:
     ("ahead", "expected"),
     [
         (timedelta(minutes=5), "21:10 UTC"),
+        (timedelta(hours=-1), "20:05 UTC"),
+        (timedelta(hours=-30), "28 Nov"),
         (timedelta(hours=11), "08:05 UTC"),
         (timedelta(hours=13), "Monday 10:05 UTC"),
         (timedelta(days=5), "Friday 21:05 UTC"),

@@ -33,8 +33,8 @@ const fingertrio = (() => {
 
   function until(time, now) {
     const ahead = time - now;
-    if (ahead < DAY / 2 || time.toDateString() === now.toDateString()) return clockFormat.format(time);
-    if (ahead < 6 * DAY) return `${weekdayFormat.format(time)} ${clockFormat.format(time)}`;
+    if (time.toDateString() === now.toDateString() || (ahead >= 0 && ahead < DAY / 2)) return clockFormat.format(time);
+    if (ahead >= 0 && ahead < 6 * DAY) return `${weekdayFormat.format(time)} ${clockFormat.format(time)}`;
     return date(time, now);
   }
 
@@ -46,7 +46,11 @@ const fingertrio = (() => {
     const exact = exactFormat.format(time);
     if (!node.title) return put(node, exact);
     if (node.title !== exact) node.title = exact;
-    put(node, node.closest(".chip, .state") ? until(time, now) : ago(time, now));
+    const isEnd = node.closest(".chip, .state") !== null;
+    // In a history, an end on the day of its status is a time of day.
+    const start = node.closest(".history li")?.querySelector("time");
+    const day = isEnd && start ? new Date(start.dateTime) : now;
+    put(node, !isEnd ? ago(time, now) : time.toDateString() === day.toDateString() ? clockFormat.format(time) : until(time, now));
     const unseen = node.nextElementSibling;
     if (unseen?.className === "unseen") put(unseen, ` (${exact})`);
   }

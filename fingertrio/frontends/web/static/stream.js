@@ -93,7 +93,7 @@
       if (message.since) row.append(time(message.since), node("span", "unseen", ""));
       const text = node("p", "", "");
       if (message.emoji) text.append(node("span", "emoji", message.emoji), " ");
-      text.append(...linked(cut(message.line)));
+      text.append(...linked(cut(message.line ?? message.status.trim().split("\n")[0])));
       if (message.until) {
         const chip = node("span", "chip", "until ");
         chip.append(time(message.until), node("span", "unseen", ""));
