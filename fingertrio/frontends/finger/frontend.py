@@ -46,6 +46,7 @@ class FingerFrontend:
         self._service = service
         self._answers = self._answers_by(policy or FingerPolicy())
         self._read_deadline = read_deadline
+        self._now = trio.current_time
         self._server = Server(
             "finger",
             listeners,
@@ -68,15 +69,18 @@ class FingerFrontend:
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until `stopping` is set; see `net.server.Server.serve`."""
+        self._now = (
+            trio.lowlevel.current_clock().current_time
+        )  # what `trio.current_time` calls, at a quarter of its cost
         await self._server.serve(stopping, task_status=task_status)
 
     def _lane(self, received: bytes, peer: str) -> bytes | None:
-        now = trio.current_time()
+        now = self._now()
         rendered = self._answers.at_once(received, now)
         if rendered is None:
             return None
         payload = rendered.payload
-        took = trio.current_time() - now
+        took = self._now() - now
         self._observer.query("finger", peer or "unix", rendered.asked, rendered.outcome, took, len(payload))
         return payload
 
