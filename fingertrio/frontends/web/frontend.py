@@ -13,6 +13,7 @@ from hypercorn.typing import ASGIFramework
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
+from fingertrio.frontends.web.badges import badges_blueprint
 from fingertrio.frontends.web.compressed import accepts_gzip
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.ledger import WebLedger
@@ -110,7 +111,10 @@ class WebFrontend(HttpFrontend):
                 visits=visits,
                 presets=presets,
                 stream=self._stream,
-                more=[webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site)],
+                more=[
+                    webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site),
+                    badges_blueprint(service),
+                ],
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer, pages)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)

@@ -17,6 +17,8 @@ from fingertrio.http.replay import ALWAYS
 _ROBOTS = "User-agent: *\nDisallow: /-/\nDisallow: /api/\nDisallow: /*?\nAllow: /\n"
 _NO_ROBOTS = "# The operator has not set [http] index = true\nUser-agent: *\nDisallow: /\n"
 
+_EMBEDDED = "embed-"  # the script that pages of other sites load
+
 
 def site_blueprint(pages: Pages) -> Blueprint:
     """The routes of these files."""
@@ -50,7 +52,10 @@ def _asset(name: str, pages: Pages) -> Response:
         raise NotFound
     asset, age = found
     replay_while(ALWAYS)
-    return Response(asset.data, content_type=asset.kind, headers={"Cache-Control": age})
+    headers = {"Cache-Control": age}
+    if asset.name.startswith(_EMBEDDED):
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return Response(asset.data, content_type=asset.kind, headers=headers)
 
 
 def _manifest(site: Site) -> str:
