@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGHUP
 from typing import Any
 
 from benchmarks import uncached
-from benchmarks.harness import HERE, Server, UnavailableError, compiled_c, compiled_go, fingertrio_server
+from benchmarks.harness import (
+    HERE,
+    BenchmarkError,
+    Server,
+    UnavailableError,
+    compiled_c,
+    compiled_go,
+    fingertrio_server,
+)
 from fingertrio.testing.measure import Cores
+from fingertrio.testing.process import COMMAND
+from fingertrio.testing.program import START, to_toml
 
 DOOR = "finger"
 STATUS = "Happy and well"
@@ -26,7 +39,9 @@ NAMES = {
     "twisted": "Twisted",
     "asyncio": "asyncio",
     "trio": "plain trio",
+    "go log": "Go, with a log",
     "hit": "fingertrio, hit",
+    "quiet": "fingertrio, hit, no log",
     "unknown": "fingertrio, unknown user",
     "plan": "fingertrio, 2 KB plan",
     "verbose": "fingertrio, /W",
@@ -53,7 +68,9 @@ class Case:
 
 CASES = (
     *(Case(peer, peer) for peer in PEERS),
+    Case("go log", "go log"),
     Case("hit", "fingertrio"),
+    Case("quiet", "quiet"),
     Case("unknown", "fingertrio", b"nobody\r\n", b"No such user\r\n"),
     Case("plan", "fingertrio", b"planner\r\n", b"week 40:"),
     Case("verbose", "fingertrio", b"/W moshez\r\n", STATUS.encode()),
@@ -82,6 +99,40 @@ def configuration(backend: str = "memory") -> dict[str, dict[str, Any]]:
     }
 
 
+class QuietServer(Server):
+    """fingertrio without query lines. It is told so after its start, since the harness reads the lines about that."""
+
+    def __init__(self, directory: Path, *, core: int) -> None:
+        self._config = directory / "quiet.toml"
+        command: list[str | Path] = [*COMMAND, "serve", "--config", self._config]
+        super().__init__("quiet", command, directory / "quiet.log", core=core)
+
+    def start(self) -> None:
+        self._config.write_text(to_toml(configuration()))
+        super().start()
+
+    def wait_ready(self, within: float = START) -> None:
+        super().wait_ready(within)
+        self._config.write_text(to_toml({**configuration(), "log": {"level": "warning"}}))
+        self.signal(SIGHUP)
+        until = time.monotonic() + within
+        while self._logs_queries():
+            if time.monotonic() > until:
+                raise BenchmarkError("fingertrio goes on logging queries after it was told not to")
+
+    def _logs_queries(self) -> bool:
+        with socket.create_connection(self.address(DOOR), timeout=5) as client:
+            client.sendall(QUERY)
+            client.recv(1024)
+        time.sleep(0.2)  # lines wait in memory for a moment
+        before = self.log.stat().st_size
+        with socket.create_connection(self.address(DOOR), timeout=5) as client:
+            client.sendall(QUERY)
+            client.recv(1024)
+        time.sleep(0.2)
+        return self.log.stat().st_size > before
+
+
 class Servers:
     """Makes the servers. A program is compiled when it is first needed."""
 
@@ -105,6 +156,8 @@ class Servers:
             return fingertrio_server(name, self._directory, config, core=core, environ=environ)
         if name == "fingertrio":
             return fingertrio_server(name, self._directory, configuration(), core=core)
+        if name == "quiet":
+            return QuietServer(self._directory, core=core)
         if name in {"cold", "cold file"}:
             config = {**configuration(), "service": {"cache_size": COLD_CACHE}, "backend": self._cold_backend(name)}
             return fingertrio_server(name.replace(" ", "-"), self._directory, config, core=core)
@@ -122,8 +175,8 @@ class Servers:
         peers = HERE / "peers"
         if name == "floor":
             return [str(compiled_c(peers / "floor.c")), ANSWER.decode(), str(DEFER)]
-        if name == "go":
-            return [str(compiled_go(peers / "server.go"))]
+        if name in {"go", "go log"}:
+            return [str(compiled_go(peers / "server.go")), *name.split()[1:]]
         if name == "twisted":
             if importlib.util.find_spec("twisted") is None:
                 raise UnavailableError("twisted is not installed (pip install -r benchmarks/requirements.txt)")
