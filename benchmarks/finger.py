@@ -6,7 +6,7 @@ and throughput, with 64 connections in flight, come second. Each round asks all 
 another order; the figures are medians over the rounds, ratios are medians of each round's ratio.
 
 fingertrio runs as it is shipped: its log (one line a query), its limits and its metrics at their defaults. No peer
-logs, limits or counts anything.
+logs (but for one row of Go's), limits or counts anything.
 """
 
 from __future__ import annotations

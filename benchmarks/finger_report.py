@@ -131,7 +131,8 @@ def remarks(results: Results, cores: Cores, machine: Machine) -> list[str]:
         f"{machine}.",
         f"Servers on core {cores.server}, load on core {cores.load}. Go sees one core, so that GOMAXPROCS is 1.",
         "Every listener has a backlog of 4096; the floor's has TCP_DEFER_ACCEPT, as fingertrio's has.",
-        "CPU is user + system of all threads, from the process's CPU clock. fingertrio logs every query to a file, but for the row that says otherwise.",
+        "CPU is user + system of all threads, from the process's CPU clock.",
+        "fingertrio logs every query to a file, but for the row that says otherwise.",
     ]
     if cores.shared:
         found.append("THERE IS ONLY ONE CORE: server and load shared it, so latency and throughput mean little.")
