@@ -143,9 +143,14 @@ def clear(page: Page, status: Callable[[], str]) -> None:
 
 
 def press_a_preset(page: Page, status: Callable[[], str]) -> None:
+    page.locator("#status").fill("Half typed\nand more")
     page.get_by_role("button", name="Lunch").click()
     page.get_by_text("Your status is set.").wait_for()
     assert status() == "Lunch"
+    page.get_by_text("You typed \u201cHalf typed\u201d and did not set it.").wait_for()
+    page.get_by_role("button", name="Put it back").click()
+    assert page.locator("#status").input_value() == "Half typed\nand more"
+    page.locator("#status").fill("Lunch")
 
 
 def send_from_another_site(context: BrowserContext, url: str, status: Callable[[], str]) -> None:

@@ -47,7 +47,7 @@ async def test_a_proxy_says_that_the_browser_uses_https_if_it_is_trusted(peer: s
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.example", "X-Forwarded-For": "192.0.2.7"}
     proxies = TrustedProxies([ip_network("10.0.0.0/8")])
     async with a_site() as site:
-        site.app.asgi_app = ForwardedClient(site.app.asgi_app, lambda: proxies)  # type: ignore[method-assign]
+        site.app.asgi_app = ForwardedClient(site.app.asgi_app, lambda: proxies)  # type: ignore[method-assign]  # as the server wraps it
         origin = "https://public.example" if name == COOKIE else "http://finger.example"
         browser = site.browser(scheme="http", peer=peer, headers=forwarded | {"Origin": origin})
         assert (await browser.sign_in(site.ada)).status == 200

@@ -84,6 +84,7 @@
 
   text.addEventListener("input", () => {
     measure();
+    keepDraft();
     clearTimeout(typing);
     typing = setTimeout(preview, PAUSE);
   });
@@ -95,6 +96,55 @@
   document.getElementById("preview").hidden = true;
   measure();
   document.querySelector('.me [aria-invalid="true"]')?.focus();
+
+  // What was typed and not set, because another page was opened or a preset pressed, is offered again in the same tab.
+
+  const DRAFT = `draft of ${me.dataset.about}`;
+
+  function keepDraft() {
+    try {
+      if (isTouched()) sessionStorage.setItem(DRAFT, text.value);
+      else sessionStorage.removeItem(DRAFT);
+    } catch {
+      // the browser keeps nothing
+    }
+  }
+
+  function offerDraft() {
+    let draft = null;
+    try {
+      draft = sessionStorage.getItem(DRAFT);
+    } catch {
+      return;
+    }
+    if (isTyped || !draft?.trim() || draft === set.status) return keepDraft();
+    const note = document.createElement("p");
+    const line = draft.trim().split("\n")[0];
+    const button = (label, value) => {
+      const made = document.createElement("button");
+      Object.assign(made, { className: "plain", type: "button", textContent: label });
+      made.addEventListener("click", () => {
+        note.remove();
+        text.value = value;
+        text.dispatchEvent(new Event("input"));
+        text.focus();
+      });
+      return made;
+    };
+    note.className = "notice old";
+    note.append(
+      `You typed “${line.length > 60 ? `${line.slice(0, 60)}…` : line}” and did not set it. `,
+      button("Put it back", draft),
+      " or ",
+      button("forget it", set.status),
+    );
+    form.before(note);
+  }
+
+  if (now) {
+    offerDraft();
+    document.querySelector('form[action="sign-out"]')?.addEventListener("submit", () => sessionStorage.clear());
+  }
 
   // Ten seconds to take a change back.
 
