@@ -37,7 +37,8 @@ _EMPTY_LINES = re.compile(rb"\A(?:\r?\n)+")
 
 _STREAM = 1  # HTTP/1 has one; Hypercorn wants it to have a number
 
-_NO_BODY = [(b"content-length", b"0"), (b"connection", b"close")]
+_CLOSE = (b"connection", b"close")
+_NO_BODY = [(b"content-length", b"0"), _CLOSE]
 _BUSY = [*_NO_BODY, (b"retry-after", b"5")]
 
 
@@ -227,7 +228,7 @@ class Http1:
             self._carrier.hand_over()
             return
         if self._exchanges.closing or self._h11.they_are_waiting_for_100_continue:
-            headers.append((b"connection", b"close"))  # this answer is the last
+            headers.append(_CLOSE)  # this answer is the last
         self._head = self._response(event.status_code, headers)
         if self._recorded is not None:
             self._recorded.status = event.status_code
@@ -253,6 +254,9 @@ class Http1:
         """Send an event, behind the head if that has waited."""
         parts: list[bytes] = []
         head, self._head = self._head, None
+        if head is not None and self._h11.their_state is h11.SEND_BODY and _CLOSE not in head.headers:
+            # The rest of the body will not be read, so this answer is the last (RFC 9112 section 9.6).
+            head = h11.Response(status_code=head.status_code, headers=[*head.headers, _CLOSE], reason=head.reason)
         try:
             if head is not None:
                 parts.append(b"".join(self._h11.send_with_data_passthrough(head) or ()))

@@ -295,3 +295,15 @@ class Unsent:
 
     def hand_over(self) -> None:
         pass
+
+
+async def test_an_answer_before_the_end_of_the_body_says_that_it_is_the_last() -> None:
+    """Otherwise the client would send its next request into the close."""
+    head = b"POST /RPC2 HTTP/1.1\r\nHost: test\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    async with serving() as site:
+        for body, is_last in ((b"", True), (b"something", False)):
+            async with await site.connect() as client:
+                await client.send(head + body)
+                answer = await client.response()
+                assert answer.startswith(b"HTTP/1.1 415 ")
+                assert (b"\r\nconnection: close\r\n" in answer.lower()) == is_last
