@@ -257,7 +257,7 @@ async def test_more_changes_than_can_be_prepared_are_no_tasks_without_end(monkey
 
 
 async def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live_hub, "_KEPT_BYTES", 2000)
+    monkeypatch.setattr(live_hub, "_KEPT_BYTES", 4000)
     backend = FakeBackend({f"user{number}": "x" * 500 for number in range(20)})
     async with following(backend) as hub:
         for user in list(backend._lasting) * 2:
