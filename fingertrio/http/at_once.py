@@ -14,6 +14,7 @@ from typing import Protocol
 
 import trio
 
+from fingertrio.http.tls import TlsStream, encrypt, is_quiet, put_back, send_buffer
 from fingertrio.http.upgrade import ByteStream
 
 
@@ -76,42 +77,30 @@ class PlainSender:
 class TLSSender:
     """Over TLS: encrypts into the stream's own buffer, and sends what is there.
 
-    What the kernel does not take goes back into that buffer, from where the stream sends it before anything else. There
-    is no public way to do this, so the private attributes of `trio.SSLStream` are used here, and nowhere else.
+    What the kernel does not take goes back into that buffer, from where the stream sends it before anything else.
     """
 
     __slots__ = ("_socket", "_stream", "has_rest")
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+    def __init__(self, stream: TlsStream) -> None:
         self._stream = stream
         self._socket = stream.transport_stream.socket
         self.has_rest = False
 
     def send(self, data: bytes) -> bool:
-        stream = self._stream
-        if self.has_rest or not is_quiet(stream):
+        if self.has_rest or not is_quiet(self._stream):
             return False
-        stream._ssl_object.write(data)  # noqa: SLF001 -- see above; the buffer takes everything
-        sealed = stream._outgoing.read()  # noqa: SLF001
+        sealed = encrypt(self._stream, data)
         try:
             sent = os.write(self._socket.fileno(), sealed)
         except BlockingIOError:
             sent = 0
         if sent < len(sealed):
-            stream._outgoing.write(memoryview(sealed)[sent:])  # noqa: SLF001
+            put_back(self._stream, memoryview(sealed)[sent:])
             self.has_rest = True
         return True
 
     async def finish(self) -> None:
         if self.has_rest:
-            await self._stream._retry(lambda: None)  # noqa: SLF001 -- does nothing, and sends what is in the buffer
+            await send_buffer(self._stream)
             self.has_rest = False
-
-
-def is_quiet(stream: trio.SSLStream[trio.SocketStream]) -> bool:
-    """Whether nothing that was encrypted earlier is on its way, or waits to be sent."""
-    return not (
-        stream._inner_send_lock.locked()  # noqa: SLF001
-        or stream._outgoing.pending  # noqa: SLF001
-        or stream._delayed_outgoing is not None  # noqa: SLF001 -- session tickets, until the first ordinary send
-    )

@@ -115,6 +115,21 @@ def encrypt(stream: TlsStream, data: bytes) -> bytes:
     return sent
 
 
+def is_quiet(stream: TlsStream) -> bool:
+    """Whether nothing that was encrypted earlier is on its way, or waits to be sent. Session tickets may wait."""
+    return not (stream._inner_send_lock.locked() or stream._outgoing.pending)  # noqa: SLF001
+
+
+def put_back(stream: TlsStream, rest: memoryview) -> None:
+    """Take back encrypted bytes that could not be sent: the stream sends them before anything else."""
+    stream._outgoing.write(rest)  # noqa: SLF001
+
+
+async def send_buffer(stream: TlsStream) -> None:
+    """Send what was put back. Raises what `send_all` raises."""
+    await stream._retry(lambda: None)  # noqa: SLF001 -- does nothing, and then sends what is in the buffer
+
+
 def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None) -> None:
     certificates = _read(certfile, "certfile")
     which: Which = "certfile" if keyfile is None else "keyfile"

@@ -36,13 +36,12 @@ def test_hypercorn_has_the_life_span_and_the_context_that_server_py_and_connecti
 
 
 async def test_a_trio_tls_stream_still_has_what_sending_at_once_needs():
-    advice = "adapt TLSSender in fingertrio/http/at_once.py to this version of Trio"
+    advice = "adapt is_quiet, put_back and send_buffer in fingertrio/http/tls.py to this version of Trio"
     one, _other = trio.testing.memory_stream_pair()
     stream = trio.SSLStream(one, ssl.create_default_context(), server_hostname="localhost")
     assert isinstance(getattr(stream, "_outgoing", None), ssl.MemoryBIO), advice
     assert isinstance(getattr(stream, "_ssl_object", None), ssl.SSLObject), advice
     assert hasattr(getattr(stream, "_inner_send_lock", None), "locked"), advice
-    assert getattr(stream, "_delayed_outgoing", "") is None, advice
     assert parameters(stream._retry)[0] == "fn", advice
 
 
