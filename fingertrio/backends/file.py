@@ -14,7 +14,8 @@ A file that cannot be used (missing, not a regular file, no permission, too larg
 backend keeps serving the last good reading, reports it as stale, and logs the reason once, and the recovery once.
 Before the first good reading there are no users.
 
-A status from this backend has no `since`: the time of the file says when any line changed, not when this line changed.
+A line that changes while the backend runs has the time at which that was noticed as its `since`, less than a second
+later. Lines that were there at the start have none: the time of the file says when any line changed, not which.
 
 Polling and reading run in a thread, because a file system may be slow or remote. If the file system never answers, that
 thread is lost, but neither the event loop nor the shutdown waits for it.
@@ -37,9 +38,10 @@ from typing import Annotated
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fingertrio.backend import Change, UserInfo
+from fingertrio.backend import Change, Recency, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
+from fingertrio.wire.by_time import ByTime
 from fingertrio.wire.status import STATUS_LIMIT
 from fingertrio.wire.users_file import USERS_FILE_LIMIT, Problem, parse_users_file
 
@@ -88,6 +90,8 @@ class _Reading:
         state: of the file, before it was read.
         digest: of its bytes.
         users: status by login name.
+        times: when lines that have changed since the start did so, by login name.
+        order: the users by that time.
         changed: users whose answer differs from that of the previous reading; None: the order of the list.
         problems: bad lines; empty if the bytes are those of the previous reading.
         is_unsettled: the file changed while it was read.
@@ -96,6 +100,8 @@ class _Reading:
     state: _State | None = None
     digest: bytes = b""
     users: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, datetime] = field(default_factory=dict)
+    order: ByTime = field(default_factory=ByTime)
     changed: Sequence[str | None] = ()
     problems: Sequence[Problem] = ()
     is_unsettled: bool = False
@@ -151,7 +157,13 @@ def _read(path: Path, last: _Reading) -> _Reading | _Unusable:
     changed += last.users.keys() - users.keys()
     if not changed and list(users) != list(last.users):
         changed.append(None)
-    return _Reading(state, digest, users, changed, problems, is_unsettled)
+    times: dict[str, datetime] = {}
+    if last.state is not None:
+        now = datetime.now(UTC)
+        times = {user: last.times[user] for user in users.keys() & last.times.keys()}
+        times |= {user: now for user in changed if user in users}
+    order = ByTime((user, times.get(user)) for user in users)
+    return _Reading(state, digest, users, times, order, changed, problems, is_unsettled)
 
 
 def _read_bytes(path: Path) -> tuple[_State, bytes, bool]:
@@ -199,8 +211,16 @@ class FileBackend:
 
     def get_user_now(self, user: str) -> UserInfo | None:
         """The same at once: see `AnswersAtOnce`."""
-        status = self._reading.users.get(user)
-        return None if status is None else UserInfo(user, status)
+        reading = self._reading
+        status = reading.users.get(user)
+        return None if status is None else UserInfo(user, status, since=reading.times.get(user))
+
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """The lines that changed last, then those that were there at the start, by name."""
+        await trio.lowlevel.checkpoint()
+        order = self._reading.order
+        users = order.first(limit) if before is None else order.behind(limit, before.since, before.user)
+        return [info for user in users if (info := self.get_user_now(user)) is not None]
 
     async def get_users(self) -> Sequence[str]:
         """Every user, in the order of the lines."""

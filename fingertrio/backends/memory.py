@@ -13,7 +13,6 @@ users.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -28,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from fingertrio.backend import BackendError, Change, Recency, UserInfo
 from fingertrio.changes import ChangeHub
 from fingertrio.names import check_user_name
-from fingertrio.wire.times import to_microseconds
+from fingertrio.wire.by_time import ByTime
 
 # Seconds. `until` is a time of the calendar clock, which may be set while we sleep on the monotonic one: check again.
 _LONGEST_SLEEP = 60.0
@@ -64,14 +63,6 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-# The order of `Recency` as a tuple, which sorts faster: minus the time, and the name.
-_Place = tuple[float, str]
-
-
-def _place_at(since: datetime | None, user: str) -> _Place:
-    return (inf if since is None else -to_microseconds(since), user)
-
-
 class MemoryBackend:
     """Has every capability but history. Only the changes of statuses that end need `run`.
 
@@ -85,8 +76,7 @@ class MemoryBackend:
         self._passing: dict[str, tuple[datetime, UserInfo]] = {}  # with its `until`
         self._ended: set[str] = set()  # users whose passing status has ended, and the change was emitted
         self._profiles: dict[str, tuple[str | None, Mapping[str, str]]] = {}
-        self._places = {user: _place_at(None, user) for user, status in users.items() if status}
-        self._order = sorted(self._places.values())
+        self._order = ByTime((user, None) for user, status in users.items() if status)
         self._places_until: datetime | None = None  # the earliest `until` of a status that has a place
         self._now = now
         self._hub = ChangeHub()
@@ -159,9 +149,9 @@ class MemoryBackend:
             for user in self._passing:
                 self._place(user)
             self._places_until = min((until for until, _ in self._passing.values() if until > now), default=None)
-        start = 0 if before is None else bisect_right(self._order, _place_at(before.since, before.user))
-        answers = (self._answer(user) for _, user in self._order[start : start + limit])
-        return [info for info in answers if info is not None]
+        order = self._order
+        users = order.first(limit) if before is None else order.behind(limit, before.since, before.user)
+        return [info for user in users if (info := self._answer(user)) is not None]
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on; a slow reader gets each user once."""
@@ -190,12 +180,11 @@ class MemoryBackend:
 
     def _place(self, user: str) -> None:
         """Move the user to the place of the present status, if any."""
-        info, old = self._answer(user), self._places.pop(user, None)
-        if old is not None:
-            del self._order[bisect_left(self._order, old)]
+        info = self._answer(user)
         if info is not None and info.status:
-            new = self._places[user] = _place_at(info.since, user)
-            insort(self._order, new)
+            self._order.put(user, info.since)
+        else:
+            self._order.discard(user)
 
     def _answer(self, user: str) -> UserInfo | None:
         passing = self._passing.get(user)

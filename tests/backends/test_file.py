@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 from pydantic import ValidationError
 
-from fingertrio.backend import Change, SetsStatus, UserInfo
+from fingertrio.backend import Change, Recency, SetsStatus, UserInfo
 from fingertrio.backends import file as file_module
 from fingertrio.backends.file import FileBackend, FileOptions, open_file
 from fingertrio.testing import CLAUSES, Clause, check_backend
@@ -124,7 +125,13 @@ async def test_the_contract_holds(path: Path, hurried: None, clause: Clause) -> 
     assert applies or clause.name not in MUST_APPLY
 
 
-MUST_APPLY = {"known_users_are_answered", "the_list_is_of_the_users", "what_others_change_is_told", "nothing_is_left"}
+MUST_APPLY = {
+    "recent_statuses_are_those_of_the_users",
+    "known_users_are_answered",
+    "the_list_is_of_the_users",
+    "what_others_change_is_told",
+    "nothing_is_left",
+}
 
 
 async def test_answers_have_no_since_and_nothing_can_be_set(path: Path) -> None:
@@ -604,3 +611,19 @@ async def test_a_file_system_that_does_not_answer_stops_neither_answers_nor_the_
                 assert await status_of(backend, "moshez") == "Happy and well"
     finally:
         answer.set()
+
+
+async def test_a_line_that_changes_is_as_old_as_its_change(path: Path, hurried: None) -> None:
+    write(path, "ada: Weaving\nbob: Out\ncy: Here\n")
+    async with open_file(FileOptions(path=path)) as backend, backend.changes() as feed:
+        began = datetime.now(UTC)
+        assert [info.user for info in await backend.get_recent(10)] == ["ada", "bob", "cy"]
+        write(path, "ada: Weaving\nbob: Back\ncy: Here\n")
+        assert (await anext(feed)).user == "bob"
+        write(path, "cy: Away\nada: Weaving\nbob: Back\n")
+        assert (await anext(feed)).user == "cy"
+        infos = await backend.get_recent(10)
+        assert [(info.user, info.since is not None) for info in infos] == [("cy", True), ("bob", True), ("ada", False)]
+        assert all(info.since is None or began <= info.since <= datetime.now(UTC) for info in infos)
+        assert [info.user for info in await backend.get_recent(10, Recency.of(infos[1]))] == ["ada"]
+        assert infos[0] == await backend.get_user("cy")

@@ -67,7 +67,7 @@ class KeepsThePlace(MemoryBackend):
     """A second status does not move its user."""
 
     def _place(self, user: str) -> None:
-        if user not in self._places:
+        if user not in self._order:
             super()._place(user)
 
 

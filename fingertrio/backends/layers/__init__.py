@@ -2,6 +2,7 @@
 
 - **Reading goes down.** The first layer that knows the user answers, and the history comes from that layer. The list
   contains the users of all layers, each name once, upper layers first.
+- **The newest statuses** are merged from those of the layers, if every layer that lists its users lists these, too.
 - **Writing goes to one layer.** The first layer that can set takes every status. A layer above it that knows the user
   would hide the new status, so such a set is refused. A failed write is never passed on to a lower layer: once the
   upper layer is back, it would hide that status.

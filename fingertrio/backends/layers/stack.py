@@ -7,7 +7,7 @@ has it. Emitting changes is different, because all layers must do it and a task 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
@@ -22,10 +22,12 @@ from fingertrio.backend import (
     EmitsChanges,
     KeepsHistory,
     ListsUsers,
+    SetsDetails,
     SetsStatus,
     UserInfo,
 )
 from fingertrio.backends.layers.open_layer import INCOMPLETE_TTL, OpenLayer, SkippedError
+from fingertrio.backends.layers.recent import LayeredRecent, can_list_recent
 from fingertrio.changes import ChangeFeed, ChangeHub
 
 _ELSEWHERE = "The status of this user comes from a source that cannot be set here"
@@ -133,6 +135,23 @@ class LayeredClearing(ClearsStatus):
         raise AssertionError("the whole has this capability only if that layer has it")
 
 
+class LayeredDetails(SetsDetails):
+    """The capability SetsDetails of `whole`."""
+
+    def __init__(self, whole: LayeredBackend) -> None:
+        self._whole = whole
+
+    async def set_details(self, user: str, name: str | None, details: Mapping[str, str]) -> UserInfo | None:
+        """Set them in the layer that `set_user` would set a status in. Raises BackendError as clear_user does."""
+        setter: object = await _find_setter(self._whole, user)
+        found = await self._whole.find(user)
+        if found is not None and found[1].backend is not setter:
+            raise BackendError(_ELSEWHERE)
+        if isinstance(setter, SetsDetails):
+            return await setter.set_details(user, name, details)
+        raise AssertionError("the whole has this capability only if that layer has it")
+
+
 async def _find_setter(whole: LayeredBackend, user: str) -> SetsStatus:
     """The first layer that can set. Raises BackendError if a layer above it knows the user."""
     for layer in whole.layers:
@@ -218,8 +237,11 @@ def _can(capability: type) -> Callable[[Sequence[Backend]], bool]:
     return lambda backends: any(isinstance(backend, capability) for backend in backends)
 
 
-def _setter_can_clear(backends: Sequence[Backend]) -> bool:
-    return isinstance(next((backend for backend in backends if isinstance(backend, SetsStatus)), None), ClearsStatus)
+def _setter_can(capability: type) -> Callable[[Sequence[Backend]], bool]:
+    """Whether the layer that takes statuses can do something else, too."""
+    return lambda backends: isinstance(
+        next((backend for backend in backends if isinstance(backend, SetsStatus)), None), capability
+    )
 
 
 def _first_answers_at_once(backends: Sequence[Backend]) -> bool:
@@ -231,7 +253,9 @@ _CAPABILITIES = (
     ("get_user_now", LayeredAnswers, _first_answers_at_once),
     ("get_users", LayeredList, _can(ListsUsers)),
     ("set_user", LayeredSetting, _can(SetsStatus)),
-    ("clear_user", LayeredClearing, _setter_can_clear),
+    ("clear_user", LayeredClearing, _setter_can(ClearsStatus)),
+    ("set_details", LayeredDetails, _setter_can(SetsDetails)),
+    ("get_recent", LayeredRecent, can_list_recent),
     ("get_history", LayeredHistory, _can(KeepsHistory)),
 )
 

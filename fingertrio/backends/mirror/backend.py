@@ -22,7 +22,7 @@ from typing import Annotated, NoReturn
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backend import BackendError, Change, Recency, UserInfo
 from fingertrio.backends.mirror.copy import StatusCopy, TooLargeError
 from fingertrio.changes import ChangeHub
 from fingertrio.clients.dial import RemoteError
@@ -120,6 +120,24 @@ class MirrorBackend:
         """See `ListsUsers`; in the origin's order, with new users at the end."""
         await trio.lowlevel.checkpoint()
         return list(self._users())
+
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
+        """See `ListsRecent`. A status that has ended is left out until the origin has sent the next one."""
+        await trio.lowlevel.checkpoint()
+        users = self._users()
+        order = None if self._copy is None else self._copy.order
+        if order is None:
+            raise AssertionError("the copy in force is complete")
+        infos: list[UserInfo] = []
+        while len(infos) < limit:
+            names = order.first(limit) if before is None else order.behind(limit, before.since, before.user)
+            for info in filter(None, map(users.get, names)):
+                before = Recency.of(info)
+                if info.until is None or info.until > datetime.now(UTC):
+                    infos.append(info)
+            if len(names) < limit:
+                break
+        return infos[:limit]
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change from now on; a slow reader finds each user in it once."""

@@ -8,9 +8,14 @@ from sys import getsizeof
 from fingertrio.backend import UserInfo
 from fingertrio.clients.live import LiveError
 from fingertrio.names import is_user_name
+from fingertrio.wire.by_time import ByTime
 
 # Bytes for the entry of one user in a dictionary: 32, and as much again for the room that a growing one keeps free.
 _ENTRY = 64
+
+# Bytes for the place of one user in the order by time: another entry, a tuple, a number, and a pointer. A new copy gets
+# its order when the previous one is released, so the places of users that did not change count once.
+_PLACE = 64 + 56 + 32 + 8
 
 # CPython allocates in multiples of 16 bytes.
 _ALIGNMENT = 16
@@ -29,12 +34,14 @@ class StatusCopy:
 
     Attributes:
         size: bytes that this copy takes.
+        order: the users with a status, by its time; once the copy is complete.
     """
 
     def __init__(self, limit: int, previous: StatusCopy | None = None) -> None:
         self.users: dict[str, UserInfo | None] = {}
         self._limit = limit
         self._previous = previous
+        self.order: ByTime | None = None
         self.size = 0
         self._shared = 0  # bytes of `size` that `previous` takes as well
 
@@ -55,6 +62,11 @@ class StatusCopy:
         self.size += size - old_size
         self._shared += shared - old_shared
         self.users[user] = info
+        if self.order is not None:
+            if info is not None and info.status:
+                self.order.put(user, info.since)
+            else:
+                self.order.discard(user)
 
     def remove(self, user: str) -> None:
         """Remove `user`, if present."""
@@ -62,15 +74,18 @@ class StatusCopy:
             size, shared = self._sizes(user, self.users.pop(user))
             self.size -= size
             self._shared -= shared
+            if self.order is not None:
+                self.order.discard(user)
 
     def complete(self) -> None:
         """The snapshot is complete: `previous` is no longer in force, and is released."""
+        self.order = ByTime((user, info.since) for user, info in self.users.items() if info is not None and info.status)
         self._previous = None
         self._shared = 0
 
     def _sizes(self, user: str, info: UserInfo | None) -> tuple[int, int]:
         """The bytes that a user takes, and how many of them are shared with `previous`."""
-        held = size_of(info)
+        held = _PLACE + size_of(info)
         shared = info is not None and self._previous is not None and self._previous.users.get(user) is info
         return _ENTRY + held, held if shared else 0
 

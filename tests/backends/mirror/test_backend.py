@@ -54,6 +54,7 @@ async def test_the_contract(origin: Program):
     options = MirrorOptions(url=origin.addresses["http"])
     checked = await check_backend(lambda: open_mirror(options), known=USERS, alter=alter, seconds=20)
     assert {"the_list_is_of_the_users", "what_others_change_is_told", "nothing_is_left"} <= set(checked)
+    assert {"recent_statuses_are_those_of_the_users", "recent_statuses_are_paged_exactly"} <= set(checked)
 
 
 def test_its_capabilities():
@@ -474,3 +475,33 @@ async def test_a_change_reaches_the_service_of_the_mirror_within_a_second():
                     info = await service.get_user("moshez")
             assert info is not None
             assert info.status == f"{number}"
+
+
+async def test_the_newest_statuses_follow_the_origin(patient_clock: MockClock):
+    source = MemoryBackend({"ada": "a", "bob": "b", "cy": ""})
+    async with serving(source) as site, open_mirror(MirrorOptions(url=site.url)) as mirror:
+        async with mirror.changes() as feed:
+            assert [info.user for info in await mirror.get_recent(9)] == ["ada", "bob"]
+            await source.set_user("bob", "new")
+            assert (await anext(feed)).user == "bob"
+            assert [info.user for info in await mirror.get_recent(9)] == ["bob", "ada"]
+            await source.clear_user("bob")
+            assert (await anext(feed)).user == "bob"
+            assert [info.user for info in await mirror.get_recent(9)] == ["ada"]
+            await source.set_user("dee", "Lunch", until=datetime.now(UTC) + timedelta(seconds=0.2))
+            assert (await anext(feed)).user == "dee"
+            found = await mirror.get_recent(1)
+            assert [info.user for info in found] == ["dee"]
+            assert await mirror.get_user("dee") == found[0]
+
+
+async def test_a_status_that_has_ended_at_the_origin_is_left_out_until_the_next_one_comes(patient_clock: MockClock):
+    source = MemoryBackend({"ada": "a"})  # its `run` does not run, so it does not say that the status has ended
+    async with serving(source) as site, open_mirror(MirrorOptions(url=site.url)) as mirror:
+        async with mirror.changes() as feed:
+            until = datetime.now(UTC) + timedelta(seconds=0.05)
+            await source.set_user("bob", "Lunch", until=until)
+            assert (await anext(feed)).user == "bob"
+        while datetime.now(UTC) < until:
+            await wait_all_tasks_blocked(0.01)
+        assert [info.user for info in await mirror.get_recent(1)] == ["ada"]

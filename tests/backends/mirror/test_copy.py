@@ -48,7 +48,7 @@ def test_what_is_counted_is_what_is_held(members: Mapping[str, object]) -> None:
     copy = StatusCopy(UNLIMITED)
     tracemalloc.start()
     try:
-        filled(copy, *USERS, **members)
+        filled(copy, *USERS, **members).complete()
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
