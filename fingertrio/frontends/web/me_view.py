@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from quart import Response
 
 from fingertrio.accounts.sessions import Session
 from fingertrio.backend import NO_PLAN, BackendError, UserInfo
-from fingertrio.frontends.web.last_change import LastChange
+from fingertrio.frontends.web.last_change import LastChange, fingerprint
 from fingertrio.frontends.web.me_details import KNOWN, DetailsForm
 from fingertrio.frontends.web.me_form import MyForm, Preset, zone_name
 from fingertrio.frontends.web.profile import profile
@@ -121,6 +121,8 @@ class MyPage:
             bytes_limit=STATUS_LIMIT,
             lines_limit=LINES_LIMIT,
             command=self._command(user),
+            embeds=list(self._embeds(user)),
+            badge=f"{href(user)}/badge.svg?{fingerprint(info)}",  # browsers keep each for two minutes
         )
 
     def preview(self, text: str) -> str:
@@ -139,6 +141,13 @@ class MyPage:
             _PresetButton(name, first_line(preset["status"])[:_LINE], preset.get("for") or preset.get("until") or "")
             for name, preset in self._presets().items()
         ]
+
+    def _embeds(self, user: str) -> Iterator[str]:
+        """What puts the status into other pages: a picture in Markdown and in HTML, and the text itself by script."""
+        site, name = self._visits.address(), href(user)
+        yield f"[![{user}]({site}/{name}/badge.svg)]({site}/{name})"
+        yield f'<img src="{site}/{name}/badge.svg" alt="{user}">'
+        yield f'<script src="{site}/-/embed.js" defer></script>\n<span data-fingertrio="{user}"></span>'
 
     def _command(self, user: str) -> str:
         """A command line that sets the status, but for the token."""

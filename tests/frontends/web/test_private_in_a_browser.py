@@ -186,6 +186,7 @@ def follow_changes(page: Page, url: str, set_elsewhere: Callable[[str], None]) -
     set_elsewhere("From a shell")
     page.locator("#card").get_by_text("From a shell").wait_for()
     assert page.locator("#status").input_value() == "From a shell"
+    assert "From a shell" in page.evaluate("fetch(document.querySelector('.badge img').src).then(a => a.text())")
     page.locator("#status").fill("Typed")
     page.locator("#card").get_by_text("Typed").wait_for()
     set_elsewhere("Again from a shell")
