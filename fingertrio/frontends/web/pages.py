@@ -66,7 +66,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
                 rows=[row(status, now) for status in page.rows],
                 links=_StreamLinks(page, has_recent=service.can_list_recent),
                 follows=pages.is_live and service.can_list,
-                first=elsewhere.first_steps(_places(pages)) if service.can_set else None,
+                first=elsewhere.first_steps(places_of(pages)) if service.can_set else None,
             ).encode()
 
         is_first = bool(page.rows) and page.previous is None and not page.query and page.by == "recent"
@@ -80,7 +80,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
         answer = await service.ask_user(user)
         if answer.value is None:
             raise unknown_user(service, user)
-        places, now = _places(pages), pages.minute()
+        places, now = places_of(pages), pages.minute()
         said = await _history(service, answer.value)
         replay_while(answer, *([] if said is None else [said]), this_minute=True)
         earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
@@ -169,7 +169,7 @@ def _permalink(service: FingerService, info: UserInfo) -> str:
     return "" if info.since is None or not service.history.is_kept else f"{href(info.user)}/at/{place(info.since)}"
 
 
-def _places(pages: Pages) -> Places:
+def places_of(pages: Pages) -> Places:
     """Where this server is, as the sender of this request sees it."""
     return pages.site.places(request.scheme, forwarded_host(request.scope) or request.headers.get("Host", ""))
 
