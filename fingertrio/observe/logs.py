@@ -30,7 +30,7 @@ _PEERS = 4096
 # Prefixes that the journal reads as warning and as error; a line without one is "info".
 PRIORITIES = {"warning": "<4>", "error": "<3>"}
 
-_VALUE_LIMIT = 2000  # characters of a field that had to be escaped
+VALUE_LIMIT = 2000  # characters of a field that had to be escaped
 
 quote = json.encoder.encode_basestring_ascii
 
@@ -108,7 +108,7 @@ def make_logger(
             fields["peer"] = show_peer(peer)
         for key, value in fields.items():
             if isinstance(value, str) and not value.isprintable():
-                fields[key] = escape(value, _VALUE_LIMIT)
+                fields[key] = escape(value, VALUE_LIMIT)
         return fields
 
     processors: list[structlog.typing.Processor] = [

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TextIO
 
+from fingertrio.observe import query_lines
 from fingertrio.observe.logs import (
     PRIORITIES,
     LineSink,
@@ -26,7 +27,6 @@ from fingertrio.observe.logs import (
     peer_formatter,
 )
 from fingertrio.observe.metrics import Condition, Metrics
-from fingertrio.observe.query_lines import QueryFormatter, format_json, format_text, json_stamp, text_stamp
 from fingertrio.observe.writer import LogWriter
 
 # Seconds between two log lines about the same condition, so that a condition that flaps does not flood the log.
@@ -70,8 +70,8 @@ class Observer:
         self._second = -1
         self._stamp = ""
         self._show_peer = peer_formatter(anonymize=anonymize)
-        self._format: QueryFormatter = format_text if self.human else format_json
-        self._format_stamp = text_stamp if self.human else json_stamp
+        self._format: query_lines.QueryFormatter = query_lines.format_text if self.human else query_lines.format_json
+        self._format_stamp = query_lines.text_stamp if self.human else query_lines.json_stamp
         self.colors = terminal
         self._prioritized = stream is not None and goes_to_journal(stream)
         self._clock = clock
@@ -145,11 +145,21 @@ class Observer:
         metrics.query_seconds[door].observe(seconds)
         if not self._log_queries:
             return
-        now = int(time.time())
-        if now != self._second:  # formatting the time costs more than the rest of the line
-            self._second = now
-            self._stamp = self._format_stamp(now)
+        if (now := int(time.time())) != self._second:
+            self._new_second(now)
         self._lines.append(self._format(self._stamp, door, self._show_peer(peer), asked, outcome, seconds, size))
+
+    def audit(self, event: str, **fields: object) -> None:
+        """A status was written. As `info`, but the line waits for `flush`, with that of the query it belongs to."""
+        if self.human:
+            self.info(event, **fields)
+        elif self._log_queries:
+            self._new_second(int(time.time()))
+            self._lines.append(query_lines.format_event(self._stamp, event, fields))
+
+    def _new_second(self, now: int) -> None:
+        if now != self._second:  # formatting the time costs more than the rest of a line
+            self._second, self._stamp = now, self._format_stamp(now)
 
     def flush(self) -> None:
         """Write the waiting query lines. Never fails."""
@@ -254,9 +264,9 @@ class Observer:
         now = int(time.time())
         prefix = PRIORITIES["warning"] if self._prioritized else ""
         if self.human:
-            return f"{prefix}{text_stamp(now)} [warning  ] log_lines_lost           lines={lines}\n"
-        fields = {"event": "log_lines_lost", "lines": lines, "level": "warning", "timestamp": json_stamp(now)}
-        return f"{prefix}{json.dumps(fields)}\n"
+            return f"{prefix}{query_lines.text_stamp(now)} [warning  ] log_lines_lost           lines={lines}\n"
+        fields = {"lines": lines, "level": "warning", "timestamp": query_lines.json_stamp(now)}
+        return f"{prefix}{json.dumps({'event': 'log_lines_lost', **fields})}\n"
 
     def adopt_stdlib_logging(self) -> None:
         """Log what libraries and backends report through `logging`: warnings and above; our own from info on."""

@@ -156,7 +156,7 @@ class Writes:
         return info
 
     def _audit(self, event: str, user: str, writer: Writer, **fields: object) -> None:
-        self._observer.info(event, user=user, by=writer.user, door=writer.door, proof=writer.proof, **fields)
+        self._observer.audit(event, user=user, by=writer.user, door=writer.door, proof=writer.proof, **fields)
 
 
 def _misspelled(name: str) -> ValueError:

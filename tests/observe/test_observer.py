@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 from contextlib import suppress
 
 import pytest
@@ -274,3 +275,27 @@ def test_what_only_wraps_a_cause_is_left_out():
     gone = RuntimeError("gone")
     gone.__cause__ = attempts
     assert error_text(gone) == "RuntimeError: gone, caused by ConnectionRefusedError: [Errno 111] refused"
+
+
+def test_an_audit_line_is_that_of_an_event_and_waits_for_the_query_it_belongs_to():
+    fields = {"user": "s\u00f8ren", "by": None, "bytes": 5, "until": None, "status": 'a\n\x1b"\\'}
+    log, plain = io.StringIO(), io.StringIO()
+    observer = Observer(log, human=False)
+    observer.audit("set", **fields)
+    assert log.getvalue() == ""
+    observer.flush()
+    Observer(plain, human=False).info("set", **fields)
+    written, expected = (json.loads(stream.getvalue()) for stream in (log, plain))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", written.pop("timestamp"))
+    del expected["timestamp"]
+    assert written == expected
+    assert list(written) == list(expected)
+
+
+def test_an_audit_line_is_shown_at_a_terminal_and_left_out_above_its_level():
+    log = io.StringIO()
+    Observer(log, human=True).audit("set", user="ada")
+    assert "user=ada" in log.getvalue()
+    quiet = Observer(io.StringIO(), human=False, level="warning")
+    quiet.audit("set", user="ada")
+    quiet.flush()

@@ -38,6 +38,8 @@ Proof = Literal["none", "token", "peer"]
 READ_DEADLINE = 60.0
 _SEND_DEADLINE = 10.0  # one short line
 
+_UNPROVED = unproved("setter")
+
 TLS_SCHEME = "tls://"  # of an address whose clients speak TLS, where addresses are announced
 
 TOO_MANY = encode_error("too many requests from your address, try again later")
@@ -170,7 +172,7 @@ class SetterFrontend:
             return await self._accounts.by_peer(connection.socket, door="setter")
         if proof == "token":
             raise ProofError('a token is needed: send a first line "AUTH " and your token', "missing")
-        return unproved("setter")
+        return _UNPROVED
 
 
 async def _read_request(stream: trio.abc.ReceiveStream) -> bytes:
