@@ -35,9 +35,10 @@ def attacks() -> list[str]:
 
 
 def before(number: str) -> str:
-    """Return the step before the step of this number."""
+    """Return the step before the step of this number, or the one that the attack names as BEFORE."""
     names = steps()
-    return names[names.index(f"finger{number}") - 1]
+    there = runpy.run_path(str(HERE / "attacks" / f"attack{number}.py"))
+    return str(there.get("BEFORE", names[names.index(f"finger{number}") - 1]))
 
 
 @cache
@@ -57,7 +58,7 @@ def run(number: str, name: str) -> str | None:
     except AssertionError as error:
         return (str(error) or "an assertion does not hold").replace(step.host, "127.0.0.1")
     except BaseExceptionGroup as group:
-        if (failed := group.split((AssertionError, trio.BrokenResourceError))[0]) is None:
+        if (failed := group.split((AssertionError, trio.BrokenResourceError, trio.TooSlowError))[0]) is None:
             raise
         return message(failed).replace(step.host, "127.0.0.1")
     finally:
@@ -74,7 +75,8 @@ def message(group: BaseExceptionGroup[Exception]) -> str:
             for error in leaves
             for leaf in (error.exceptions if isinstance(error, BaseExceptionGroup) else [error])
         ]
-    return next((str(error) for error in leaves if str(error)), "an assertion does not hold")
+    said = ["it takes too long" if isinstance(error, trio.TooSlowError) else str(error) for error in leaves]
+    return next(filter(None, said), "an assertion does not hold")
 
 
 def names_for(number: str) -> list[str]:

@@ -110,4 +110,24 @@ DRAWINGS: dict[str, tuple[str, Box]] = {
             nursery("finger19a.main: a nursery", task("finger"), task("pages")),
         ),
     ),
+    "21": (
+        "Each watcher has a task that sends and one that reads; all of them wait for the hub, which has no queues",
+        nursery(
+            "hypercorn.serve",
+            nursery("watcher 1", task("send"), task("receive")),
+            nursery("watcher 2", task("send"), task("receive")),
+            note("hub: one number\nfor each user"),
+        ),
+    ),
+    "22": (
+        "Five tasks in one nursery: the signal task and four servers, over one service",
+        nursery(
+            "main: a nursery",
+            task("SIGHUP:\nreload"),
+            task("finger\n7979"),
+            task("setter\n1079"),
+            task("HTTP\n8000"),
+            task("HTTPS\n8443"),
+        ),
+    ),
 }

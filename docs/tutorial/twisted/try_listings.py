@@ -125,6 +125,10 @@ def ask(question: Question, deadline: float) -> str | None:
 
 def try_listing(name: str, folder: Path, python: Path, users: Path) -> str | None:
     """Run one listing. Return None if it runs as the tutorial says, otherwise why not."""
+    for port in PORTS.values():
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                sys.exit(f"port {port} is in use: the answers would be those of another program")
     path = folder / name
     path.write_text(adapt(path.read_text(), users))
     command: list[Path | str] = [python, path]
