@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from tests.helpers import no_accounts
 
 pytestmark = pytest.mark.slow  # it starts a browser
 
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+PHONE = {"width": 390, "height": 844}
 PLAN = "Release notes\n\n  /\\_/\\    https://example.org/\n ( o.o )"
 
 
@@ -82,13 +85,27 @@ def visit(
         browser.close()
 
 
+def is_accessible(page: Page) -> None:
+    """Nothing that axe-core finds, in both themes, and nothing wider than a phone."""
+    page.evaluate(AXE)
+    for scheme, options in (("dark", {"runOnly": ["color-contrast"]}), ("light", {})):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal, which a loop loses
+        found = page.evaluate("options => axe.run(document, options)", options)
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
 def note_violation(mistakes: list[str], message: ConsoleMessage) -> None:
     if "Security Policy" in message.text:
         mistakes.append(message.text)
 
 
 def new_context(browser: Browser) -> BrowserContext:
-    context = browser.new_context(ignore_https_errors=True, timezone_id="Asia/Kolkata")
+    context = browser.new_context(
+        ignore_https_errors=True,
+        timezone_id="Asia/Kolkata",
+        viewport=PHONE,  # type: ignore[arg-type]  # a plain dict
+    )
     context.set_default_timeout(20_000)
     return context
 
@@ -99,6 +116,7 @@ def sign_in_by_keyboard(page: Page, url: str, secret: str) -> None:
     page.keyboard.type("ft_nonsense")  # the field has the focus
     page.keyboard.press("Enter")
     page.get_by_text("This token is not valid.").wait_for()
+    is_accessible(page)
     page.keyboard.type(secret)
     page.keyboard.press("Enter")
     page.get_by_text("What people see now").wait_for()
@@ -148,6 +166,7 @@ def press_a_preset(page: Page, status: Callable[[], str]) -> None:
     page.get_by_text("Your status is set.").wait_for()
     assert status() == "Lunch"
     page.get_by_text("You typed \u201cHalf typed\u201d and did not set it.").wait_for()
+    is_accessible(page)
     page.get_by_role("button", name="Put it back").click()
     assert page.locator("#status").input_value() == "Half typed\nand more"
     page.locator("#status").fill("Lunch")
@@ -202,6 +221,8 @@ def end_while_open(page: Page, url: str, status: Callable[[], str], revoked: Cal
     page.evaluate("dispatchEvent(new Event('focus'))")  # as when one comes back to the tab
     page.get_by_text("Your session has ended.").wait_for()
     assert page.locator("button[value=set]").is_disabled()
+    page.locator("summary").click()
+    is_accessible(page)
     assert page.locator("#status").input_value() == "Typed before the end"
     assert status() == "Again from a shell"
 
