@@ -58,6 +58,7 @@ class IRCClient:
         channels: the channels to be in.
         rejoin, accept: see `Channels`.
         uniform: returns a random number between its two arguments.
+        trace: called with each line of the server.
 
     Attributes:
         state: what the session knows.
@@ -80,6 +81,7 @@ class IRCClient:
         rejoin: float | None = None,
         accept: Collection[str] | None = (),
         uniform: Callable[[float, float], float] = random.uniform,
+        trace: Callable[[bytes], None] | None = None,
     ) -> None:
         self.state = State(login.nick, login.username, secure=secure)
         self.registration = Registration(self.state, login, hold=hold, tls=tls, nicklen=nicklen)
@@ -88,6 +90,7 @@ class IRCClient:
         self._setup = Setup(self.state, login)
         self._queries = AccountQueries(self.state)
         self._conversation = Conversation(self.state, login.services)
+        self._trace = trace
         self._login = login
         self._version = version
         self._home = home
@@ -145,6 +148,8 @@ class IRCClient:
         self._lines.feed(data)
         events: list[Event] = []
         while (line := self._lines.take()) is not None:
+            if self._trace is not None:
+                self._trace(line)
             if not line.strip(b" "):  # empty messages are to be ignored (RFC 1459 section 2.3)
                 continue
             try:

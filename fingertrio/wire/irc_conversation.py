@@ -109,7 +109,8 @@ class Conversation:
         reason = message.params[-1] if len(message.params) > 1 else ""
         killer = message.source.nick if message.source is not None else ""
         end = end_by_error(f"Killed ({killer or 'server.'} ({reason}))", registered=True)
-        return Ended(f"killed by {killer}: {reason}", end.verdict) if end.verdict is Verdict.KILLED else None
+        text = reason if reason.startswith("Killed") else f"killed by {killer}: {reason}"
+        return Ended(text, end.verdict) if end.verdict is Verdict.KILLED else None
 
     def _numeric(self, message: Message) -> Event | None:
         if not self._state.registered or len(message.params) < 2:

@@ -17,12 +17,12 @@ _PATTERNS = (
         r"^((?:PRIVMSG|NOTICE) \S+ :?(?:IDENTIFY|REGAIN|GHOST|RELEASE|RECOVER|GETKEY)\b)( .*)$",
         re.IGNORECASE | re.DOTALL,
     ),
-    re.compile(r"^(JOIN \S+)( .*)$", re.IGNORECASE | re.DOTALL),
     re.compile(r"^(MODE [#&+!]\S* [-+]?\S*k\S*)( .*)$", re.IGNORECASE | re.DOTALL),
 )
 # The names of mechanisms, "+" (nothing) and "*" (abort) tell no secret; everything else may.
 _AUTHENTICATE = re.compile(r"^(AUTHENTICATE )(.*)$", re.IGNORECASE | re.DOTALL)
 _HARMLESS = frozenset({"+", "*", "PLAIN", "EXTERNAL", "SCRAM-SHA-256"})
+_JOIN = re.compile(r"^(JOIN \S+)( .*)$", re.IGNORECASE | re.DOTALL)  # ours: a server's JOIN has no key
 _HEAD = re.compile(r"^((?:@\S* +)?(?::\S+ +)?)(.*)$", re.DOTALL)
 
 
@@ -57,7 +57,7 @@ def mask_line(line: bytes) -> str:
     if (login := _AUTHENTICATE.match(text)) is not None:
         harmless = login[2].removeprefix(":").upper() in _HARMLESS
         return head + (text if harmless else login[1] + _HIDDEN)
-    for pattern in _PATTERNS:
+    for pattern in _PATTERNS if head else (*_PATTERNS, _JOIN):
         if (secret := pattern.match(text)) is not None:
             return f"{head}{secret[1]} {_HIDDEN}"
     return head + text

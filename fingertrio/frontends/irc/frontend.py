@@ -91,6 +91,7 @@ class IRCFrontend:
         """
         async with trio.open_nursery() as self._nursery:
             for network in self.networks.values():
+                network.begin()
                 self._nursery.start_soon(self._run, network)
             self._nursery.start_soon(self._follower.run)
             task_status.started([self._describe(network.settings) for network in self.networks.values()])
@@ -121,6 +122,7 @@ class IRCFrontend:
             for network in restart:
                 self._nursery.start_soon(network.reconnect)
             for network in new.values():
+                network.begin()
                 self._nursery.start_soon(self._run, network)
 
         return apply

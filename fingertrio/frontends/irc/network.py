@@ -98,9 +98,12 @@ class Network:
         self._leaving = False
         self.reports.numbers.channels_wanted = len(settings.channels)
 
+    def begin(self) -> None:
+        """Report that there is no connection yet; before `run`."""
+        self._standing.begin()
+
     async def run(self) -> None:
         """Stay on the network until cancelled, or until `leave`."""
-        self._standing.begin()
         while not self._leaving:
             changed = self._changed = trio.Event()
             server, self._upgrade = self._upgrade or self.settings.servers[self._pauses.server], None
@@ -216,6 +219,7 @@ class Network:
             rejoin=settings.rejoin,
             accept=settings.accept,
             uniform=self._jitter,
+            trace=partial(self.reports.line, "in") if self.reports.traces else None,
         )
         setting = Setting(client, settings, self._service, self.reports, trusted=link.secure, rate=self._rate)
         hearing = Hearing(client, settings, self._askers, self._wall_clock)

@@ -6,6 +6,8 @@ better one line at info, however often it is noticed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fingertrio.observe.irc_numbers import NetworkNumbers
 from fingertrio.observe.observer import Observer
 from fingertrio.wire.irc_outbox import TokenBucket
@@ -17,6 +19,7 @@ _DOOR = "irc"
 # Log lines about events that the server causes (nick changes): one every ten seconds, five in advance.
 _LOG_SECONDS = 10.0
 _LOG_BURST = 5
+_CHANNEL_BURST = 100  # for each channel that an operator may have configured
 
 _REASON_LIMIT = 200  # characters of a server's text
 
@@ -36,6 +39,7 @@ class NetworkReports:
         self.network = network
         self.essential = essential
         self._log = TokenBucket(seconds=_LOG_SECONDS, burst=_LOG_BURST)
+        self._channel_log = TokenBucket(seconds=_LOG_SECONDS, burst=_CHANNEL_BURST)
         self._suppressed = 0
         self._known: dict[str, str] = {}  # the conditions that were reported, with their reasons
 
@@ -62,12 +66,22 @@ class NetworkReports:
             self._suppressed = 0
         self.info(event, **fields)
 
-    def lines(self, direction: str, lines: bytes) -> None:
-        """At debug: lines of the protocol, without secrets."""
-        if self.observer.logs_debug:
-            for line in lines.split(b"\r\n"):
-                if line:
-                    self.observer.debug("irc_line", network=self.network, direction=direction, line=mask_line(line))
+    def channel_event(self, event: str, now: float, *, worse: bool, **fields: object) -> None:
+        """Log what happened to us in a channel: a warning for a change for the worse."""
+        if self._channel_log.take(now):
+            log: Callable[..., None] = self.warning if worse else self.info
+            log(event, **fields)
+        else:
+            self.observer.refused(_DOOR, "log")
+
+    @property
+    def traces(self) -> bool:
+        """Whether `line` logs anything."""
+        return self.observer.logs_debug
+
+    def line(self, direction: str, line: bytes) -> None:
+        """At debug: a line of the protocol, without secrets."""
+        self.observer.debug("irc_line", network=self.network, direction=direction, line=mask_line(line))
 
     def refused(self, reason: str) -> None:
         """A question or an answer came to nothing."""

@@ -190,7 +190,6 @@ class IRCSession:
                 raise _LostError(f"closed by the server{self._hint()}")
             self._received = True
             self._heartbeat.heard()
-            self._reports.lines("in", bytes(data))
             return bytes(data)
         return b""
 
@@ -209,7 +208,9 @@ class IRCSession:
             await self._send(b"".join(lines))
 
     async def _send(self, data: bytes) -> None:
-        self._reports.lines("out", data)
+        if self._reports.traces:
+            for line in data.split(b"\r\n")[:-1]:
+                self._reports.line("out", line)
         try:
             with trio.fail_after(self._times.send):
                 async with self._sending:

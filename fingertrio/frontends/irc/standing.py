@@ -68,9 +68,11 @@ class Standing:
             case NickChanged(nick):
                 self._reports.server_event("irc_nick_changed", now, nick=nick)
             case ChannelJoined(channel, uninvited):
-                self._reports.server_event("irc_joined", now, channel=channel, uninvited=uninvited)
+                self._reports.channel_event("irc_joined", now, worse=False, channel=channel, uninvited=uninvited)
             case ChannelLeft(channel, reason, again_in):
-                self._reports.server_event("irc_not_in_channel", now, channel=channel, reason=reason, again_in=again_in)
+                self._reports.channel_event(
+                    "irc_not_in_channel", now, worse=True, channel=channel, reason=reason, again_in=again_in
+                )
         self._look(self._parts)
 
     def lost(self, end: Ended, server: str, pause: float, *, was_registered: bool) -> None:

@@ -30,6 +30,10 @@ _REASONS = {
 }
 
 
+# OpenSSL's reasons if the other end talks something else, or closes.
+_NO_TLS = {None, "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "PACKET_LENGTH_TOO_LONG"}
+
+
 class TLSRefusedError(Exception):
     """There is no TLS connection. The message is for the operator."""
 
@@ -92,7 +96,7 @@ def _explain(cause: BaseException | None, host: str) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         reason = _REASONS.get(cause.verify_code, cause.verify_message)
         return f"{reason}: the certificate is not for {host}" if reason == "wrong name" else reason
-    if isinstance(cause, ssl.SSLError) and cause.reason not in {None, "WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+    if isinstance(cause, ssl.SSLError) and cause.reason not in _NO_TLS:
         return f"the handshake failed: {cause.reason}"
     return "the server does not speak TLS on this port"
 
