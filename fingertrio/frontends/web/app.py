@@ -30,6 +30,8 @@ from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
 from fingertrio.frontends.web import api
+from fingertrio.frontends.web.badges import badges_blueprint
+from fingertrio.frontends.web.feeds import feeds_blueprint
 from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.history_pages import history_blueprint
@@ -97,6 +99,8 @@ def create_app(
     app.register_blueprint(pages_blueprint(service, pages, stream or Stream(service, observer)))
     app.register_blueprint(history_blueprint(service, pages))
     app.register_blueprint(site_blueprint(pages))
+    app.register_blueprint(feeds_blueprint(service, pages))
+    app.register_blueprint(badges_blueprint(service))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(listings_blueprint(service))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))

@@ -51,7 +51,8 @@ _TYPES: dict[Format, str] = {"atom": ATOM, "json": JSON}
 
 
 def feeds_blueprint(service: FingerService, pages: Pages) -> Blueprint:
-    """The routes of the feeds."""
+    """The routes of the feeds; the pages then link to them."""
+    pages.has_feed = service.can_list_recent
     return _Feeds(service, pages).blueprint()
 
 

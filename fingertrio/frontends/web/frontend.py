@@ -13,9 +13,7 @@ from hypercorn.typing import ASGIFramework
 
 from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
-from fingertrio.frontends.web.badges import badges_blueprint
 from fingertrio.frontends.web.compressed import accepts_gzip
-from fingertrio.frontends.web.feeds import feeds_blueprint
 from fingertrio.frontends.web.gate import Gate
 from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.frontends.web.live import live_blueprint
@@ -114,8 +112,6 @@ class WebFrontend(HttpFrontend):
                 stream=self._stream,
                 more=[
                     webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site),
-                    badges_blueprint(service),
-                    feeds_blueprint(service, pages),
                 ],
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer, pages)

@@ -80,6 +80,7 @@ class Pages:
     Attributes:
         signs_in: whether users can sign in at `/-/me`; every page then links to it.
         is_live: whether open pages can follow changes.
+        has_feed: whether there is a feed of everybody.
     """
 
     def __init__(self, site: Callable[[], Site] = Site, clock: Callable[[], datetime] = _now) -> None:
@@ -87,6 +88,7 @@ class Pages:
         self._clock = clock
         self.signs_in = False
         self.is_live = False
+        self.has_feed = False
         self._refusals_of: Site | None = None
         self._refusals: dict[tuple[int, str, str], bytes] = {}
 
@@ -114,6 +116,7 @@ class Pages:
             site=self.site,
             signs_in=self.signs_in,
             is_live=self.is_live,
+            has_feed=self.has_feed,
             made=times.clock(now),
             stale=None if stale is None else times.exact(stale),
             **context,

@@ -20,7 +20,7 @@ from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web import assets
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.avatars import HUES, hue
-from fingertrio.frontends.web.badges import badges_blueprint, colour, draw, width_of
+from fingertrio.frontends.web.badges import colour, draw, width_of
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader
@@ -35,7 +35,7 @@ async def client(*infos: UserInfo) -> AsyncIterator[Any]:
     backend = FakeReader({})
     backend.users = {info.user: info for info in infos}
     async with FingerService.open(backend, observer=Observer()) as service:
-        yield create_app(service, Observer(), more=[badges_blueprint(service)]).test_client()
+        yield create_app(service, Observer()).test_client()
 
 
 def texts(svg: str) -> list[str | None]:

@@ -14,7 +14,7 @@ import pytest
 from fingertrio.backend import Recency, UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.app import create_app
-from fingertrio.frontends.web.feeds import Changes, feeds_blueprint
+from fingertrio.frontends.web.feeds import Changes
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.site import Site
 from fingertrio.observe.observer import Observer
@@ -53,7 +53,7 @@ def said(user: str, *texts: str, name: str | None = None) -> list[UserInfo]:
 async def client(backend: Any, *, url: str | None = BASE) -> AsyncIterator[Any]:
     pages = Pages(lambda: Site(title="The House", url=url))
     async with FingerService.open(backend, observer=Observer()) as service:
-        app = create_app(service, Observer(), pages=pages, more=[feeds_blueprint(service, pages)])
+        app = create_app(service, Observer(), pages=pages)
         yield app.test_client()
 
 
