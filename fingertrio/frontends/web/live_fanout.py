@@ -76,11 +76,13 @@ class FanOut:
     Args:
         log: the changes.
         find_message: returns a message that is rendered already.
+        failed: called with a bug that one watcher met.
     """
 
-    def __init__(self, log: ChangeLog, find_message: FindMessage) -> None:
+    def __init__(self, log: ChangeLog, find_message: FindMessage, failed: Callable[[Exception], None]) -> None:
         self._log = log
         self._find_message = find_message
+        self._failed = failed
         self._of_all: set[Subscription] = set()
         self._of_user: dict[str, set[Subscription]] = {}
         self._changed: set[str] = set()
@@ -135,11 +137,15 @@ class FanOut:
     def _serve(self, subscription: Subscription) -> None:
         """Send what `subscription` lacks, or wake its task."""
         deliver = subscription.deliver
-        messages = None if deliver is None else self._lacking(subscription)
-        if deliver is None or messages is None or (messages and not deliver(messages)):
+        try:
+            messages = None if deliver is None else self._lacking(subscription)
+            if deliver is None or messages is None or (messages and not deliver(messages)):
+                subscription.wake()
+            else:
+                subscription.number = self._log.number
+        except Exception as error:  # noqa: BLE001 -- a bug with one watcher must not end the feed of all
+            self._failed(error)
             subscription.wake()
-        else:
-            subscription.number = self._log.number
 
     def _lacking(self, subscription: Subscription) -> bytes | None:
         """The messages that `subscription` lacks; None: they cannot be sent at once."""

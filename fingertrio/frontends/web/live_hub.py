@@ -47,7 +47,9 @@ class LiveHub:
         self.log = ChangeLog()
         self.service = service
         self._observer = observer
-        self._fan_out = FanOut(self.log, self._find_message)
+        self._fan_out = FanOut(
+            self.log, self._find_message, lambda error: observer.error("live_send_failed", exc=error)
+        )
         self._preparing: dict[str, bool] = {}  # True: the user has changed again since
         self._rendered: OrderedDict[str, RenderedUser] = OrderedDict()  # least recently used first
         self._rendered_bytes = 0

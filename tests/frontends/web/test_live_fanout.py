@@ -21,7 +21,10 @@ class Feed:
     def __init__(self) -> None:
         self.log = ChangeLog()
         self.frames: dict[tuple[int, str], bytes] = {}
-        self.fan_out = FanOut(self.log, lambda number, user, _form: self.frames.get((number, user)))
+        self.failures: list[Exception] = []
+        self.fan_out = FanOut(
+            self.log, lambda number, user, _form: self.frames.get((number, user)), self.failures.append
+        )
 
     def change(self, user: str, frame: bytes | None = None) -> None:
         self.log.add(user)
@@ -186,3 +189,21 @@ async def test_who_leaves_amid_a_turn_is_not_sent_to(autojump_clock: MockClock):
         assert not feed.fan_out.is_watched("ada")
         assert nursery.child_tasks
         assert stack is not leaving
+
+
+async def test_a_bug_with_one_watcher_does_not_reach_the_others(autojump_clock: MockClock):
+    class Broken(Watcher):
+        def deliver(self, frames: bytes) -> bool:
+            raise ZeroDivisionError
+
+    async with feeding() as (feed, stack, nursery):
+        kinds: tuple[type[Watcher], ...] = (Watcher, Broken, Watcher)
+        watchers = [kind(stack.enter_context(feed.fan_out.subscribe(None, text))) for kind in kinds]
+        for watcher in watchers:
+            nursery.start_soon(watcher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        feed.change("moshez", b"in the garden")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [watcher.sent for watcher in watchers] == [[b"in the garden"], [], [b"in the garden"]]
+        assert [watcher.woken for watcher in watchers] == [0, 1, 0]
+        assert [type(error) for error in feed.failures] == [ZeroDivisionError]
