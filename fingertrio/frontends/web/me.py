@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 import trio
@@ -19,8 +19,16 @@ from werkzeug.exceptions import Forbidden, NotFound
 
 from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.writer import NotAllowedError, Writer
-from fingertrio.backend import BackendError, UserInfo
-from fingertrio.frontends.web.last_change import UNDO_LENGTH, LastChange, fingerprint, open_change
+from fingertrio.backend import BackendError
+from fingertrio.frontends.web.last_change import (
+    UNDO_LENGTH,
+    LastChange,
+    beneath,
+    change_of,
+    fingerprint,
+    open_change,
+    take_back,
+)
 from fingertrio.frontends.web.me_details import DetailsForm
 from fingertrio.frontends.web.me_form import MyForm, Preset, sentence
 from fingertrio.frontends.web.me_view import MyPage
@@ -169,21 +177,23 @@ class _Me:
         self._visits.count_write()
         async with self._locked(wanted.user):
             before = await self._service.get_user(wanted.user)
+            lasting = await beneath(self._service, before)
             try:
                 info = await self._service.set_user(wanted.user, status, writer=_writer(wanted), until=until)
             except ValueError as error:
                 wanted.mine.wrong["status"] = sentence(str(error))
                 return await self._again(wanted, 422)
-        return await self._done(wanted, self._change("set", before, info))
+        return await self._done(wanted, change_of(self._service, "set", before, lasting, info))
 
     async def _clear(self, wanted: _Request) -> Response:
         self._visits.count_write()
         async with self._locked(wanted.user):
             before = await self._service.get_user(wanted.user)
+            lasting = await beneath(self._service, before)
             info = await self._service.clear_user(wanted.user, writer=_writer(wanted))
         if info is None:
             return await self._again(wanted, 422, "There is no status to clear.")
-        return await self._done(wanted, self._change("cleared", before, info))
+        return await self._done(wanted, change_of(self._service, "cleared", before, lasting, info))
 
     async def _undo(self, wanted: _Request) -> Response:
         change = open_change(wanted.visit, wanted.form.get("change", ""))
@@ -193,16 +203,10 @@ class _Me:
         async with self._locked(change.user):
             if fingerprint(await self._service.get_user(change.user)) != change.after:
                 return await self._again(wanted, 409, _CHANGED)
-            has_ended = change.until is not None and change.until <= datetime.now(UTC)
-            if change.before and not has_ended:
-                try:
-                    await self._service.set_user(change.user, change.before, writer=_writer(wanted), until=change.until)
-                except ValueError as error:  # the backend had a status that cannot be set
-                    return await self._again(
-                        wanted, 422, sentence(f"the status of before cannot be set again: {error}")
-                    )
-            else:
-                await self._service.clear_user(change.user, writer=_writer(wanted))
+            try:
+                await take_back(self._service, change, _writer(wanted))
+            except ValueError as error:
+                return await self._again(wanted, 422, sentence(f"the status of before cannot be set again: {error}"))
         return await self._done(wanted, LastChange("undone", change.user))
 
     async def _describe(self, wanted: _Request) -> Response:
@@ -223,11 +227,6 @@ class _Me:
         return await self._page.show(
             wanted.visit, wanted.user, 422 if wanted.mine.wrong else 200, mine=wanted.mine, is_preview=True
         )
-
-    def _change(self, kind: str, before: UserInfo | None, info: UserInfo) -> LastChange:
-        status, until = ("", None) if before is None else (before.status, before.until)
-        can_undo = bool(status) or self._service.can_clear
-        return LastChange(kind, info.user, status if can_undo else None, until, fingerprint(info))
 
     async def _done(self, wanted: _Request, change: LastChange) -> Response:
         """The page that reports a change: by a redirect, or at once if the change is too large for a cookie."""

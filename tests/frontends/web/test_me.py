@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.memory import MemoryBackend
+from fingertrio.backends.sqlite.plugin import SQLiteOptions, open_sqlite
 from fingertrio.frontends.web import last_change, me
 from fingertrio.frontends.web.me_form import local_text, zone_of
 from fingertrio.frontends.web.visits import Visit
@@ -31,6 +33,7 @@ async def test_a_status_is_set_and_shown():
         assert page.says("Your status is set.")
         assert page.form("me", "status")["status"] == "Coffee"
         assert await site.status() == "Coffee"
+        site.observer.flush()
         [line] = [json.loads(line) for line in site.log.getvalue().splitlines() if '"event": "set"' in line]
         assert (line["by"], line["door"], line["proof"]) == ("ada", "web", f"token:{site.token.id}")
 
@@ -166,6 +169,25 @@ async def test_the_last_change_is_taken_back_with_its_end():
             info = await site.service.get_user("ada")
             assert info is not None
             assert (info.status, info.until) == (PLAN, before.until)
+
+
+@pytest.mark.parametrize("do", ["set", "clear", "preset:lunch"])
+async def test_what_was_taken_back_does_not_return_when_the_status_of_before_ends(do: str, tmp_path: Path):
+    """With history, the lasting status beneath is set again; without, an empty one."""
+    async with open_sqlite(SQLiteOptions(path=tmp_path / "db")) as with_history:
+        without_history = MemoryBackend({})
+        for backend in (with_history, without_history):
+            async with a_site(backend) as site:
+                browser = await site.signed_in()
+                await browser.act("set", status="Weaving")
+                await browser.act("set", status="Short", until="1h")
+                page = await browser.follow(await browser.act(do, status="Oops", until=""))
+                assert (await take_back(browser, page)).status == 303
+                assert await site.status() == "Short"
+        earlier = await with_history.get_history("ada", 10)
+        assert next(info.status for info in earlier if info.until is None) == "Weaving"
+        # A preset has an end, so it did not touch what was beneath.
+        assert without_history._lasting["ada"].status == ("Weaving" if do == "preset:lunch" else "")
 
 
 async def test_a_change_is_not_taken_back_if_somebody_changed_it_meanwhile():
