@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 from unittest import mock
 
@@ -45,7 +45,8 @@ class Step:
     def __init__(self, name: str) -> None:
         self.name = name
         self.host = f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{next(_count) % 253 + 1}"
-        with mock.patch("trio.run") as run, mock.patch("asyncio.run", lambda main: main.close()):
+        arguments = mock.patch("sys.argv", [f"{name}.py"])
+        with arguments, mock.patch("trio.run") as run, mock.patch("asyncio.run", lambda main: main.close()):
             self.names = runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
         self.main: Callable[..., Awaitable[object]] = run.call_args.args[0] if run.called else self.names["main"]
 
@@ -96,6 +97,16 @@ class Step:
                     assert process.returncode is None, f"{self.name} does not start"
                     await trio.sleep(0.02)
             yield process
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def program(self, *arguments: str | Path) -> AsyncIterator[trio.Process]:
+        """Run the listing as a program of its own, with its output in `stdout`, and FINGER_HOST as its address."""
+        command = [sys.executable, f"{self.name}.py", *arguments]
+        environment = {**os.environ, "FINGER_HOST": self.host}
+        async with trio.open_nursery() as nursery:
+            run = partial(trio.run_process, command, cwd=HERE, env=environment, check=False, stdout=PIPE, stderr=STDOUT)
+            yield await nursery.start(run)
             nursery.cancel_scope.cancel()
 
     async def refuses(self) -> None:
