@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil
 
 import trio
 from coredis.client import Client
@@ -19,6 +20,9 @@ from fingertrio.backends.redis.keys import Keys
 from fingertrio.backends.redis.records import RECORD_LIMIT, StoredDataError, UserRecord
 from fingertrio.backends.redis.running import Script, text_of
 from fingertrio.wire.times import to_microseconds
+
+# Places that a shard is asked for beyond twice its share of a page: a second request costs more than these.
+_SPARE = 3
 
 # How often `recent` of a shard is made anew for one request, while nodes of an earlier version change the shard.
 _ATTEMPTS = 3
@@ -44,18 +48,27 @@ class Places:
 
     async def first(self, limit: int, before: Place | None) -> tuple[list[Place], set[str]]:
         """The first `limit` places, or those behind `before`; and users whose place is that of a status that ended."""
-        found: list[Place] = []
+        found: dict[int, Sequence[Place]] = {}
         ended: set[str] = set()
 
-        async def ask(shard: int) -> None:
-            places, users = await self._first_of_shard(shard, limit, before)
-            found.extend(places)
+        async def ask(shard: int, count: int) -> None:
+            found[shard], users = await self._first_of_shard(shard, count, before)
             ended.update(users)
 
-        async with trio.open_nursery() as nursery:
-            for shard in range(self._keys.shards):
-                nursery.start_soon(ask, shard)
-        return sorted(found)[:limit], ended
+        # First a few of each shard, since a page has a few of each. Then all of those that may have more on this page.
+        shards, count = list(range(self._keys.shards)), min(limit, 2 * ceil(limit / self._keys.shards) + _SPARE)
+        while True:
+            async with trio.open_nursery() as nursery:
+                for shard in shards:
+                    nursery.start_soon(ask, shard, count)
+            merged = sorted(place for places in found.values() for place in places)[:limit]
+            last = merged[-1] if len(merged) == limit else None
+            shards = [
+                shard for shard in shards if len(found[shard]) >= count and (last is None or found[shard][-1] < last)
+            ]
+            if not shards or count == limit:
+                return merged, ended
+            count = limit
 
     async def _first_of_shard(
         self, shard: int, limit: int, before: Place | None

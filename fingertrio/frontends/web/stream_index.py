@@ -137,7 +137,10 @@ class StreamIndex:
         for start in range(0, len(entries), _TURN):
             if start:
                 await trio.lowlevel.checkpoint()
-            found += [entry for entry in entries[start : start + _TURN] if all(word in entry[3] for word in words)]
+            left = entries[start : start + _TURN]
+            for word in words:
+                left = [entry for entry in left if word in entry[3]]
+            found += left
         if version == self.version:
             self._found[key] = found
             if len(self._found) > _SEARCHES:
