@@ -8,35 +8,46 @@ RECENT = (
     CHECK
     + CLOCK
     + """
--- KEYS: recent, count, passing
--- ARGV: score of the place, or -inf; its member; how many users
--- Returns members behind the place and their scores, in order; and users whose status has ended, but whose place is
--- still that of the ended one. nil: `recent` lacks changes.
-local wrong = mistyped({'zset', 'string', 'zset'})
+-- KEYS: recent, count, passing; the same of other shards, which in a cluster are in other slots
+-- ARGV: score of the place, or -inf; its member; how many users of each shard
+-- Returns for each shard members behind the place and their scores, in order; and users whose status has ended, but
+-- whose place is still that of the ended one. nil for a shard: its `recent` lacks changes.
+local types = {}
+for index = 1, #KEYS, 3 do types[index], types[index + 1], types[index + 2] = 'zset', 'string', 'zset' end
+local wrong = mistyped(types)
 if wrong then return wrong end
-local marked = redis.call('ZSCORE', KEYS[1], '')
-if (marked and -marked or 0) ~= tonumber(redis.call('GET', KEYS[2]) or '0') then return false end
-local score, member, limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local start = 0
-if ARGV[1] ~= '-inf' then
-  local held = redis.call('ZSCORE', KEYS[1], member)
-  if held and tonumber(held) == score then start = redis.call('ZRANK', KEYS[1], member) + 1
-  else start = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[1]) end
-end
-local found = {}
-while #found < 2 * limit do
-  local some = redis.call('ZRANGE', KEYS[1], start, start + limit, 'WITHSCORES')
-  if #some == 0 then break end
-  for index = 1, #some, 2 do
-    local before = ARGV[1] ~= '-inf' and tonumber(some[index + 1]) == score and some[index] <= member
-    if some[index] ~= '' and not before and #found < 2 * limit then
-      found[#found + 1], found[#found + 2] = some[index], some[index + 1]
-    end
-  end
-  start = start + #some / 2
-end
+local place, member, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local score = tonumber(place)
 local now = string.format('%.0f', clock())
-return {found, redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)}
+
+local function first(recent)
+  if place == '-inf' then return 0 end
+  local held = redis.call('ZSCORE', recent, member)
+  if held and tonumber(held) == score then return redis.call('ZRANK', recent, member) + 1 end
+  return redis.call('ZCOUNT', recent, '-inf', '(' .. place)
+end
+
+local function one(recent, count, passing)
+  local marked = redis.call('ZSCORE', recent, '')
+  if (marked and -marked or 0) ~= tonumber(redis.call('GET', count) or '0') then return false end
+  local start, found = first(recent), {}
+  while #found < 2 * limit do
+    local some = redis.call('ZRANGE', recent, start, start + limit, 'WITHSCORES')
+    if #some == 0 then break end
+    for index = 1, #some, 2 do
+      local before = place ~= '-inf' and tonumber(some[index + 1]) == score and some[index] <= member
+      if some[index] ~= '' and not before and #found < 2 * limit then
+        found[#found + 1], found[#found + 2] = some[index], some[index + 1]
+      end
+    end
+    start = start + #some / 2
+  end
+  return {found, redis.call('ZRANGEBYSCORE', passing, '-inf', now, 'LIMIT', 0, 100)}
+end
+
+local shards = {}
+for index = 1, #KEYS, 3 do shards[#shards + 1] = one(KEYS[index], KEYS[index + 1], KEYS[index + 2]) end
+return shards
 """
 )
 

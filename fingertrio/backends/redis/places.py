@@ -1,8 +1,8 @@
 """Which users have the newest statuses, over all shards, and what is stored for them.
 
-Each shard has its users in order (`recent`, see `lua.PLACE`), so a page costs one request to each shard, of the first
-places behind the cursor, and one for the users of the page in each. Like `store`, this knows the keys and the scripts,
-and lets exceptions of coredis through.
+Each shard has its users in order (`recent`, see `lua.PLACE`). So a page costs two requests: the first places behind the
+cursor, and what is stored for the users of the page. In a cluster each shard is asked by itself, as its keys are in a
+slot of their own. Like `store`, this knows the keys and the scripts, and lets exceptions of coredis through.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 from math import ceil
 
 import trio
+from coredis import RedisCluster
 from coredis.client import Client
 
 from fingertrio.backend import Recency
@@ -45,22 +46,18 @@ class Places:
     def __init__(self, client: Client[bytes], keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._is_cluster = isinstance(client, RedisCluster)
 
     async def first(self, limit: int, before: Place | None) -> tuple[list[Place], set[str]]:
         """The first `limit` places, or those behind `before`; and users whose place is that of a status that ended."""
         found: dict[int, Sequence[Place]] = {}
         ended: set[str] = set()
-
-        async def ask(shard: int, count: int) -> None:
-            found[shard], users = await self._first_of_shard(shard, count, before)
-            ended.update(users)
-
         # First a few of each shard, since a page has a few of each. Then all of those that may have more on this page.
         shards, count = list(range(self._keys.shards)), min(limit, 2 * ceil(limit / self._keys.shards) + _SPARE)
         while True:
             async with trio.open_nursery() as nursery:
-                for shard in shards:
-                    nursery.start_soon(ask, shard, count)
+                for group in self._groups(shards):
+                    nursery.start_soon(self._ask, group, count, before, found, ended)
             merged = sorted(place for places in found.values() for place in places)[:limit]
             last = merged[-1] if len(merged) == limit else None
             shards = [
@@ -70,22 +67,34 @@ class Places:
                 return merged, ended
             count = limit
 
-    async def _first_of_shard(
-        self, shard: int, limit: int, before: Place | None
-    ) -> tuple[Sequence[Place], Sequence[str]]:
-        recent, count, passing, users, user = (
-            self._keys.of_shard(shard, what) for what in ("recent", "count", "passing", "users", "user:")
-        )
+    async def _ask(
+        self, shards: list[int], count: int, before: Place | None, found: dict[int, Sequence[Place]], ended: set[str]
+    ) -> None:
         score, member = ("-inf", "") if before is None else before
         for _attempt in range(_ATTEMPTS):
-            reply = await _RECENT.run(self._client, [recent, count, passing], [score, member, limit])
-            if reply is not None:
-                flat, ended = reply
-                names, scores = flat[::2], flat[1::2]
-                places = [(int(score), text_of(name)) for name, score in zip(names, scores, strict=True)]
-                return places, list(map(text_of, ended))
-            await _PLACE_ALL.run(self._client, [recent, count, users, passing], [user])
-        raise StoredDataError(f"{recent.decode()}: an earlier version of fingertrio changes this shard all the time")
+            keys = [self._keys.of_shard(shard, what) for shard in shards for what in ("recent", "count", "passing")]
+            replies = await _RECENT.run(self._client, keys, [score, member, count])
+            lacking: list[int] = []
+            for shard, reply in zip(shards, replies, strict=True):
+                if reply is None:
+                    lacking.append(shard)
+                    continue
+                names, scores = reply[0][::2], reply[0][1::2]
+                found[shard] = [(int(score), text_of(name)) for name, score in zip(names, scores, strict=True)]
+                ended.update(map(text_of, reply[1]))
+            if not lacking:
+                return
+            shards = lacking
+            for shard in shards:
+                await self._place_all(shard)
+        key = self._keys.of_shard(shards[0], "recent").decode()
+        raise StoredDataError(f"{key}: an earlier version of fingertrio changes this shard all the time")
+
+    async def _place_all(self, shard: int) -> None:
+        recent, count, users, passing, user = (
+            self._keys.of_shard(shard, what) for what in ("recent", "count", "users", "passing", "user:")
+        )
+        await _PLACE_ALL.run(self._client, [recent, count, users, passing], [user])
 
     async def read(self, users: Sequence[str]) -> list[UserRecord]:
         """What is stored for `users`, in any order, without those for whom nothing valid is stored."""
@@ -102,6 +111,12 @@ class Places:
                         records.append(UserRecord.read(name, values))
 
         async with trio.open_nursery() as nursery:
-            for names in by_shard.values():
-                nursery.start_soon(ask, names)
+            for group in self._groups(list(by_shard)):
+                nursery.start_soon(ask, [name for shard in group for name in by_shard[shard]])
         return records
+
+    def _groups(self, shards: list[int]) -> list[list[int]]:
+        """The shards that one request may concern."""
+        if self._is_cluster:
+            return [[shard] for shard in shards]
+        return [shards] if shards else []
