@@ -55,7 +55,7 @@ class TokenFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise TokensError(f"{self.path} cannot be read: {error.strerror}") from error
+            raise self._failed("read", error) from error
         try:
             status = os.fstat(descriptor)
             self._check(status)
@@ -88,8 +88,13 @@ class TokenFile:
                     return False
                 self._write(document)
         except OSError as error:
-            raise TokensError(f"{self.path} cannot be written: {error.strerror}") from error
+            raise self._failed("written", error) from error
         return True
+
+    def _failed(self, what: str, error: OSError) -> TokensError:
+        denied = isinstance(error, PermissionError)
+        advice = "; run the command as the server's user, or as root" if denied else ""
+        return TokensError(f"{self.path} cannot be {what}: {error.strerror}{advice}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -59,7 +59,9 @@ def request(method: str, url: str, path: str, *, token: str | None = None, docum
         connection.request(method, urlsplit(url).path.rstrip("/") + path, body, headers)
         response = connection.getresponse()
         content = response.read(_SIZE_LIMIT)
-    except (OSError, HTTPException, ValueError) as error:
+    except HTTPException as error:
+        raise APIError(f"{url}: what answers there is not a web server") from error
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise APIError(f"{url}: {clean_line(reason)}") from error
     finally:

@@ -13,7 +13,7 @@ import trio
 
 from fingertrio.cli.arguments import text
 from fingertrio.cli.discover import running_server
-from fingertrio.cli.errors import say
+from fingertrio.cli.errors import nearest, say
 from fingertrio.cli.output import write_utf8
 from fingertrio.clients.dial import AddressRefusedError, HostNotFoundError, RemoteError, UnreachableError
 from fingertrio.clients.finger import FAILED_PATTERNS, FINGER_PORT, answer_text, finger, is_verdict
@@ -55,6 +55,8 @@ def finger_command(targets: tuple[str, ...], verbose: bool, ascii_only: bool, ti
                 click.echo(f"{'' if number == 0 else chr(10)}[{clean_line(target)}]")
             answer = await ask(*place, timeout=timeout)
             _show(target, answer, ascii_only=ascii_only, as_json=as_json)
+            if answer.status == UNKNOWN and not as_json and "@" not in target:
+                await _suggest(*place, timeout=timeout)
             statuses.append(answer.status)
         return max(statuses)
 
@@ -81,6 +83,14 @@ async def ask(query: Query, host: str, port: int, *, timeout: float) -> Answer:
     if is_verdict(text):
         return Answer(text, UNKNOWN)
     return Answer(text, REFUSED if is_verdict(text, FAILED_PATTERNS) else ANSWERED)
+
+
+async def _suggest(query: Query, host: str, port: int, *, timeout: float) -> None:
+    """Name the users of this machine's server whose names are like one that does not exist."""
+    listed = await ask(Query(""), host, port, timeout=timeout)
+    names = [line.split()[0] for line in listed.text.splitlines() if line.strip()]
+    if listed.status == ANSWERED and (close := nearest(query.user, names)):
+        say(f"there is no user {clean_line(query.user)}{close}")
 
 
 def _show(target: str, answer: Answer, *, ascii_only: bool, as_json: bool) -> None:

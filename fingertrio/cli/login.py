@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
 def login_command(url: str | None) -> None:
     """Ask for a token of the server at URL, check it, and keep it for set and whoami.
 
-    Without URL, the server that runs on this machine. The token is not echoed, and is kept in a file for you alone.
+    Without URL, the server that runs on this machine. The token is typed without echo, or read from a pipe or from
+    FINGERTRIO_TOKEN, and is kept in a file for you alone.
     """
     if url is None:
         server = discover.running_server()
@@ -26,13 +28,22 @@ def login_command(url: str | None) -> None:
             raise click.UsageError("no server with [http] runs here; give the URL of one")
         url = server.url
     url = url.rstrip("/")
-    token = os.environ.get("FINGERTRIO_TOKEN") or click.prompt("Token", hide_input=True, err=True)
-    me = _whoami(url, token.strip())
+    token = (os.environ.get("FINGERTRIO_TOKEN") or _ask_for_token()).strip()
+    if not token:
+        raise click.UsageError("no token was given; its operator makes one with fingertrio token add")
+    me = _whoami(url, token)
     try:
-        path = write_login(Login(url, token.strip(), str(me["user"])))
+        path = write_login(Login(url, token, str(me["user"])))
     except OSError as error:
         raise failure(f"{login_path()} cannot be written: {error.strerror}", REFUSED) from None
     click.echo(f"logged in at {url} as {me['user']}; the token is in {path}")
+
+
+def _ask_for_token() -> str:
+    """A token that is typed without echo, or the first line of a pipe."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline()
+    return str(click.prompt("Token", hide_input=True, err=True))
 
 
 @click.command("logout")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from fingertrio.cli.arguments import text
+from fingertrio.cli.errors import say
 from fingertrio.cli.targets import Target, Write, find_target
 from fingertrio.wire.status import check_status
 from fingertrio.wire.text import clean_line, decode
@@ -49,9 +50,12 @@ def set_command(
         raise click.UsageError("--clear takes no status and no end")
     target = find_target(url, place)
     end = _end(length, until)
-    user = user or target.owner()
-    status = "" if clear else _status(words, lambda: target.present(user))
-    _report(target, target.send(Write(user, status, end)))
+    owner = user or target.owner()
+    similar = "" if user is None else target.similar(user)
+    status = "" if clear else _status(words, lambda: target.present(owner))
+    _report(target, target.send(Write(owner, status, end)))
+    if similar:
+        say(f"{clean_line(owner)} had no status before{similar} --clear takes this one back")
 
 
 def _end(length: str | None, until: str | None) -> datetime | None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from fingertrio.cli import api, discover
-from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure
+from fingertrio.cli.errors import MISTAKE, REFUSED, UNREACHABLE, failure, nearest
 from fingertrio.net.address import parse_address
 from fingertrio.server.runtime import RunningServer
 from fingertrio.wire.presets import preset_name
@@ -50,6 +50,10 @@ class Target(Protocol):
         """The present status of `user`, as far as it can be asked for; otherwise empty."""
         ...
 
+    def similar(self, user: str) -> str:
+        """For a user who does not exist yet, those with similar names, as the end of a message; otherwise empty."""
+        ...
+
     def send(self, write: Write) -> Write:
         """Set a status; what is shown now. Ends the program if that fails."""
         ...
@@ -69,6 +73,9 @@ class WebTarget:
     def present(self, user: str) -> str:
         found = _shown(self.name, user)
         return "" if found is None else found.status
+
+    def similar(self, user: str) -> str:
+        return _similar(self.name, user)
 
     def send(self, write: Write) -> Write:
         path = f"/api/users/{quote(write.user, safe='')}/status"
@@ -104,6 +111,9 @@ class SetterTarget:
         found = None if self._url is None else _shown(self._url, user)
         return "" if found is None else found.status
 
+    def similar(self, user: str) -> str:
+        return "" if self._url is None else _similar(self._url, user)
+
     def send(self, write: Write) -> Write:
         from fingertrio.clients.setter_blocking import SetterError, set_status  # noqa: PLC0415 -- not for HTTP
 
@@ -122,7 +132,9 @@ class SetterTarget:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         except SetterError as error:
-            raise failure(f"{self.name}: {clean_line(str(error))}", REFUSED) from None
+            lacks_token = self._token is None and str(error).startswith("a token is needed")
+            reason = "a token is needed; put one into FINGERTRIO_TOKEN" if lacks_token else clean_line(str(error))
+            raise failure(f"{self.name}: {reason}", REFUSED) from None
         except OSError as error:
             raise failure(f"{self.name}: {_unreachable(error)}", UNREACHABLE) from None
         return self._shown(write)
@@ -157,6 +169,21 @@ def _shown(url: str, user: str) -> Write | None:
         return _write_of(api.request("GET", url, f"/api/users/{quote(user, safe='')}"))
     except (api.APIError, KeyError, ValueError):
         return None
+
+
+def _similar(url: str, user: str) -> str:
+    try:
+        api.request("GET", url, f"/api/users/{quote(user, safe='')}")
+    except api.APIError as error:
+        if error.status != 404:
+            return ""
+    else:
+        return ""
+    try:
+        names = [str(entry["user"]) for entry in api.request("GET", url, "/api/users")["users"]]
+    except (api.APIError, KeyError, TypeError):
+        return ""
+    return nearest(user, names)
 
 
 def _write_of(document: Mapping[str, Any]) -> Write:

@@ -53,6 +53,8 @@ def check_answer(answer: bytes) -> None:
     """Raise SetterError unless the answer says that the status was set."""
     if answer == OK:
         return
+    if not answer:
+        raise SetterError("no answer: is the server a setter? The status may or may not have been set")
     if not answer.endswith(b"\n"):
         raise SetterError("the answer is incomplete; the status may or may not have been set")
     line = clean_line(decode(answer))
@@ -119,7 +121,7 @@ def _ask_secured(sock: socket.socket, tls: ssl.SSLContext, host: str, request: b
     try:
         secured = tls.wrap_socket(sock, server_hostname=host, suppress_ragged_eofs=False)
     except TimeoutError:
-        raise
+        raise SetterError("nothing was set: no TLS handshake in time; does this address speak TLS?") from None
     except OSError as error:
         raise handshake_failed(error) from error
     with secured:

@@ -127,6 +127,26 @@ def test_presets_come_from_the_servers_configuration(start: Start):
     assert place.shown()["status"] == "two\nlines"
 
 
+def test_a_name_that_is_new_is_named_with_those_that_it_resembles(start: Start):
+    place = start(finger={"listen": LISTEN})
+    place.done("set", "--user", "moshez", "Happy")
+    ended = place.run("set", "--user", "mosez", "Happy")
+    assert ended.returncode == 0
+    assert "fingertrio: mosez had no status before; did you mean moshez?" in ended.stderr
+    assert place.run("set", "--user", "mosez", "again").stderr == ""
+    ended = place.run("finger", "moshz")
+    assert (ended.returncode, ended.stdout) == (1, "No such user\n")
+    assert ended.stderr == "fingertrio: there is no user moshz; did you mean moshez or mosez?\n"
+
+
+def test_the_token_of_a_pipe_is_kept(start: Start):
+    place = start(setter=None)
+    token = place.done("token", "add", "ada")
+    assert "logged in" in place.done("login", text=token)
+    assert place.done("whoami") == f"ada at {place.url}\n"
+    assert "no token was given" in place.failed(2, "login", place.url)
+
+
 def test_in_an_office_every_status_ends(start: Start):
     place = start(service={"default_for": "8h"})
     assert ", until " in place.done("set", "at my desk")

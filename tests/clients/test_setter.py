@@ -96,7 +96,7 @@ async def test_it_speaks_through_a_unix_socket(tmp_path: Path, set_status: SetSt
             "the server is not a setter; it answered: HTTP/1.1 400 Bad Request",
         ),
         (b"ok\r\n", "the server is not a setter; it answered: ok"),
-        (b"", "the answer is incomplete; the status may or may not have been set"),
+        (b"", "no answer: is the server a setter? The status may or may not have been set"),
         (b"O", "the answer is incomplete; the status may or may not have been set"),
         (b"OK", "the answer is incomplete; the status may or may not have been set"),
         (b"ERROR the sta", "the answer is incomplete; the status may or may not have been set"),

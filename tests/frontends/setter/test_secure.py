@@ -29,7 +29,7 @@ from fingertrio.net.listen import bind, close_all
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
-from tests.helpers import no_accounts
+from tests.helpers import loopback_listener, no_accounts
 
 REQUEST = b"ada\r\nWeaving\r\n"
 
@@ -191,6 +191,14 @@ async def test_a_client_that_never_shakes_hands_is_let_go(files: Files, patient_
         await stream.send_all(b"\x16\x03")
         with trio.fail_after(READ_DEADLINE + 5):
             assert await stream.receive_some() == b""
+
+
+async def test_a_server_that_does_not_speak_tls_is_not_waited_for_longer(files: Files):
+    with loopback_listener() as silent:
+        port = silent.getsockname()[1]
+        ask = partial(set_status_blocking, "ada", "x", host="127.0.0.1", port=port, tls=files.trusting, timeout=0.05)
+        with pytest.raises(SetterError, match="nothing was set: no TLS handshake in time"):
+            await trio.to_thread.run_sync(ask)
 
 
 async def test_a_failed_handshake_ends_with_its_alert(files: Files):
