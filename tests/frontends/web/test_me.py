@@ -494,6 +494,7 @@ async def test_the_command_line_can_be_pasted(host: str, url: str | None, addres
         assert page.says("curl -H &#34;Authorization: Bearer $TOKEN&#34; -d coffee")
         assert site.ada not in page.text
         assert '<img src="../ada/badge.svg?' in page.text
+        assert 'href="../ada/feed.atom"' in page.text
         assert address.replace("'", "&#39;").replace('"', "&#34;") in page.text
 
 
