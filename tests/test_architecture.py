@@ -81,7 +81,7 @@ TABLE = (
     ),
     Row(
         "cli",
-        ours="accounts backend backends.sqlite clients config fingertrio names net observe server wire",
+        ours="accounts backend backends.sqlite clients config fingertrio frontends.irc names net observe server wire",
         others="click rich trio",
     ),
     Row("__main__", ours="cli"),

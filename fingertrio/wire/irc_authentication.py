@@ -43,12 +43,14 @@ class Authentication:
     Attributes:
         progress: how far it is.
         reason: why it failed.
+        name: the mechanism of the moment, in upper case.
         deadline: when `tick` ends it.
     """
 
     def __init__(self, state: State, login: Login, offered: Collection[str] | None) -> None:
         self.progress = Progress.GOING
         self.reason = ""
+        self.name = ""
         self.deadline = inf
         self._state = state
         self._login = login
@@ -93,7 +95,7 @@ class Authentication:
                 continue
             if (mechanism := self._make(name)) is None:
                 continue
-            self._mechanism, self._challenges = mechanism, Challenges()
+            self._mechanism, self._challenges, self.name = mechanism, Challenges(), name
             self.deadline = now + STEP_SECONDS
             self._state.send("AUTHENTICATE", name)
             return

@@ -10,6 +10,7 @@ end: a state, or `Ended`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from math import inf
 
@@ -56,7 +57,7 @@ class Registration:
         self, state: State, login: Login, *, hold: bool = False, tls: bool = False, nicklen: int = SAFE_NICKLEN
     ) -> None:
         self.phase = Phase.LS
-        self.offers_sasl: bool | None = None  # None: not known
+        self.mechanism = ""  # by which we are logged in
         self._state = state
         self._login = login
         self._tls = tls
@@ -69,6 +70,11 @@ class Registration:
         self._list_deadline = inf
         self._hold_deadline = inf
         next(self._candidates)
+
+    @property
+    def offered(self) -> Mapping[str, str]:
+        """The capabilities that the server offers, with their values."""
+        return self._caps.offered
 
     @property
     def deadline(self) -> float:
@@ -190,7 +196,6 @@ class Registration:
     def _listed(self, now: float) -> Event | None:
         """The list is complete."""
         self._list_deadline = inf
-        self.offers_sasl = SASL in self._caps.offered
         event = self._transport(list(self._caps.offered))
         if isinstance(event, STSPort):
             return event  # nothing more is sent here
@@ -239,6 +244,7 @@ class Registration:
         self._authentication = None
         required = self._login.sasl_required and not self._state.registered
         if authentication.progress is Progress.SUCCEEDED:
+            self.mechanism = authentication.name
             if self._state.account is None:  # no 900 has named it
                 self._state.account = self._login.account or self._state.nick
             self._end_caps()
@@ -254,7 +260,6 @@ class Registration:
         """The server knows no capabilities."""
         self._list_deadline = inf
         self._introduce()
-        self.offers_sasl = False
         if self._login.sasl_required:
             return sasl_unavailable("the server does not offer it")
         if say_end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from click.testing import CliRunner
 
 from fingertrio.backends.memory import MemoryBackend
+from fingertrio.cli.irc_check import irc_check
 from fingertrio.frontends.irc import (
     ChannelSettings,
     IRCFrontend,
@@ -149,6 +152,63 @@ async def register(insp: Insp, account: str) -> None:
 
 def chan(name: str, **options: Any) -> ChannelSettings:
     return ChannelSettings(plan=ChannelPlan(name), **options)
+
+
+# S13: irc-check. A command of its own, so not under trio.
+
+
+def check(path: Path, *options: str) -> tuple[int, str]:
+    result = CliRunner().invoke(irc_check, [str(path), *options])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def test_irc_check_tells_what_works_and_what_to_change(insp: Insp, tmp_path: Path, ca_file: Path):
+    (tmp_path / "password").write_text(f"{PASSWORD}-wrong")
+    (tmp_path / "key").write_text("hushhush")
+    path = tmp_path / "fingertrio.toml"
+    path.write_text(
+        f"""
+[backend]
+use = "memory"
+users = {{ moshez = "Happy and well" }}
+[irc.networks.good]
+servers = ["irc://127.0.0.1:{insp.plain}"]
+owner = "alice"
+set_by = "same"
+[[irc.networks.good.channel]]
+name = "#checked"
+key_file = "{tmp_path}/key"
+[irc.networks.untrusted]
+servers = ["ircs://127.0.0.1:{insp.tls}"]
+[irc.networks.account]
+servers = ["irc://127.0.0.1:{insp.plain}"]
+sasl = ["plain"]
+nick = "checkbot"
+account = "nobody"
+account_password_file = "{tmp_path}/password"
+"""
+    )
+    status, output = check(path, "--network", "good", "--join", "--raw")
+    assert status == 0, output
+    for part in ("127.0.0.1", "fingerbot-chk", "account-tag", "NICKLEN=30", "bot mode", "#checked: in", "lag"):
+        assert part in output
+    assert "JOIN #checked ***" in output
+    assert "nothing to change" in output
+    status, output = check(path, "--json", "--raw")
+    assert status == 1
+    findings = json.loads(output[output.index("[\n") :])
+    failed = {(finding["network"], finding["what"]) for finding in findings if finding["level"] == "FAIL"}
+    assert failed == {("untrusted", "tls"), ("untrusted", "server"), ("account", "registration")}
+    assert fingerprint(insp.der) in output
+    for secret in (PASSWORD, "hushhush", "bm9ib2R5"):
+        assert secret not in output
+    assert check(path, "--network", "other")[0] == 2
+    status, output = check(path, "--ask", "moshez")
+    assert (status, output.splitlines()[:2]) == (
+        0,
+        [f"good  PRIVMSG asker :{HAPPY}", f"good  PRIVMSG #checked :asker: {HAPPY}"],
+    )
 
 
 # S2, S3: TLS.
