@@ -9,6 +9,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # without importing `typing`, for the same reason
 if TYPE_CHECKING:
     from fingertrio.backend import (
+        AnswersAtOnce,
         Backend,
         BackendError,
         Change,
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 version = __version__
 
 __all__ = [
+    "AnswersAtOnce",
     "Backend",
     "BackendError",
     "Change",
