@@ -81,25 +81,25 @@ class HttpConnection:
     async def run(self) -> None:
         """Serve the connection. Raises nothing but Cancelled.
 
-        When this returns, the socket is closed, unless it was put back, or a close could still destroy the answer. Then
-        it stays open, for the caller to close (`net.linger`).
+        When this returns, the socket is closed, unless it rests (`idle`), or the caller must close it (`net.linger`).
         """
-        at_rest = leave_open = False
+        rests_with, leave_open = None, False
         self._traffic.connections.add(self)
         try:
             await self._converse()
-            at_rest = self._rests_with is not None and not self._output.lost
-            leave_open = self._ended and not self._output.lost
+            if not self._output.lost:
+                rests_with, leave_open = self._rests_with, self._ended
         except* (OSError, *GONE):
             pass  # the client is gone
         except* Exception as group:  # noqa: BLE001 -- clients can make the parsers raise: one line, without a traceback
             self._traffic.observer.warning("http_connection_failed", peer=self.peer, exc=group)
         finally:
+            self._protocol = None  # it has this object, too; 4 kB would wait for the garbage collector
             self._traffic.connections.discard(self)
             self._traffic.idle.pop(self, None)
-            if at_rest:
+            if rests_with is not None:
                 tls = self._stream if isinstance(self._stream, trio.SSLStream) else None
-                self._traffic.pool.put_back(self._connection, tls, self._rests_with or b"", self.idle_since)
+                self._traffic.pool.put_back(self._connection, tls, rests_with, self.idle_since)
             elif not leave_open:
                 await trio.aclose_forcefully(self._socket)
 
@@ -131,9 +131,9 @@ class HttpConnection:
             self._idle_until = -inf
         else:
             self._traffic.idle[self] = None
-            self._idle_until = trio.current_time() + self._traffic.config.keep_alive_timeout
             self.idle_since = trio.current_time()
-        self._resting.deadline = self._idle_until
+            self._idle_until = self.idle_since + self._traffic.config.keep_alive_timeout
+        self._resting.deadline = self._rests_until()
 
     def end(self) -> None:
         self._ended = True
@@ -212,7 +212,9 @@ class HttpConnection:
         data = await self._next() if self._errand.data is None else self._errand.data
         self._idle_until = inf
         self._limit_reading(limit)
-        while self._could_be_http2(data) and (more := await self._receive()):
+        while self._errand.is_first and 0 < len(data) < len(PREFACE) and PREFACE.startswith(data):
+            if not (more := await self._receive()):
+                break
             data += more
         return data
 
@@ -232,9 +234,6 @@ class HttpConnection:
             await self._socket.send_all(alert)
             self._ended = True
         return False
-
-    def _could_be_http2(self, data: bytes) -> bool:
-        return self._errand.is_first and 0 < len(data) < len(PREFACE) and PREFACE.startswith(data)
 
     def _is_http2(self, data: bytes) -> bool:
         if isinstance(self._stream, trio.SSLStream):
@@ -287,14 +286,17 @@ class HttpConnection:
 
     async def _next(self) -> bytes:
         """The next input; b"": the client has closed its sending side, or the connection was idle for too long."""
-        until = self._idle_until
-        if isinstance(self._protocol, Http1) and self._protocol.at_rest:
-            until = min(until, trio.current_time() + _REST)
-        with trio.CancelScope(deadline=until) as self._resting:
+        with trio.CancelScope(deadline=self._rests_until()) as self._resting:
             return await self._receive()
-        if until < self._idle_until and self._rest(b""):
+        if self._idle_until > trio.current_time() and self._rest(b""):
             return b""
         return await self._receive() if self._has_input() else b""
+
+    def _rests_until(self) -> float:
+        """When an idle connection is closed, or goes on without a task."""
+        if isinstance(self._protocol, Http1) and self._protocol.at_rest:
+            return min(self._idle_until, self.idle_since + _REST)
+        return self._idle_until
 
     def _has_input(self) -> bool:
         poll = select.poll()

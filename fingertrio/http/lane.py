@@ -117,6 +117,7 @@ class Lane:
         self._varies: _Recent[Hashable, tuple[bytes, ...]] = _Recent(_TARGETS)
         self._kept: dict[Hashable, Kept] = {}
         self._bytes = 0
+        self._cleared = 0  # how often
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -169,7 +170,7 @@ class Lane:
 
     def record(self, request: PlainRequest, sender: Sender) -> Recording:
         """For the server, to record what the application answers."""
-        return Recording(request, partial(self._keep, sender))
+        return Recording(request, partial(self._keep, sender, self._cleared))
 
     def clear(self) -> None:
         """Forget all responses: the application has changed."""
@@ -177,6 +178,7 @@ class Lane:
             kept.drop()
         self._kept.clear()
         self._bytes = 0
+        self._cleared += 1
 
     def _key(self, request: PlainRequest, sender: Sender, varies: tuple[bytes, ...], condition: bytes) -> Hashable:
         values = (self._class_of(name, request.fields.get(name)) for name in varies)
@@ -197,7 +199,9 @@ class Lane:
         classify = self._classes.get(name)
         return value if classify is None else classify(value or b"")
 
-    def _keep(self, sender: Sender, recording: Recording) -> None:
+    def _keep(self, sender: Sender, cleared: int, recording: Recording) -> None:
+        if cleared != self._cleared:
+            return  # made by the application as it was before
         fields, request = recording.fields(), recording.request
         varies = tuple(sorted({name.strip().lower() for name in fields.get(b"vary", b"").split(b",")} - {b""}))
         if recording.status not in _REPEATABLE or b"*" in varies or b"set-cookie" in fields:

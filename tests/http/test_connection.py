@@ -74,7 +74,7 @@ async def test_a_request_that_crosses_the_close_of_an_idle_connection_is_answere
 ) -> None:
     """As proxies send one that keep connections just as long: without the last look, their client gets 502."""
     look = HttpConnection._has_input
-    async with serving(keep_alive=5) as site, await site.connect() as client:
+    async with serving(keep_alive=0.5) as site, await site.connect() as client:
         crossing = iter([GET])
 
         def send_and_look(self: HttpConnection) -> bool:

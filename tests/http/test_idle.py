@@ -64,6 +64,7 @@ class Door:
         self.place = place
         self.ledger = Ledger()
         self.tasks = 0
+        self.running = 0
         self.stopping = trio.Event()
         self.log = io.StringIO()
 
@@ -112,7 +113,9 @@ async def serving(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncItera
 
     async def counted(connection: HttpConnection) -> None:
         door.tasks += 1
+        door.running += 1
         await run(connection)
+        door.running -= 1
 
     monkeypatch.setattr(HttpConnection, "run", counted)
     async with trio.open_nursery() as nursery:
@@ -284,6 +287,23 @@ async def test_connections_without_a_request_are_closed_in_time(
             nursery.start_soon(wait_for_end, "busy", busy)
         assert ended == {"silent": 5.0, "asked": 6.0, "busy": 12.0}
         assert door.tasks == 0
+
+
+async def test_a_connection_at_rest_has_no_task_after_a_second(
+    monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
+) -> None:
+    """And is closed at its time, which counts from the last answer."""
+    async with serving(monkeypatch, keep_alive=5) as door, await door.connect() as client:
+        for _ in range(2):
+            await client.send(GET.replace(b"test", b"test\r\nCookie: a=b"))
+            await client.response()
+            answered = trio.current_time()
+            await trio.sleep(0.9)
+            assert door.running == 1
+            await trio.sleep(0.2)
+            assert door.running == 0
+        assert await client.rest() == b""
+        assert trio.current_time() - answered == pytest.approx(5)
 
 
 async def test_a_bug_in_the_lane_is_logged_and_the_request_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,18 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert answer(lane, get("/hot")) is None
 
 
+def test_what_was_being_made_when_the_application_changed_is_not_kept() -> None:
+    lane = Lane(Ledger())
+    recording = lane.record(read(lane, get()), ME)
+    lane.clear()
+    recording.replay_while(ALWAYS)
+    recording.status = 200
+    recording.add(HEAD % b"", [b"old"])
+    recording.complete()
+    recording.finish()
+    assert len(lane) == 0
+
+
 def test_the_first_of_several_requests_is_read() -> None:
     lane = Lane(Ledger())
     for _ in range(2):
