@@ -48,7 +48,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "store", "import_", "Import users from SOURCE: a users file, a directory of plans, or an export."
     ),
     "irc-check": LazyCommand(
-        "irc_check", "irc_check", "Try the IRC networks of a configuration, and tell what to change."
+        "irc_check",
+        "irc_check",
+        "Try the IRC networks of FILE under another nick, and tell what works and what to change.",
     ),
     "login": LazyCommand(
         "login", "login_command", "Ask for a token of the server at URL, check it, and keep it for set and whoami."

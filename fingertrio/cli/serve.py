@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
@@ -31,6 +32,8 @@ from fingertrio.server.runtime import RuntimeFile
 # no cycles; with Python's defaults (700, 10, 10), a set over memory takes a tenth longer.
 _COLLECTION = (10_000, 20, 20)
 
+_DRY_RUN = "FINGERTRIO_IRC__DRY_RUN"
+
 
 @click.command()
 @click.option(
@@ -39,9 +42,12 @@ _COLLECTION = (10_000, 20, 20)
     type=click.Path(path_type=Path),
     help="TOML file; without it, the built-in default runs on loopback.",
 )
+@click.option("--irc-dry-run", is_flag=True, help="Stay on IRC, but only log what would be said or set there.")
 @click.make_pass_decorator(EarlySignals, ensure=True)
-def serve(signals: EarlySignals, path: Path | None = None) -> None:
+def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool = False) -> None:
     """Open every door that the configuration names."""
+    if irc_dry_run:
+        os.environ[_DRY_RUN] = "true"  # as an operator would, so that it holds for reloads too
     config = load_or_exit(path)
     human = {"auto": None, "text": True, "json": False}[config.log.format]
     observer = stderr_observer(human=human, level=config.log.level, anonymize=config.log.anonymize_addresses)
