@@ -7,7 +7,7 @@ public message, an unexpected exception a 500 that hides its cause, and a handle
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 import trio
@@ -37,7 +37,7 @@ from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.history_pages import history_blueprint
 from fingertrio.frontends.web.listings import listings_blueprint
 from fingertrio.frontends.web.pages import pages_blueprint
-from fingertrio.frontends.web.private import Presets, private_blueprints
+from fingertrio.frontends.web.private import private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
 from fingertrio.frontends.web.reading import LateRequest
 from fingertrio.frontends.web.rendering import Pages, UnknownUser
@@ -49,6 +49,7 @@ from fingertrio.frontends.web.xmlrpc import xmlrpc_blueprint
 from fingertrio.http.event_stream import CONTENT_TYPE
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
+from fingertrio.wire.presets import Presets
 
 # Seconds for one handler. The service's deadline for the backend (5 s) acts first; this one bounds several backend
 # calls in a row (XML-RPC multicall) and bugs.
@@ -75,7 +76,7 @@ def create_app(
     live: Blueprint | None = None,
     pages: Pages | None = None,
     visits: Visits | None = None,
-    presets: Presets = dict,
+    presets: Callable[[], Presets] = dict,
     stream: Stream | None = None,
     more: Iterable[Blueprint] = (),
     deadline: float = HANDLER_DEADLINE,

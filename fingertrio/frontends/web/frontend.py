@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +20,6 @@ from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
-from fingertrio.frontends.web.private import Presets
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.reading import LateReading
 from fingertrio.frontends.web.rendering import Pages
@@ -35,6 +34,7 @@ from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
+from fingertrio.wire.presets import Presets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class WebFrontend(HttpFrontend):
         rate: RateLimiter | None = None,
         writes: RateLimiter | None = None,
         policy: WebPolicy | None = None,
-        presets: Presets = dict,
+        presets: Callable[[], Presets] = dict,
     ) -> None:
         self._make_hub = partial(LiveHub, service, observer)
         self._hub = self._make_hub()

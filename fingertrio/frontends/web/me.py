@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from weakref import WeakValueDictionary
 
@@ -30,7 +31,7 @@ from fingertrio.frontends.web.last_change import (
     take_back,
 )
 from fingertrio.frontends.web.me_details import DetailsForm
-from fingertrio.frontends.web.me_form import MyForm, Preset, sentence
+from fingertrio.frontends.web.me_form import MyForm, sentence
 from fingertrio.frontends.web.me_view import MyPage
 from fingertrio.frontends.web.rendering import HTML
 from fingertrio.frontends.web.signing_in import DOOR, come_again, redirect_to
@@ -38,14 +39,15 @@ from fingertrio.frontends.web.text import href
 from fingertrio.frontends.web.visits import Visit, Visits, read_form
 from fingertrio.names import canonical_name, check_user_name
 from fingertrio.service import FingerService
+from fingertrio.wire.presets import Presets
 from fingertrio.wire.status import STATUS_LIMIT
 
 _RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
 
 _ENDED = "Your session has ended, and nothing was changed. What you typed stays here."
 _OTHER_SESSION = (
-    "You signed in again since this page was opened, and nothing was changed. You are {user} now. What you typed is "
-    "below: press the button once more if it is right."
+    "This page was opened in an earlier session, or long ago, and nothing was changed. You are {user} now. What you "
+    "typed is below: press the button once more if it is right."
 )
 _CHANGED = "The status was changed again meanwhile, so nothing was taken back."
 _TOO_LATE = "It is too late to take the change back. Set the status again instead."
@@ -53,9 +55,7 @@ _TOO_LATE = "It is too late to take the change back. Set the status again instea
 Action = Callable[["_Request"], Awaitable[Response]]
 
 
-def me_blueprint(
-    service: FingerService, visits: Visits, page: MyPage, presets: Callable[[], Mapping[str, Preset]]
-) -> Blueprint:
+def me_blueprint(service: FingerService, visits: Visits, page: MyPage, presets: Callable[[], Presets]) -> Blueprint:
     """The routes of a user's own page."""
     blueprint = Blueprint("me", __name__, url_prefix="/-")
     me = _Me(service, visits, page, presets)
@@ -83,7 +83,9 @@ def me_blueprint(
         """For the script of an open page: who is signed in now, and a form's seal for this session."""
         visit = await visits.look()
         found = None if visit.session is None else {"user": visit.session.token.user, "form": visit.form()}
-        return Response(json.dumps(found), 200 if found else 401, content_type="application/json")
+        response = Response(json.dumps(found), 200 if found else 401, content_type="application/json")
+        visits.renew_session(response, visit)
+        return response
 
     return blueprint
 
@@ -100,9 +102,7 @@ class _Request:
 
 
 class _Me:
-    def __init__(
-        self, service: FingerService, visits: Visits, page: MyPage, presets: Callable[[], Mapping[str, Preset]]
-    ) -> None:
+    def __init__(self, service: FingerService, visits: Visits, page: MyPage, presets: Callable[[], Presets]) -> None:
         self._service = service
         self._visits = visits
         self._page = page
@@ -124,8 +124,7 @@ class _Me:
         user = _user_of(visit, request.args.get("user", ""))
         sealed = self._visits.news()
         response = await self._page.show(visit, user, change=open_change(visit, sealed), sealed=sealed)
-        if visit.session.is_old:
-            self._visits.keep_session(response, self._visits.sessions.renew(visit.seals, visit.session))
+        self._visits.renew_session(response, visit)
         return response
 
     async def act(self) -> Response:
@@ -134,8 +133,7 @@ class _Me:
         if visit.session is None:
             return await self._again(_Request(visit, form, ""), 401, _ENDED)
         if not visit.accepts(form):
-            user = visit.session.token.user
-            return await self._again(_Request(visit, form, user), 403, _OTHER_SESSION.format(user=user))
+            return await self._ask_again(visit, form, visit.session.token.user)
         wanted = _Request(visit, form, _user_of(visit, form.get("user", "")))
         action = self._actions.get(form.get("do", "set").partition(":")[0], self._set)
         try:
@@ -152,11 +150,26 @@ class _Me:
             response.headers["Retry-After"] = _RETRY_AFTER
         return response
 
+    async def _ask_again(self, visit: Visit, form: Mapping[str, str], user: str) -> Response:
+        """The page of the present session, with what was typed in another one."""
+        about = user
+        with suppress(NotAllowedError, NotFound):
+            about = _user_of(visit, form.get("user", ""))
+        return await self._again(_Request(visit, form, about), 403, _OTHER_SESSION.format(user=user))
+
     async def _again(self, wanted: _Request, status: int, problem: str = "") -> Response:
         """The page with what was typed. A form that was not sent shows what is set."""
         mine = wanted.mine if "status" in wanted.form else None
         described = wanted.described if "name" in wanted.form else None
-        return await self._page.show(wanted.visit, wanted.user, status, mine=mine, described=described, problem=problem)
+        return await self._page.show(
+            wanted.visit,
+            wanted.user,
+            status,
+            named=wanted.form.get("user", ""),
+            mine=mine,
+            described=described,
+            problem=problem,
+        )
 
     async def _set(self, wanted: _Request) -> Response:
         status, until = wanted.mine.check()

@@ -16,8 +16,6 @@ from fingertrio.wire.when import parse_when
 
 T = TypeVar("T")
 
-Preset = Mapping[str, str]  # "status", and "for" or "until", as in [presets]
-
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)  # Europe/Berlin, UTC, Etc/GMT+3
 
 

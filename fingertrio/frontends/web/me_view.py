@@ -14,12 +14,13 @@ from fingertrio.accounts.sessions import Session
 from fingertrio.backend import NO_PLAN, BackendError, UserInfo
 from fingertrio.frontends.web.last_change import LastChange, fingerprint
 from fingertrio.frontends.web.me_details import KNOWN, DetailsForm
-from fingertrio.frontends.web.me_form import MyForm, Preset, zone_name
+from fingertrio.frontends.web.me_form import MyForm, zone_name
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.text import href, written
 from fingertrio.frontends.web.visits import Visit, Visits
 from fingertrio.service import FingerService
+from fingertrio.wire.presets import Presets
 from fingertrio.wire.status import LINES_LIMIT, STATUS_LIMIT
 from fingertrio.wire.text import first_line
 
@@ -52,9 +53,7 @@ class MyPage:
         presets: returns the statuses with a name.
     """
 
-    def __init__(
-        self, service: FingerService, visits: Visits, pages: Pages, presets: Callable[[], Mapping[str, Preset]]
-    ) -> None:
+    def __init__(self, service: FingerService, visits: Visits, pages: Pages, presets: Callable[[], Presets]) -> None:
         self._service = service
         self._visits = visits
         self._pages = pages
@@ -66,6 +65,7 @@ class MyPage:
         user: str,
         status: int = 200,
         *,
+        named: str = "",
         mine: MyForm | None = None,
         described: DetailsForm | None = None,
         problem: str = "",
@@ -79,6 +79,7 @@ class MyPage:
             visit: of the browser. Without a session, the page shows what was typed, and how to sign in.
             user: whose status; empty: without a session.
             status: of the response.
+            named: whose status the form was about, while there is no session.
             mine: what was typed as status; None: what is set.
             described: the same for name and details.
             problem: why nothing was done.
@@ -101,6 +102,7 @@ class MyPage:
             who=profile(info or UserInfo(user, ""), self._pages.minute()) if user else None,
             session=visit.session,
             is_own=is_own,
+            about=named if visit.session is None else "" if is_own else user,
             action="me" if is_own else f"me?user={href(user)}",
             users=await self._names(visit.session),
             form=visit.form(),

@@ -5,20 +5,18 @@ They depend on the cookie, so no cache may keep them. No other page looks at a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from quart import Blueprint, Response
 
 from fingertrio.frontends.web.me import me_blueprint
-from fingertrio.frontends.web.me_form import Preset
 from fingertrio.frontends.web.me_view import MyPage
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.signing_in import sign_in_blueprint
 from fingertrio.frontends.web.visits import Visits
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-
-Presets = Callable[[], Mapping[str, Preset]]
+from fingertrio.wire.presets import Presets
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -31,7 +29,7 @@ _HEADERS = {
 
 
 def private_blueprints(
-    service: FingerService, visits: Visits, pages: Pages, observer: Observer, presets: Presets
+    service: FingerService, visits: Visits, pages: Pages, observer: Observer, presets: Callable[[], Presets]
 ) -> Iterator[Blueprint]:
     """The routes of the private pages."""
     page = MyPage(service, visits, pages, presets)

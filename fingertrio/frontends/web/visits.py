@@ -136,6 +136,11 @@ class Visits:
         _keep(response, _SESSION, cookie, SESSION_LENGTH)
         _drop(response, _VISITOR)
 
+    def renew_session(self, response: Response, visit: Visit) -> None:
+        """Let the session of `visit` last longer, at most once a day."""
+        if visit.session is not None and visit.session.is_old:
+            self.keep_session(response, self.sessions.renew(visit.seals, visit.session))
+
     def drop_session(self, response: Response) -> None:
         """Forget the session in the browser."""
         for name in (_SESSION, _NEWS):

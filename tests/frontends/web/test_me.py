@@ -283,7 +283,7 @@ async def test_a_session_that_ends_while_the_page_is_open_loses_nothing():
         secret, _ = await site.accounts.tokens.add("ada")
         await browser.sign_in(secret)
         again = await browser.post("/-/me", kept | {"do": "set"})
-        assert (again.status, again.says("You signed in again")) == (403, True)
+        assert (again.status, again.says("in an earlier session")) == (403, True)
         assert await site.status() == "Weaving"
         assert (await browser.post("/-/me", again.form("me", "status") | {"do": "set"})).status == 303
         assert await site.status() == PLAN
@@ -337,6 +337,15 @@ async def test_a_user_may_not_choose_another_and_an_administrator_may():
         assert await site.status("bob") == "Set by root"
         await root.post("/-/me", page.form("me", "change") | {"do": "undo"})
         assert await site.status("bob") == "Out"
+        # Also when the session is another one by the time the form is sent.
+        page = await root.get("/-/me?user=bob")
+        await root.post("/-/sign-out", page.form("sign-out"))
+        ended = await root.act("set", page, status="for bob")
+        await root.sign_in(site.root)
+        asked = await root.act("set", ended)
+        assert (ended.status, asked.status) == (401, 403)
+        await root.act("set", asked)
+        assert (await site.status("bob"), await site.status("root")) == ("for bob", None)
         for name in ("-l", "a/b", "%0d%0aX: 1", "../x", "<b>"):
             assert (await root.get(f"/-/me?user={name}")).status == 404
 
