@@ -21,6 +21,7 @@ import trio
 from fingertrio.cli.arguments import text
 from fingertrio.cli.discover import web_url
 from fingertrio.cli.output import is_discarded
+from fingertrio.cli.signals import INTERRUPTED
 from fingertrio.cli.watch_output import JSONLines, Lines, Show, clock
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
@@ -61,8 +62,8 @@ def watch_command(users: tuple[str, ...], url: str | None, as_json: bool | None,
 
     After a lost connection it reconnects, misses nothing and shows nothing twice. Ctrl-C ends it.
 
-    Exit status: 0 stopped, or with --once all was shown; 1 with --once, a USER does not exist; 2 wrong usage; 3 the
-    feed could not be read.
+    Exit status: 0 the reader of the output is gone, or with --once all was shown; 1 with --once, a USER does not exist;
+    2 wrong usage; 3 the feed could not be read; 130 Ctrl-C.
     """
     show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
     try:
@@ -189,14 +190,14 @@ async def watch(url: str, users: Sequence[str], show: Show, *, once: bool) -> in
     for user in users:
         if not is_user_name(user):
             raise ValueError(f'"{clean_line(user)}" cannot be a user name')
-    status = SEEN
+    status, interrupted = SEEN, trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT) as signals:
-            nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope)
+            nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope, interrupted)
             nursery.start_soon(_end_without_reader, nursery.cancel_scope)
             status = await (_show_once(url, users, show) if once else _reconnect(_Subscription(url, users, show)))
             nursery.cancel_scope.cancel()
-    return status
+    return INTERRUPTED if interrupted.is_set() else status
 
 
 async def _show_once(url: str, users: Sequence[str], show: Show) -> int:
@@ -244,8 +245,9 @@ def _notice(text: str) -> None:
     click.secho(f"fingertrio: {clean_line(text)}", fg="yellow", err=True)
 
 
-async def _end_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _end_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope, interrupted: trio.Event) -> None:
     async for _ in signals:
+        interrupted.set()
         scope.cancel()
 
 

@@ -237,7 +237,7 @@ async def test_in_a_pipe_it_writes_json_lines_until_it_is_interrupted():
         change = await program.json()
         assert (change["type"], change["status"]) == ("change", "In the garden")
         program.process.send_signal(signal.SIGINT)
-        assert await program.ended() == 0
+        assert await program.ended() == 130
         assert await program.no_more_notices()
         await site.empty()
 
@@ -324,7 +324,7 @@ async def test_on_a_terminal_each_change_is_one_line_in_colours_and_nothing_stee
                 while seen.count(b"\n") < 3:
                     seen += await terminal.receive_some()
             program.process.send_signal(signal.SIGINT)
-            assert await program.ended() == 0
+            assert await program.ended() == 130
             await terminal.aclose()
     except BaseException:
         os.close(near)

@@ -16,9 +16,10 @@ def test_every_test_that_the_table_names_exists():
     assert not missing
 
 
-def test_every_row_names_a_test():
+def test_every_row_names_a_test_of_its_proof_and_one_of_its_refusal():
     rows = [
         row for row in PAGE.split("## Tokens")[0].splitlines() if row.startswith("| ") and not row.startswith("| front")
     ]
     assert len(rows) >= 6
-    assert all("tests/" in row for row in rows)
+    lacking = [row for row in rows if row.count("`tests/") < 2 and "no writers" not in row]
+    assert not lacking
