@@ -36,6 +36,7 @@ from fingertrio.frontends.web.gate import scope_extras
 from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.history_pages import history_blueprint
 from fingertrio.frontends.web.listings import listings_blueprint
+from fingertrio.frontends.web.negotiation import text_response, varying, wants_text
 from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.private import private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
@@ -50,6 +51,7 @@ from fingertrio.http.event_stream import CONTENT_TYPE
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.presets import Presets
+from fingertrio.wire.text import clean_line
 
 # Seconds for one handler. The service's deadline for the backend (5 s) acts first; this one bounds several backend
 # calls in a row (XML-RPC multicall) and bugs.
@@ -144,7 +146,7 @@ class _App(QuartTrio):
             return await super().dispatch_request(request_context)
 
     async def show_error(self, error: HTTPException) -> Response:
-        """Any HTTP error: as problem+json below /api/, as a page elsewhere."""
+        """Any HTTP error: as problem+json below /api/; elsewhere as a page, or as text for those who want text."""
         status = error.code or 500
         detail = INTERNAL_ERROR if status == 500 else error.description or error.name
         if detail == NotFound.description:  # werkzeug's long default text
@@ -152,8 +154,11 @@ class _App(QuartTrio):
         if request.path.startswith((api.PREFIX, _WELL_KNOWN)):
             errors = error.errors if isinstance(error, api.UnprocessableContent) else None
             response = api.problem(status, error.name, detail, errors)
+        elif wants_text(request.headers):
+            response = text_response(clean_line(detail), status)
         else:
-            response = self._pages.error(status, error.name, detail, error if isinstance(error, UnknownUser) else None)
+            unknown = error if isinstance(error, UnknownUser) else None
+            response = varying(self._pages.error(status, error.name, detail, unknown))
         for name, value in error.get_headers():
             if name != "Content-Type":  # above all Allow, which a 405 requires
                 response.headers[name] = value

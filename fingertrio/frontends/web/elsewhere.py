@@ -71,7 +71,7 @@ def _is_reachable(address: Address, places: Places) -> bool:
 
 def _fetches(places: Places, user: str, *, watches: bool) -> Iterator[str]:
     if places.base:
-        yield f"curl {places.base}/api/users/{href(user)}"
+        yield f"curl {places.base}/{href(user)}"
         if watches:
             program = places.program if places.is_local else PROGRAM
             yield f"{program} watch --url {places.base} {shlex.quote(user)}"

@@ -16,11 +16,12 @@ import trio
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from fingertrio.backend import BackendError, UserInfo
+from fingertrio.backend import NO_PLAN, BackendError, UserInfo
 from fingertrio.frontends.web import elsewhere
 from fingertrio.frontends.web.elsewhere import Places
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.frontends.web.history_pages import place, said_by
+from fingertrio.frontends.web.negotiation import text_response, varying, wants_text
 from fingertrio.frontends.web.peers import forwarded_host
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import HTML, Pages
@@ -33,6 +34,7 @@ from fingertrio.frontends.web.unknown import unknown_user
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
 from fingertrio.service.history import HistoryPage
+from fingertrio.wire.text import clean
 
 _EARLIER = 3  # statuses before the present one on a user's page
 
@@ -80,11 +82,14 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
         answer = await service.ask_user(user)
         if answer.value is None:
             raise unknown_user(service, user)
+        if wants_text(request.headers):
+            replay_while(answer)
+            return text_response(clean(answer.value.status) or NO_PLAN)
         places, now = places_of(pages), pages.minute()
         said = await _history(service, answer.value)
         replay_while(answer, *([] if said is None else [said]), this_minute=True)
         earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
-        return pages.response(
+        page = pages.response(
             "user.html",
             stale=answer.stale_since,
             who=profile(answer.value, now),
@@ -93,6 +98,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
             permalink=_permalink(service, answer.value),
             has_history=service.history.is_kept,
         )
+        return varying(page)
 
     return blueprint
 
