@@ -85,7 +85,8 @@ class AnswerCache(Generic[T]):
         while len(kept) >= size:
             oldest, evicted = kept.popitem(last=False)
             evicted.expires = -inf  # a later change could not invalidate what was rendered from it
-            self._drop_variant(oldest)
+            if kept is self._unknown:
+                self._drop_variant(oldest)
         kept[key] = answer
         if answer.value is None:
             self._variants.setdefault(key.casefold(), set()).add(key)

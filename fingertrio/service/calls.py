@@ -66,11 +66,11 @@ class BackendCalls:
         self._has_worked(operation)
         return value
 
-    def make_now(self, operation: str, call: Callable[[], T]) -> T:
+    def make_now(self, operation: str, call: Callable[[str], T], argument: str) -> T:
         """The result of a `call` that does not wait, counted like that of `make`; what it raises is not counted."""
         started = perf_counter()
-        value = call()
-        self._observer.backend_call(operation, "ok", perf_counter() - started)
+        value = call(argument)
+        self._observer.metrics.backend_call(operation, "ok", perf_counter() - started)
         self._has_worked(operation)
         return value
 
@@ -87,7 +87,7 @@ class BackendCalls:
     def _has_worked(self, operation: str) -> None:
         if operation in _WRITES:
             self._observer.recovered("backend_writes")
-        else:
+        elif self._failed:
             self._failed.pop(operation, None)
             if not self._failed:
                 self._observer.recovered("backend")

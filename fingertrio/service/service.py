@@ -199,17 +199,10 @@ class FingerService:
 
     def _ask_at_once(self, user: str) -> Answer[UserInfo | None] | None:
         """The backend's answer, kept like any other; None: the backend would have to wait, or is being asked."""
-        if (backend := self._at_once) is None or user in self._users.flights:
+        if self._at_once is None or user in self._users.flights:
             return None
-
-        def call() -> Answer[UserInfo | None]:
-            info = backend.get_user_now(user)
-            if info is None and self._has_one_spelling and self._spellings.find(user) is not None:
-                raise LookupError  # the other spelling is the answer
-            return self._check_user(info)
-
         try:
-            answer = self._calls.make_now("get_user", call)
+            answer = self._calls.make_now("get_user", self._answer_now, user)
         except LookupError:
             return None
         except Exception as error:  # noqa: BLE001 -- a bug, which must not cost the answer: `get_user` is asked from now on
@@ -219,6 +212,15 @@ class FingerService:
         self._observer.metrics.cache_misses += 1
         self._users.keep(user, answer, self._policy.cache_size)
         return answer
+
+    def _answer_now(self, user: str) -> Answer[UserInfo | None]:
+        """Raises LookupError if the backend would have to wait, or if another spelling of `user` is the answer."""
+        if self._at_once is None:
+            raise LookupError
+        info = self._at_once.get_user_now(user)
+        if info is None and self._has_one_spelling and self._spellings.find(user) is not None:
+            raise LookupError
+        return self._check_user(info)
 
     @property
     def _has_one_spelling(self) -> bool:
