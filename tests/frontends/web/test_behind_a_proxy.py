@@ -127,7 +127,6 @@ async def watch(stack: AsyncExitStack, address: tuple[str, int], source: str) ->
     return await opened(await stack.enter_async_context(connection(address, source)))
 
 
-@pytest.mark.slow
 async def next_change(watcher: WebSocketClient) -> dict[str, Any]:
     """The next message that is no heartbeat, which a slow machine lets come first."""
     while (message := await watcher.message())["type"] == "alive":
@@ -135,6 +134,7 @@ async def next_change(watcher: WebSocketClient) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.slow
 async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_changes(tmp_path: Path):
     backend = MemoryBackend(USERS)
     policy = limited_watchers(per_address=40)
@@ -151,6 +151,21 @@ async def test_four_hundred_watchers_of_ten_addresses_all_stay_and_receive_chang
             await backend.set_user("moshez", "In the garden")
             for watcher in watchers:
                 assert (await next_change(watcher))["status"] == "In the garden"
+
+
+async def test_events_are_not_collected_by_the_proxy_and_its_client_is_noticed_when_gone(tmp_path: Path):
+    backend = MemoryBackend(USERS)
+    policy = limited_watchers(per_address=1)
+    async with serving(backend, caps=caps(), policy=policy) as site, nginx(site.address, tmp_path) as address:
+        async with Client(await trio.open_tcp_stream(*address)) as client:
+            await client.send(b"GET /api/events HTTP/1.1\r\nHost: test\r\n\r\n")
+            await client.until(b'"type":"hello"')
+            await backend.set_user("moshez", "In the garden")
+            await client.until(b"In the garden")
+            assert site.observer.metrics.connections["watch"] == 1
+        with trio.fail_after(10):
+            while site.observer.metrics.connections["watch"]:
+                await wait_all_tasks_blocked(0.01)
 
 
 async def test_a_client_that_is_no_listed_proxy_is_limited_by_its_own_address_whatever_it_writes():
