@@ -22,6 +22,8 @@ _ASK = {
     "HTTP/2": ("http", http2_request(f"/{HUGE}")),
     "HTTP/2 with a closed window": ("http", start(INITIAL_WINDOW_SIZE=0) + headers(path=f"/{HUGE}".encode())),
     "the live feed": ("http", websocket(f"/api/watch?user={HUGE}&snapshot=1")),
+    "the event stream": ("http", request(f"/api/events?user={HUGE}&snapshot=1")),
+    "the event stream over HTTP/2": ("http", http2_request(f"/api/events?user={HUGE}&snapshot=1")),
 }
 
 
