@@ -142,6 +142,18 @@ def test_the_environment_overrides_the_file(write):
             ['[http] keyfile: there is no file "/nowhere"'],
         ),
         (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nurl = "finger.example.org"\n',
+            ["[http] url", '"finger.example.org"', '"https://finger.example.org"'],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nurl = "https://u:p@a.example/?x"\n',
+            ["[http] url", "is not the address of a site"],
+        ),
+        (
+            '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nurl = "https://a.example/?x"\n',
+            ["[http] url", "has a part after the path"],
+        ),
+        (
             '[backend]\nuse = "memory"\n[http]\nlisten = ["127.0.0.1:0"]\nallowed_origins = ["https://example.org/"]\n',
             ["[http] allowed_origins.0", '"https://example.org/"', "without a path"],
         ),

@@ -80,7 +80,7 @@ def history_blueprint(service: FingerService, pages: Pages) -> Blueprint:
             raise NotFound
         answer = await service.ask_user(user)
         if answer.value is None:
-            raise unknown_user(service, user)
+            raise await unknown_user(service, user)
         return answer.value, answer
 
     @blueprint.get("/<user>/history")
@@ -93,6 +93,7 @@ def history_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         older = found[_PAGE - 1].since if len(found) > _PAGE else answer.value.next
         return pages.response(
             "history.html",
+            address=f"{href(present.user)}/history",
             stale=answer.stale_since,
             who=profile(present, now),
             year=None if before else _year(answer.value, now),
@@ -115,6 +116,7 @@ def history_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         now = pages.minute()
         return pages.response(
             "at.html",
+            address=f"{href(present.user)}/at/{place(when)}",
             stale=answer.stale_since,
             who=profile(present, now),
             then=profile(found, now),
@@ -159,3 +161,21 @@ def _end(status: UserInfo, now: datetime) -> times.Shown | None:
         return None
     same_day = status.until.astimezone(UTC).date() == status.since.astimezone(UTC).date()
     return times.clock(status.until) if same_day else times.until(status.until, now)
+
+
+def check_rendering(pages: Pages) -> None:
+    """Render the pages of a made-up history. Raises what a request for them would fail with."""
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    info = UserInfo("check", "one", since=since, until=since)
+    now = pages.minute()
+    who = profile(info, now)
+    pages.html(
+        "history.html",
+        root="../",
+        who=who,
+        year=year_of([since], since.date()),
+        said=list(said_by([info], info, now)),
+        is_first=True,
+        next="x",
+    )
+    pages.html("at.html", root="../../", who=who, then=who, is_present=True, has_ended=False)

@@ -63,6 +63,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
             return pages.html(
                 "stream.html",
                 root="./",
+                address="",
                 stale=page.stale_since,
                 page=page,
                 rows=[row(status, now) for status in page.rows],
@@ -81,7 +82,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
             raise NotFound
         answer = await service.ask_user(user)
         if answer.value is None:
-            raise unknown_user(service, user)
+            raise await unknown_user(service, user)
         if wants_text(request.headers):
             replay_while(answer)
             return text_response(clean(answer.value.status) or NO_PLAN)
@@ -91,6 +92,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
         earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
         page = pages.response(
             "user.html",
+            address=href(answer.value.user),
             stale=answer.stale_since,
             who=profile(answer.value, now),
             earlier=[one for one in earlier if not one.is_present][:_EARLIER],

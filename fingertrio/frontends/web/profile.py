@@ -12,12 +12,14 @@ from markupsafe import Markup
 from fingertrio.backend import NO_PLAN, UserInfo
 from fingertrio.frontends.web import times
 from fingertrio.frontends.web.text import Written, in_lines, is_link, link, written
-from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.text import clean, clean_line, first_line
 
 # Details that stand elsewhere on the page than in the list of details, or are for programs.
 _ELSEWHERE = frozenset({"pronouns", "timezone", "emoji", "webfinger"})
 
 _LABELS = {"pubkey": "Public key", "timezone": "Time zone"}
+
+_SUMMARY = 200  # characters; previews show less
 
 _LONG = 100  # characters: a detail that is longer, or has several lines, is folded
 
@@ -62,6 +64,7 @@ class Profile:
         pronouns: empty: none.
         clock: None: the time zone is not known.
         status: as written.
+        summary: the first line of the status, for a preview elsewhere.
         has_status: False: `status` only says that there is none.
         since, until: of the status.
         details: all others.
@@ -74,6 +77,7 @@ class Profile:
     pronouns: str
     clock: Clock | None
     status: Written
+    summary: str
     has_status: bool
     since: times.Shown | None
     until: times.Shown | None
@@ -99,6 +103,7 @@ def profile(info: UserInfo, now: datetime) -> Profile:
         pronouns=clean_line(details.get("pronouns", ""))[:_LONG],
         clock=clock,
         status=written(info.status or NO_PLAN),
+        summary=first_line(info.status)[:_SUMMARY] or NO_PLAN,
         has_status=bool(info.status.strip()),
         since=None if info.since is None else times.ago(info.since, now),
         until=None if info.until is None else times.until(info.until, now),

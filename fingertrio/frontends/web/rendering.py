@@ -101,18 +101,22 @@ class Pages:
         """The start of the present minute: what relative times count from."""
         return self._clock().replace(second=0, microsecond=0)
 
-    def html(self, template: str, *, root: str, stale: datetime | None = None, **context: Any) -> str:
+    def html(
+        self, template: str, *, root: str, address: str | None = None, stale: datetime | None = None, **context: Any
+    ) -> str:
         """A whole page.
 
         Args:
             template: the name of a file in templates/, which extends base.html.
             root: the relative address of the site's root from this page: "./", "../".
+            address: its own address, relative to the root; None: it has none that one could share.
             stale: since when the page may be out of date, as the source of its data is unavailable.
             context: the template's variables.
         """
         now = self.minute()
         return _environment.get_template(template).render(
             root=root,
+            address=address,
             site=self.site,
             signs_in=self.signs_in,
             is_live=self.is_live,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, HTTPScope
 
-from fingertrio.frontends.web.pages import check_rendering
+from fingertrio.frontends.web import history_pages, pages
 from fingertrio.frontends.web.rendering import Pages
 
 # There is no such page: the answer needs no backend, and passes through routing, error handling and a template.
@@ -19,7 +19,8 @@ async def check_app(app: ASGIFramework) -> None:
         RuntimeError: the application answered with a status other than 404.
         Exception: a template cannot be rendered.
     """
-    check_rendering(Pages())
+    pages.check_rendering(Pages())
+    history_pages.check_rendering(Pages())
     status: list[int] = []
     request: list[ASGIReceiveEvent] = [{"type": "http.request", "body": b"", "more_body": False}]
 

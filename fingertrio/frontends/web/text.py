@@ -32,7 +32,7 @@ _ADDRESS = re.compile(
 _SENTENCE_ENDS = frozenset(".,;:!?'*|\u2026\u2019\u201d\u00bb")
 _OPENED_BY = {")": "(", "]": "[", "}": "{"}
 
-_REL = "nofollow ugc noopener"
+_OPEN, _SHOWN, _CLOSE = Markup('<a href="'), Markup('" rel="nofollow ugc noopener">'), Markup("</a>")
 
 # Tabs, drawn lines, blocks, braille; columns: two or more blanks, except after the end of a sentence.
 _LAID_OUT = re.compile(r"\t|[\u2500-\u259f\u2800-\u28ff]|[^\s.!?:]  +\S")
@@ -182,7 +182,8 @@ def linked(text: str) -> Markup:
 
 def link(address: str) -> Markup:
     """An address as a link that shows itself."""
-    return Markup('<a href="{0}" rel="{1}">{0}</a>').format(address, _REL)
+    escaped = escape(address)
+    return _OPEN + escaped + _SHOWN + escaped + _CLOSE
 
 
 def _without_sentence(address: str) -> str:

@@ -11,6 +11,23 @@ from datetime import UTC, datetime, timedelta
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _WEEK = 7 * _DAY
 
+# strftime takes four times as long, and depends on the locale.
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -35,7 +52,7 @@ def exact(time: datetime) -> Shown:
 
 def clock(time: datetime) -> Shown:
     """The time of day."""
-    return Shown(*_texts(time), f"{time.astimezone(UTC):%H:%M} UTC")
+    return Shown(*_texts(time), f"{_clock(time.astimezone(UTC))} UTC")
 
 
 def ago(time: datetime, now: datetime) -> Shown:
@@ -50,8 +67,8 @@ def until(time: datetime, now: datetime) -> Shown:
 
 def _texts(time: datetime) -> tuple[str, str]:
     utc = time.astimezone(UTC)
-    machine = utc.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-    return machine, f"{utc.day} {utc:%B} {utc.year}, {utc:%H:%M} UTC"
+    machine = f"{utc.year:04}-{utc.month:02}-{utc.day:02}T{utc.hour:02}:{utc.minute:02}:{utc.second:02}Z"
+    return machine, f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {_clock(utc)} UTC"
 
 
 def _ago(time: datetime, now: datetime) -> str:
@@ -71,12 +88,17 @@ def _ago(time: datetime, now: datetime) -> str:
 def _until(time: datetime, now: datetime) -> str:
     ahead = time - now
     if time.date() == now.date() or timedelta() <= ahead < _DAY / 2:
-        return f"{time:%H:%M} UTC"
+        return f"{_clock(time)} UTC"
     if timedelta() <= ahead < 6 * _DAY:
-        return f"{time:%A %H:%M} UTC"
+        return f"{_WEEKDAYS[time.weekday()]} {_clock(time)} UTC"
     return _date(time, now)
 
 
 def _date(time: datetime, now: datetime) -> str:
     """A day; with its year where that is another one."""
-    return f"{time.day} {time:%b}" if time.year == now.year else f"{time.day} {time:%b} {time.year}"
+    day = f"{time.day} {_MONTHS[time.month - 1][:3]}"
+    return day if time.year == now.year else f"{day} {time.year}"
+
+
+def _clock(time: datetime) -> str:
+    return f"{time.hour:02}:{time.minute:02}"

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from fingertrio.config.doors import HttpSection
+from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, TakesOptions
-from fingertrio.frontends.web.door import open_http
-from fingertrio.net.address import parse_address
+from fingertrio.frontends.web.door import _Http, _style, open_http
+from fingertrio.frontends.web.site import DESCRIPTION, TITLE, Site
+from fingertrio.net.address import Address, parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
 from fingertrio.observe.observer import Observer
@@ -80,3 +82,45 @@ async def test_no_warning_where_proxies_are_listed_or_clients_connect_directly()
     assert await warnings("0.0.0.0:0") == []
     assert await warnings("127.0.0.1:0", "0.0.0.0:0") == []
     assert await warnings() == []
+
+
+async def site_of(**options: Any) -> Site:
+    """What the pages know of a configuration."""
+    async with FingerService.open(FakeBackend({})) as service:
+        door = Door(
+            name="http",
+            service=service,
+            accounts=no_accounts(),
+            observer=Observer(),
+            listeners=[],
+            caps=ConnectionCaps(total=1, per_address=1),
+            queries=RateLimiter(rate=1, burst=1),
+            writes=RateLimiter(rate=1, burst=1),
+            neighbours={"finger": [Address("127.0.0.1", 7979)]},
+        )
+        frontend = _Http(HttpSection(listen=(), **options), door)
+        return frontend._frontend._policy.site
+
+
+async def test_how_the_site_calls_itself_reaches_the_pages(tmp_path: Path):
+    style = tmp_path / "own.css"
+    style.write_text("body { color: red }")
+    site = await site_of(title="tilde.example", url="https://tilde.example/~x/", index=True, style=style)
+    assert (site.title, site.url, site.index) == ("tilde.example", "https://tilde.example/~x", True)
+    assert site.style is not None
+    assert site.style.data == b"body { color: red }"
+    assert list(site.finger) == [Address("127.0.0.1", 7979)]
+    assert site.program.endswith("fingertrio")
+
+
+async def test_the_default_site_is_the_one_that_the_pages_have_without_a_configuration():
+    site = await site_of()
+    assert (site.title, site.description, site.url, site.index, site.style) == (TITLE, DESCRIPTION, None, False, None)
+
+
+def test_a_style_sheet_that_cannot_be_used_names_its_key(tmp_path: Path):
+    (tmp_path / "large.css").write_bytes(b"x" * 300_000)
+    (tmp_path / "directory").mkdir()
+    for name, reason in (("missing", "No such file"), ("large.css", "bytes"), ("directory", "directory")):
+        with pytest.raises(OptionError, match=f"style: .*{reason}"):
+            _style(HttpSection.model_construct(listen=(), style=tmp_path / name))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urldefrag, urljoin
 
@@ -27,6 +28,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, serving
+from tests.frontends.web.people import PEOPLE, People
 from tests.helpers import Ageing
 
 VOID = {"meta", "link", "br", "input"}
@@ -198,7 +200,6 @@ async def test_every_visitor_gets_the_same_bytes() -> None:
 
 async def test_an_unknown_user_has_neighbours() -> None:
     async with client(UserInfo("moshez", "x"), UserInfo("ada", "y")) as browser:
-        await browser.get("/")  # the list is in memory
         html, read = await page(browser, "/mosehz", 404)
         assert "<h1>Nobody here is called mosehz</h1>" in html
         assert '<a href="./moshez">moshez</a>' in html
@@ -327,17 +328,35 @@ def test_a_link_to_a_user_leads_to_that_user(name: str) -> None:
     assert (url.host, url.path, url.query) == ("test", f"/{name}", b"")
 
 
-async def test_lynx_shows_the_lines_of_a_status() -> None:
-    if shutil.which("lynx") is None:
-        pytest.skip("needs lynx (Debian package lynx)")
-    async with serving({"ada": "On leave.\nBack on Monday."}) as site:
-        shown = await trio.run_process(
-            ["lynx", "-dump", "-nolist", "-display_charset=utf-8", f"{site.url}/ada"],
-            capture_stdout=True,
-            env={"HOME": "/nonexistent"},
-        )
-    lines = [line.strip() for line in shown.stdout.decode().splitlines()]
-    assert lines.index("Back on Monday.") == lines.index("On leave.") + 1
+TEXT_BROWSERS = {
+    "lynx": ["-dump", "-nolist", "-display_charset=utf-8"],
+    "elinks": ["-dump", "-no-references", "-dump-charset", "utf-8", "-no-home"],
+}
+
+
+@pytest.mark.parametrize("program", TEXT_BROWSERS)
+async def test_a_browser_for_text_shows_everything(program: str, tmp_path: Path) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program} (Debian package {program})")
+    backend = People()
+    await backend.enter(*PEOPLE)
+    async with serving(backend) as site:
+
+        async def read(path: str) -> list[str]:
+            command = [program, *TEXT_BROWSERS[program], f"{site.url}{path}"]
+            done = await trio.run_process(command, capture_stdout=True, check=False, env={"HOME": str(tmp_path)})
+            return [line.strip() for line in done.stdout.decode().splitlines()]
+
+        stream = "\n".join(await read("/"))
+        for shown in ("ada", "Ada Lovelace", " min ago", "analytical engine", "雪が降っている", "+18 lines", "until"):
+            assert shown in stream
+        lines = await read("/ken")
+        drawing = lines.index("> ^ <        '-------------------'")
+        assert lines[drawing - 1].startswith("( o.o )  ---> |"), "columns are kept"
+        assert any("Public key" in line for line in lines)
+        assert any("All that was said" in line for line in lines)
+        assert any("Release notes" in line for line in await read("/ken/history"))
+        assert any("Did you mean" in line for line in await read("/kem"))
 
 
 async def test_over_http() -> None:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 
 import pytest
 import trio
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from fingertrio.frontends.web.history_pages import place
 from tests.backends.mirror.test_backend import Line, line
 from tests.frontends.web.kit import serving
-from tests.frontends.web.people import DAY, KEN, PEOPLE, People, Person
+from tests.frontends.web.people import DAY, EPOCH, KEN, PEOPLE, People, Person
+from tests.helpers import no_accounts
 
 pytestmark = pytest.mark.slow  # it starts a browser
 
@@ -35,12 +38,14 @@ HARD = (
 
 @dataclass
 class Visit:
-    """A browser, the site behind a line that can be cut, and what went wrong on any page."""
+    """A browser, the site behind a line that can be cut, an empty site, and what went wrong on any page."""
 
     browser: Browser
     url: str
     backend: People
     relay: Line
+    empty: str
+    fresh: People
     mistakes: list[str] = field(default_factory=list)
 
     def set(self, user: str, status: str) -> None:
@@ -53,28 +58,33 @@ class Visit:
             yield context
 
     @contextmanager
-    def page(self, path: str = "/", **options: object) -> Iterator[Page]:
+    def page(self, path: str = "/", *, url: str = "", **options: object) -> Iterator[Page]:
         with self.context(**options) as context:
             page = context.new_page()
             page.on("pageerror", lambda error: self.mistakes.append(f"{path}: {error}"))
             page.on("console", lambda message: self.mistakes.append(message.text) if message.type == "error" else None)
-            page.goto(self.url + path)
+            page.goto((url or self.url) + path)
             yield page
 
 
 async def test_a_visit() -> None:
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("needs chromium (Debian package chromium)")
-    backend = People()
+    backend, fresh = People(), People()
     await backend.enter(*PEOPLE, *HARD, *CROWD)
-    async with serving(backend) as site, line(site.address[1]) as (relay, url):
-        await trio.to_thread.run_sync(visit, chromium, url, backend, relay)
+    async with (
+        serving(backend, accounts=no_accounts()) as site,
+        line(site.address[1]) as (relay, url),
+        serving(fresh, accounts=no_accounts()) as empty,
+    ):
+        visitor = partial(Visit, url=url, backend=backend, relay=relay, empty=empty.url, fresh=fresh)
+        await trio.to_thread.run_sync(visit, chromium, visitor)
 
 
-def visit(chromium: str, url: str, backend: People, relay: Line) -> None:
+def visit(chromium: str, make_visit: Callable[[Browser], Visit]) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        visitor = Visit(browser, url, backend, relay)
+        visitor = make_visit(browser)
         nothing_is_inaccessible_or_wider_than_the_screen(visitor)
         a_drawing_scrolls_in_its_own_box(visitor)
         times_are_in_the_readers_zone(visitor)
@@ -82,6 +92,7 @@ def visit(chromium: str, url: str, backend: People, relay: Line) -> None:
         a_row_made_by_the_script_is_that_of_the_server(visitor)
         a_change_leaves_selection_and_place_alone(visitor)
         a_lost_connection_is_said_and_caught_up(visitor)
+        the_first_status_of_all_appears_by_itself(visitor)
         a_keyboard_reaches_everything(visitor)
         motion_and_paper(visitor)
         without_script_the_page_is_complete(visitor)
@@ -90,8 +101,12 @@ def visit(chromium: str, url: str, backend: People, relay: Line) -> None:
 
 
 def nothing_is_inaccessible_or_wider_than_the_screen(visitor: Visit) -> None:
+    said = trio.from_thread.run(visitor.backend.get_history, "ken", 5)
     paths = [
         "/",
+        "/-/sign-in",
+        "/ken/history",
+        f"/ken/at/{place(said[-1].since or EPOCH)}",
         "/?q=user",
         "/?by=name",
         "/?q=nobody+at+all",
@@ -268,13 +283,22 @@ def a_lost_connection_is_said_and_caught_up(visitor: Visit) -> None:
         expect(users(page).first).to_have_text("grace")
 
 
+def the_first_status_of_all_appears_by_itself(visitor: Visit) -> None:
+    with visitor.page("/", url=visitor.empty) as page:
+        live(page)
+        page.get_by_role("button", name="Copy fingertrio set").click()
+        page.get_by_text("Copied").wait_for()
+        trio.from_thread.run(visitor.fresh.set_user, "ada", "Hello")
+        expect(users(page)).to_have_text(["ada"])
+
+
 def a_keyboard_reaches_everything(visitor: Visit) -> None:
     with visitor.page() as page:
         press = page.keyboard.press
         press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
-        for _ in range(2):
+        for _ in range(3):  # the name of the site, Set your status, the search
             press("Tab")
         assert page.evaluate("document.activeElement.id") == "q"
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -144,6 +144,11 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(d
         page = await client.get("/moshez", headers=often)
         assert 1 <= int(page.headers["Retry-After"]) <= 10
         assert "Too many requests" in page.text
+        assert page.headers["Content-Type"].startswith("text/plain")
+        page = await client.get("/moshez", headers=often | {"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status_code, page.headers["Content-Type"]) == (429, "text/html; charset=utf-8")
+        assert "<h1>Too Many Requests</h1>" in page.text
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
         api = await client.get("/api/users", headers=often)
         assert (api.status_code, api.headers["Content-Type"]) == (429, "application/problem+json")
         assert json.loads(api.text)["status"] == 429
@@ -155,5 +160,5 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(d
         assert caught.value.faultCode == -32500
         assert (await client.get("/moshez", headers=other)).status_code == 200
     await wait_all_tasks_blocked()  # a request is counted when its answer has gone
-    assert observer.metrics.refusals["http", "rate"] == 4
-    assert observer.metrics.queries == {("http", "ok"): 4, ("http", "bad"): 4}
+    assert observer.metrics.refusals["http", "rate"] == 5
+    assert observer.metrics.queries == {("http", "ok"): 4, ("http", "bad"): 5}

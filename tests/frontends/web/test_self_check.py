@@ -100,7 +100,7 @@ async def test_a_front_end_that_works_passes_its_check():
         assert site.log.getvalue() == ""
 
 
-@pytest.mark.parametrize("template", ["error.html", "user.html", "stream.html"])
+@pytest.mark.parametrize("template", ["error.html", "user.html", "stream.html", "history.html", "at.html"])
 async def test_a_template_that_fails_is_found(template: str, monkeypatch: pytest.MonkeyPatch):
     broken = Template("{{ 1 // 0 }}")
     right = rendering._environment.get_template

@@ -85,12 +85,13 @@
       const { user, name } = message;
       const link = node("a", "", user);
       link.href = new URL(`${RESERVED.has(user) ? "api/users/" : ""}${encodeURIComponent(user)}`, site);
-      const avatar = node("span", `avatar h${hue(user)}`, initial(name || user));
+      const avatar = node("span", `avatar h${hue(user)}`, "");
+      avatar.dataset.initial = initial(name || user);
       avatar.setAttribute("aria-hidden", "true");
       const row = node("li", "", link);
       row.append(avatar);
-      if (name) row.append(node("b", "name", name));
-      if (message.since) row.append(time(message.since), node("span", "unseen", ""));
+      if (name) row.append(" ", node("b", "name", name));
+      if (message.since) row.append(" ", time(message.since), node("span", "unseen", ""));
       const text = node("p", "", "");
       if (message.emoji) text.append(node("span", "emoji", message.emoji), " ");
       text.append(...linked(cut(message.line ?? message.status.trim().split("\n")[0])));
