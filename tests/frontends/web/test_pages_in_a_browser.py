@@ -161,7 +161,7 @@ def times_are_in_the_readers_zone(visitor: Visit) -> None:
         assert title is not None
         assert local in title
         assert "GMT+5:30" in title
-        assert time.inner_text() == "4 min ago"
+        assert re.fullmatch(r"\d+ min ago", time.inner_text())
         assert title in page.locator(".meta .unseen").first.text_content() or ""  # type: ignore[operator]
 
 
