@@ -48,6 +48,7 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
 	@$(BIN)/python -m benchmarks.live $(ARGS)
 	@$(if $(filter-out --write,$(ARGS)),,$(BIN)/python -m benchmarks.setter; $(BIN)/python -m benchmarks.cli $(ARGS))
+	@$(BIN)/python -m benchmarks.irc $(filter --quick,$(ARGS))
 
 compare: $(VENV)/.develops  ## compare the costs of a request with an older checkout (OLD=../old)
 	@$(BIN)/python -m benchmarks.compare $(OLD) $(ARGS)

@@ -86,7 +86,7 @@ class NetworkReports:
     def refused(self, reason: str) -> None:
         """A question or an answer came to nothing."""
         self.observer.refused(_DOOR, reason)
-        self.numbers.dropped[reason] += 1
+        self.numbers.dropped[str(reason)] += 1
 
     def registered(self, *, now_registered: bool) -> None:
         """A session was registered, or a registered one has ended."""

@@ -1,0 +1,174 @@
+"""Our client behind a real ZNC on a real ngircd: what a bouncer replays is not answered. Real time, loopback only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.irc import IRCFrontend, IRCTimes, NetworkSettings, ServerAddress
+from fingertrio.service import FingerService
+from fingertrio.wire.irc_login import Login
+from fingertrio.wire.irc_secrets import Secret
+from tests.frontends.irc.real import Person, Running, Watcher, directory, free_ports, program
+
+HAPPY = "Status of moshez: Happy and well"
+
+_NGIRCD = """
+[Global]
+Name = irc.test.example
+Info = a test
+AdminEMail = nobody@test.example
+Listen = 127.0.0.1
+Ports = {port}
+MotdPhrase = hello
+PidFile =
+Password = {password}
+[Limits]
+MaxConnectionsIP = 0
+MaxPenaltyTime = 0
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+
+_ZNC = """
+Version = 1.8.2
+<Listener listener0>
+    AllowIRC = true
+    AllowWeb = false
+    Host = 127.0.0.1
+    IPv4 = true
+    IPv6 = false
+    Port = {port}
+    SSL = false
+</Listener>
+<User bot>
+    Admin = true
+    Nick = fingerbot
+    AltNick = fingerbot_
+    Ident = bot
+    RealName = bot
+    Buffer = 50
+    AutoClearQueryBuffer = false
+    LoadModule = chansaver
+    <Network net>
+        FloodBurst = 99
+        FloodRate = 99.00
+        IRCConnectEnabled = true
+        Server = 127.0.0.1 {irc} right
+    </Network>
+    <Pass password>
+        Method = sha256
+        Hash = {digest}
+        Salt = salt
+    </Pass>
+</User>
+"""
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[int, int]]:
+    """Of ngircd, whose password is "right", and of ZNC, which is connected to it."""
+    ngircd, znc = program("ngircd", "ngircd"), program("znc", "znc")
+    irc, bouncer = free_ports(2)
+    with directory() as here:
+        (here / "ngircd.conf").write_text(_NGIRCD.format(port=irc, password="right"))
+        configs = here / "znc" / "configs"
+        configs.mkdir(parents=True)
+        digest = hashlib.sha256(b"secretsalt").hexdigest()
+        (configs / "znc.conf").write_text(_ZNC.format(port=bouncer, irc=irc, digest=digest))
+        if os.geteuid() == 0:
+            for path in (here, *here.rglob("*")):
+                shutil.chown(path, "irc", "irc")
+        server = Running(
+            [ngircd, "-n", "-f", str(here / "ngircd.conf")],
+            here / "ngircd.out",
+            lambda: listens(irc),
+            unprivileged=True,
+        )
+        try:
+            between = Running(
+                [znc, "--foreground", "--datadir", str(here / "znc")],
+                here / "znc.out",
+                lambda: listens(bouncer),
+                unprivileged=True,
+            )
+            try:
+                yield irc, bouncer
+            finally:
+                between.stop()
+        finally:
+            server.stop()
+
+
+async def login(stream: trio.abc.Stream, nick: str) -> Person:
+    person = Person(stream)
+    await person.send("PASS right", f"NICK {nick}", f"USER {nick} 0 * :{nick}")
+    await person.until(" 001 ")
+    return person
+
+
+async def test_a_bouncers_buffer_is_not_answered(ports: tuple[int, int], nursery: trio.Nursery, tmp_path: Path):
+    irc, bouncer = ports
+    watcher = Watcher()
+
+    async def start(password: str, name: str) -> trio.Event:
+        front = IRCFrontend(
+            service=service,
+            observer=watcher,
+            networks=[
+                NetworkSettings(
+                    name=name,
+                    servers=(ServerAddress(host="127.0.0.1", port=bouncer),),
+                    login=Login(nick="fingerbot", password=Secret(password)),
+                    flood_seconds=0.05,
+                )
+            ],
+            times=IRCTimes(first_pause=0.05, leave=0.3),
+        )
+        stopping = trio.Event()
+        nursery.start_soon(front.serve, stopping)
+        return stopping
+
+    async with (
+        FingerService.open(MemoryBackend({"moshez": "Happy and well"}), observer=watcher) as service,
+        await trio.open_tcp_stream("127.0.0.1", irc) as stream,
+    ):
+        alice = await login(stream, "alice")
+        with trio.fail_after(30):  # ZNC connects after a while
+            while True:
+                await alice.send("ISON fingerbot")
+                if "fingerbot" in (await alice.until(" 303 ")).rpartition(" :")[2]:
+                    break
+                await trio.sleep(0.1)
+        await alice.send("PRIVMSG fingerbot :moshez", "PRIVMSG fingerbot :help")  # while the bot is away
+        await alice.settled()
+        stopping = await start("bot/net:secret", "znc")
+        await watcher.wait("irc_registered")
+        await alice.send("PRIVMSG fingerbot :moshez")
+        assert await alice.text("PRIVMSG") == HAPPY
+        assert [line for line in alice.seen if "fingerbot!" in line] == [alice.seen[-1]], "one answer to three messages"
+        assert watcher.metrics.networks["znc"].dropped["replay"] >= 2
+        stopping.set()
+        # A wrong password: 464, and no second attempt.
+        await start("bot/net:wrong", "refused")
+        stopped = await watcher.wait("irc_stopped", network="refused")
+        assert "assword" in str(stopped["reason"])
+        nursery.cancel_scope.cancel()
