@@ -2,7 +2,7 @@
 
 A front end may keep what it rendered from an answer while the answer's `expires` lies ahead. An event that ends that
 earlier (a change, a newer answer, no room) sets `expires` back at once: checking `expires` is the whole invalidation
-protocol. This module does no I/O, reads no clock and does not know the backend.
+protocol. This module does no I/O and does not know the backend.
 """
 
 from __future__ import annotations
@@ -72,10 +72,12 @@ class AnswerCache(Generic[T]):
         self.flights: dict[str, Flight[T]] = {}
         self._variants: dict[str, set[str]] = {}  # the names in `_unknown`, by their case-folded form
 
-    def find(self, key: str, now: float) -> Answer[T] | None:
-        """The answer for `key`; None if there is none or it has expired."""
+    def find(self, key: str) -> Answer[T] | None:
+        """The answer for `key`; None if there is none or it has expired. Usually this reads no clock, which is slow."""
         answer = self._known.get(key) or self._unknown.get(key)
-        return answer if answer is not None and answer.expires > now else None
+        if answer is None or answer.expires == inf or answer.expires > trio.current_time():
+            return answer
+        return None
 
     def keep(self, key: str, answer: Answer[T], size: int) -> None:
         """Store the answer, and at most `size` of its kind: the oldest answer is evicted."""

@@ -41,7 +41,7 @@ class SingleFlight:
         `size` is how many answers this cache keeps at most.
         """
         while True:
-            answer = cache.find(key, trio.current_time())
+            answer = cache.find(key)
             if answer is not None:
                 self._metrics.cache_hits += 1
                 return answer

@@ -148,7 +148,7 @@ class FingerService:
         """The answer for `user` if a valid one is cached; None: there is none."""
         if not user.isascii():
             user = canonical_name(user)
-        answer = self._users.find(user, trio.current_time())
+        answer = self._users.find(user)
         if answer is not None:
             self._observer.metrics.cache_hits += 1
             return answer
@@ -156,7 +156,7 @@ class FingerService:
 
     def peek_users(self) -> Answer[tuple[str, ...]] | None:
         """The list of users if a valid one is cached; None: await `get_users`."""
-        answer = self._list.find(_LIST, trio.current_time())
+        answer = self._list.find(_LIST)
         if answer is not None:
             self._observer.metrics.cache_hits += 1
         return answer

@@ -68,10 +68,9 @@ class Warming:
                 return
             if self._is_cold.is_set():
                 return
-            now = trio.current_time()
             for answer in answers:
                 user = answer.value.user
-                if user not in self._changed and user not in self._users.flights and not self._users.find(user, now):
+                if user not in self._changed and user not in self._users.flights and not self._users.find(user):
                     self._users.keep(user, answer, size)
             if len(found) < limit:
                 return
