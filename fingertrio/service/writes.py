@@ -44,6 +44,7 @@ class Writes:
         changed: Callable[[str], None],
         spell: Callable[[str], Awaitable[str | None]],
     ) -> None:
+        self._backend = backend
         self._setter = backend if isinstance(backend, SetsStatus) else None
         self._clearer = backend if isinstance(backend, ClearsStatus) else None
         self._describer = backend if isinstance(backend, SetsDetails) else None
@@ -131,7 +132,8 @@ class Writes:
     ) -> UserInfo | None:
         """Replace the full name and all details; None: the user has no status yet, which will show them.
 
-        Empty details are removed: `{**info.details, "project": ""}` changes one and keeps the others.
+        Empty details are removed: `{**info.details, "project": ""}` changes one and keeps the others, also those that
+        an import has brought and that could not be set here.
 
         Raises:
             NotAllowedError, BackendError: as `set_user`.
@@ -139,9 +141,10 @@ class Writes:
         """
         user = check_user_name(user)
         writer.check(user)
-        checked_name, checked = check_details(name, details)
         if (describer := self._describer) is None:
             raise BackendError("Names and details cannot be set here")
+        present = await self._calls.make("get_user", lambda: self._backend.get_user(user))
+        checked_name, checked = check_details(name, details, kept={} if present is None else present.details)
 
         async def call() -> UserInfo | str | None:
             return await self._spell(user) or await describer.set_details(user, checked_name, checked)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -59,8 +60,12 @@ class WebFingerLink(NamedTuple):
     type: str | None
 
 
-def check_details(name: str | None, details: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+def check_details(
+    name: str | None, details: Mapping[str, str], *, kept: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str | None, dict[str, str]]:
     """The full name and the details as they are stored: clean, without empty ones, in the same order.
+
+    A detail that is in `kept` with the same text may have any meaning.
 
     Raises:
         DetailsError: with everything that is not valid.
@@ -74,7 +79,7 @@ def check_details(name: str | None, details: Mapping[str, str]) -> tuple[str | N
     for label, text in details.items():
         try:
             detail = _clean_detail(label, text)
-            for key, value in detail.items():
+            for key, value in detail.items() - kept.items():
                 _check_meaning(key, value)
             checked |= detail
         except ValueError as error:

@@ -36,7 +36,7 @@ async def serving(**policy: object) -> AsyncIterator[SimpleNamespace]:
             records = [json.loads(line) for line in log.getvalue().splitlines()]
             return [record for record in records if record["event"] in {"set", "cleared", "described"}]
 
-        yield SimpleNamespace(service=service, audit=audit, log=log, observer=observer)
+        yield SimpleNamespace(service=service, backend=backend, audit=audit, log=log, observer=observer)
 
 
 async def test_a_writer_sets_and_clears_what_is_its_own():
@@ -169,6 +169,17 @@ async def test_one_detail_changes_and_the_others_stay():
         info = await place.service.set_details("ada", name=None, details={"a": "1", "b": "2"}, writer=ADA)
         info = await place.service.set_details("ada", name=None, details={**info.details, "a": ""}, writer=ADA)
         assert dict(info.details) == {"b": "2"}
+
+
+async def test_details_that_could_not_be_set_are_kept_unless_they_change():
+    async with serving() as place:
+        await place.backend.set_details("ada", None, {"chat": "xmpp:ada@example.org", "timezone": "Mars"})
+        info = await place.service.get_user("ada")
+        info = await place.service.set_details("ada", name=None, details={**info.details, "a": "1"}, writer=ADA)
+        assert dict(info.details) == {"chat": "xmpp:ada@example.org", "timezone": "Mars", "a": "1"}
+        with pytest.raises(DetailsError) as caught:
+            await place.service.set_details("ada", name=None, details={"timezone": "Venus"}, writer=ADA)
+        assert set(caught.value.errors) == {"timezone"}
 
 
 async def test_details_that_are_not_valid_name_each_field():
