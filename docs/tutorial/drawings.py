@@ -130,4 +130,24 @@ DRAWINGS: dict[str, tuple[str, Box]] = {
             task("HTTPS\n8443"),
         ),
     ),
+    "27": (
+        "Each door has a supervisor; conversations are shielded, so they outlive the cancellation for a while",
+        nursery(
+            "main: a nursery, cancelled at the first signal",
+            task(
+                "supervise(finger)",
+                nursery("serve_tcp", task("accept"), scope("shield, deadline", task("client 1"))),
+            ),
+            task("supervise(fragile)", note("failed: starts again\nin 4 seconds")),
+        ),
+    ),
+    "29": (
+        "One task accepts, answers what is in memory, and gives a task only to the rest",
+        nursery(
+            "main: a nursery",
+            task("serve: accept, look, answer", note("95 of 100 clients")),
+            task("client 17:\nslow to type"),
+            task("client 42:\nunknown user"),
+        ),
+    ),
 }

@@ -58,7 +58,7 @@ PARTS = ["Try it", "What changed", "New in Trio", "The attack", "What Twisted do
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_has_every_part(page: Path):
     headings = [line.removeprefix("## ").split(":")[0] for line in page.read_text().splitlines() if line[:3] == "## "]
-    assert sorted(headings) == sorted(PARTS)
+    assert sorted(set(headings) - {"Where to go from here"}) == sorted(PARTS)
     assert page.read_text().splitlines()[2].startswith("**"), "the question comes first"
 
 
