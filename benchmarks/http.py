@@ -25,13 +25,15 @@ from pathlib import Path
 
 from benchmarks.generator import Round
 from benchmarks.harness import FAILURES, BenchmarkError, Server, UnavailableError, progress
+from benchmarks.http_idle import REQUESTS, measure_idle
 from benchmarks.http_servers import NAMES, WORK, Servers, Work
 from benchmarks.page import write_part
 from benchmarks.report import NOTHING, Goal, median, median_ratio, table
 from benchmarks.wrk import CONNECTIONS, Request, find_wrk, load
-from fingertrio.testing.measure import Cores, Machine
+from fingertrio.testing.measure import Cores, Machine, raise_file_limit
 
 WARM_UP = 1  # seconds of load before the rounds
+FILES = 12_000  # descriptors for idle connections
 BUDGET = 400.0  # seconds; no new round begins when it would end later
 
 _UNVERIFIED = ssl._create_unverified_context()  # noqa: SLF001 -- the servers are ours, on loopback
@@ -42,6 +44,7 @@ class Results:
     """The results of a run, by row and server."""
 
     rounds: dict[tuple[str, str], list[Round]] = field(default_factory=dict)
+    idle: dict[str, float] = field(default_factory=dict)  # bytes of an idle connection, by kind
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
@@ -145,6 +148,17 @@ def measure(
                 results.rounds.setdefault((cell.work.name, cell.name), []).append(done)
 
 
+def measure_memory(servers: Servers, results: Results) -> None:
+    """The memory of idle connections."""
+    for kind, tls, count in [(kind, tls, 500 if tls else 5000) for kind in REQUESTS for tls in (False, True)]:
+        title = f"{kind}, TLS" if tls else kind
+        progress(f"{count} idle connections: {title}")
+        try:
+            results.idle[title] = measure_idle(servers, kind, count=count, tls=tls)
+        except FAILURES as error:
+            results.problems.append(f"idle connections, {title}: {error}")
+
+
 def _load(cell: Cell, cores: Cores, seconds: int) -> Round:
     cell.server.forget_log()
     return load(cell.server, cell.request, cores, seconds=seconds, tls=cell.work.tls)
@@ -166,6 +180,10 @@ def goals(results: Results) -> list[Goal]:
         *(
             Goal(f"CPU of {name} by Quart's on Hypercorn", most, results.ratio(rows[name], "quart"))
             for name, most in (("JSON, made anew", 1.15), ("page, made anew", 1.15), ("XML-RPC, made anew", 1.3))
+        ),
+        *(
+            Goal(f"memory for each idle connection, {title}", 8.0, found / 1024, unit="KiB")
+            for title, found in results.idle.items()
         ),
     ]
 
@@ -221,6 +239,7 @@ def remarks(results: Results, cores: Cores, machine: Machine) -> list[str]:
         f"Servers on core {cores.server}, wrk with {CONNECTIONS} kept connections on core {cores.load}.",
         "CPU is user + system of all threads, from the process's CPU clock. fingertrio logs every request to a file.",
         "Bare ASGI and Quart run on stock Hypercorn with Trio; Uvicorn with uvloop and httptools.",
+        "Idle connections: growth of the server's resident memory after one request on each. Over TLS most is OpenSSL's.",
         f"Other programs used {others[0]:.0%} of the servers' core and {others[1]:.0%} of the load's (medians).",
     ]
 
@@ -248,11 +267,15 @@ def main() -> int:
     until = time.monotonic() + BUDGET
     cores = Cores.choose()
     os.sched_setaffinity(0, {cores.load})
+    raise_file_limit(FILES)
     rounds, seconds = (1, 1) if arguments.quick else (arguments.rounds, arguments.seconds)
     results = Results()
     with tempfile.TemporaryDirectory(prefix="fingertrio-bench-", ignore_cleanup_errors=True) as directory:
         wanted = set(arguments.only or [work.name for work in WORK])
-        measure(Servers(Path(directory), cores), cores, results, wanted, rounds=rounds, seconds=seconds, until=until)
+        servers = Servers(Path(directory), cores)
+        measure(servers, cores, results, wanted, rounds=rounds, seconds=seconds, until=until)
+        if arguments.only is None and not arguments.quick:
+            measure_memory(servers, results)
     machine = Machine.here(["fingertrio", "trio", "hypercorn", "quart", "twisted", "uvicorn", "starlette"])
     words = [f"- {remark}" for remark in remarks(results, cores, machine)]
     verdicts = [*map(str, goals(results)), *(f"- left out: {gap}" for gap in results.gaps)]
