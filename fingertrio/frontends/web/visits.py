@@ -197,7 +197,7 @@ def _name(name: str) -> str:
 def _cookie(name: str) -> str:
     """The value of the only cookie with this name; empty: there is none, or they are several."""
     values = request.cookies.getlist(_name(name))
-    return values[0] if len(values) == 1 and len(values[0]) <= _COOKIE_LIMIT else ""
+    return values[0] if len(values) == 1 else ""
 
 
 def _keep(response: Response, name: str, value: str, length: timedelta) -> None:

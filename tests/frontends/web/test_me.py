@@ -100,6 +100,8 @@ async def test_times_are_read_in_the_zone_of_the_form_and_shown_so_that_they_com
         ({"zone": "Mars/Olympus"}, "zone", "This is not a time zone; expected a name such as Europe/Berlin."),
         ({"zone": "../../etc/passwd"}, "zone", "This is not a time zone"),
         ({"zone": "/etc/localtime"}, "zone", "This is not a time zone"),
+        ({"zone": "\x00"}, "zone", "This is not a time zone"),
+        ({"zone": "x" * 10_000}, "zone", "This is not a time zone"),
         ({"zone": "Europe"}, "zone", "This is not a time zone"),
     ],
 )
