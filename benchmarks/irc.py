@@ -155,7 +155,7 @@ def _inspircd() -> Iterator[tuple[int, int] | None]:
 
 
 async def flood(ports: tuple[int, int], questions: int, seconds: float) -> dict[str, object]:
-    """`questions` of 100 people within `seconds`, and one honest asker in the middle of them."""
+    """`questions` of ten people within `seconds`, and one honest asker in the middle of them."""
     bot, askers = ports
     observer = Observer()
     users = {f"user{number}": "here" for number in range(50)}
@@ -176,12 +176,12 @@ async def flood(ports: tuple[int, int], questions: int, seconds: float) -> dict[
 
             async def ask(number: int) -> None:
                 async with _person(askers, f"asker{number}") as person:
-                    for turn in range(questions // 100):
-                        await trio.sleep(seconds / (questions // 100) * random.random() * 2)
+                    for turn in range(questions // 10):
+                        await trio.sleep(seconds / (questions // 10) * random.random() * 2)
                         await person.stream.send_all(f"PRIVMSG {_BOT} :user{(number + turn) % 50}\r\n".encode())
                     await trio.sleep(1)
 
-            for number in range(100):
+            for number in range(10):
                 nursery.start_soon(ask, number)
             await trio.sleep(seconds / 2)
             async with _person(askers, "honest") as honest:

@@ -214,7 +214,8 @@ class NetworkCheck:
             f"LINELEN={isupport.linelen}",
             *(f"{name}" for name, has in (("MONITOR", isupport.has_monitor), ("WHOX", isupport.has_whox)) if has),
         ]
-        self._note("ok", "server limits", " ".join(tokens))
+        assumed = "" if isupport.received else " (assumed: the server tells nothing)"
+        self._note("ok", "server limits", " ".join(tokens) + assumed)
         if state.bot:
             self._note("ok", "bot mode", "set")
         elif login.bot_mode:

@@ -119,6 +119,15 @@ def der(pem: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(f"{text[begin:end]}\n")
 
 
+def listens(port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_ports(number: int) -> list[int]:
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [listener.getsockname()[1] for listener in listeners]
@@ -211,7 +220,10 @@ class Insp:
                 shutil.chown(path, "irc", "irc")
         self._atheme = [atheme, "-n", "-c", str(here / "atheme.conf"), "-D", str(here), "-p", str(here / "atheme.pid")]
         self.server = Running(
-            [inspircd, "--nofork", f"--config={here}/inspircd.conf"], here / "out", self._listens, unprivileged=True
+            [inspircd, "--nofork", f"--config={here}/inspircd.conf"],
+            here / "out",
+            lambda: listens(self.plain),
+            unprivileged=True,
         )
         try:
             self.services = self.start_services()
@@ -223,13 +235,6 @@ class Insp:
         log = self._here / "atheme.out"
         arguments = [*self._atheme, "-l", str(self._here / "atheme.log")]
         return Running(arguments, log, lambda: b"finished synching" in log.read_bytes(), unprivileged=True)
-
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.plain), 1).close()
-        except OSError:
-            return False
-        return True
 
     def stop(self) -> None:
         self.services.stop()

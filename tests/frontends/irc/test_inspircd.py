@@ -154,6 +154,34 @@ def chan(name: str, **options: Any) -> ChannelSettings:
     return ChannelSettings(plan=ChannelPlan(name), **options)
 
 
+# S1: isolation.
+
+
+async def test_a_network_that_stops_does_not_delay_another(
+    insp: Insp, watcher: Watcher, service: FingerService, nursery: trio.Nursery
+):
+    networks = [
+        NetworkSettings(
+            name=name,
+            servers=(ServerAddress(host="127.0.0.1", port=port),),
+            login=Login(nick=f"iso{name}", password=Secret("wrong")),
+            flood_seconds=0.05,
+        )
+        for name, port in (("locked", insp.locked), ("open", insp.plain))
+    ]
+    times = IRCTimes(first_pause=0.05, longest_pause=0.1, leave=0.3)
+    front = IRCFrontend(service=service, observer=watcher, networks=networks, times=times)
+    stopping = trio.Event()
+    nursery.start_soon(front.serve, stopping)
+    await watcher.wait("irc_stopped", network="locked")
+    async with human(insp, "isohuman") as one:
+        await watcher.wait("irc_registered", network="open")
+        assert await one.ask("isoopen", "moshez") == HAPPY
+    assert "irc_stopped:locked" in watcher.metrics.conditions
+    assert "irc_connection:open" not in watcher.metrics.conditions
+    stopping.set()
+
+
 # S13: irc-check. A command of its own, so not under trio.
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fingertrio.frontends.irc import IRCFrontend, IRCTimes, NetworkSettings, Ser
 from fingertrio.service import FingerService
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_secrets import Secret
-from tests.frontends.irc.real import Person, Running, Watcher, directory, free_ports, program
+from tests.frontends.irc.real import Person, Running, Watcher, directory, free_ports, listens, program
 
 HAPPY = "Status of moshez: Happy and well"
 
@@ -73,14 +72,6 @@ Version = 1.8.2
     </Pass>
 </User>
 """
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
