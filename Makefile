@@ -64,6 +64,9 @@ reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the 
 tutorial: $(VENV)/.develops  ## write listings, diffs, drawings and tables into the pages of docs/tutorial
 	@$(BIN)/python docs/tutorial/build.py
 
+screenshots: $(VENV)/.develops  ## take the pictures in docs/images with Chromium; look at them before you commit
+	@$(BIN)/python -m tests.frontends.web.screenshots
+
 lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
