@@ -82,6 +82,8 @@ check() {
     mkdir /run/systemd/system/fingertrio.service.d
     printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/fingertrio.service.d/soon.conf
     systemctl daemon-reload; systemctl restart fingertrio; fingertrio set --at unix:/run/fingertrio/setter.sock --user glyph Happy
+    useradd -m ada; su ada -c 'fingertrio set back at five --until 23:59' | grep '^ada: back at five, until'
+    ! su ada -c 'fingertrio set --user glyph Hacked' || exit 1
     main() { systemctl show -P MainPID fingertrio; }
     journal() { timeout 15 sh -c "until journalctl -u fingertrio --since '$since' | grep '$1'; do sleep 0.1; done"; }
     echo "restarted twice:"; ask 6 200 & asking=$!
@@ -92,7 +94,7 @@ check() {
     cp /tmp/good $config; wait $asking
     echo "killed:"; kill -9 "$(main)"; journal 'status=9/KILL'; ask 1 20
     echo "hanging:"; kill -STOP "$(main)"; journal 'Watchdog timeout'; journal 'Fatal Python error: Aborted'; ask 1 20
-    systemd-analyze security --no-pager --threshold=12 fingertrio >/tmp/exposure; tail -1 /tmp/exposure
+    systemd-analyze security --no-pager --threshold=14 fingertrio >/tmp/exposure; tail -1 /tmp/exposure
     systemctl stop fingertrio 'fingertrio-*.socket'; [ "$(systemctl show -P Result fingertrio)" = success ]
 }
 

@@ -51,7 +51,7 @@ def _example(door: str, place: str) -> str:
         case "finger":
             return f"{program} finger @{place}"
         case "setter":
-            return f'{program} set --at {place} moshez "Happy and well"'
+            return f"{program} set --at {place} Happy and well"
         case "http":
             return f"{place}/ in a browser, or curl {place}/api/users"
         case "irc":

@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,11 +33,13 @@ class FoundDatabase:
 
     Attributes:
         path: absolute.
+        tokens: the tokens file of its server.
         retention: how much history its server keeps.
     """
 
     path: Path
-    retention: Retention = field(default_factory=lambda: Retention(DEFAULT_HISTORY))
+    tokens: Path
+    retention: Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Place:
     def find(self) -> FoundDatabase:
         """The database. Ends the program if there is none."""
         if self.database is not None:
-            return FoundDatabase(absolute(self.database))
+            return _beside(absolute(self.database))
         config = self.config
         if config is None and (named := os.environ.get("FINGERTRIO_CONFIG")):
             config = Path(named)
@@ -70,14 +72,21 @@ def _of(server: RunningServer) -> FoundDatabase:
             f"the server that runs here (pid {server.pid}) has no database file: its backend is {server.backend}; "
             "name a file with --database FILE"
         )
-    return FoundDatabase(Path(server.database), Retention(server.history or DEFAULT_HISTORY, server.history_days))
+    retention = Retention(server.history or DEFAULT_HISTORY, server.history_days)
+    beside = _beside(Path(server.database), retention)
+    return beside if server.tokens is None else replace(beside, tokens=Path(server.tokens))
+
+
+def _beside(path: Path, retention: Retention | None = None) -> FoundDatabase:
+    """A database with its tokens beside it."""
+    return FoundDatabase(path, path.with_name("tokens.json"), retention or Retention(DEFAULT_HISTORY))
 
 
 def _configured(config: Path | None) -> FoundDatabase:
     from fingertrio.cli.database_config import sqlite_options  # noqa: PLC0415 -- pydantic takes longer than the command
 
     options = sqlite_options(config)
-    return FoundDatabase(options.path, options.retention)
+    return _beside(options.path, options.retention)
 
 
 def place_options(command: F) -> F:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from fingertrio.cli.database import F, Place, failures_reported, place_options
 from fingertrio.cli.drawing import Column, exact, relative, table
 from fingertrio.cli.errors import Group
 from fingertrio.cli.output import write_utf8
+from fingertrio.names import canonical_name
 from fingertrio.server.findings import check_names, check_stored_status
 from fingertrio.wire.details import check_link, check_time_zone
 from fingertrio.wire.text import clean, clean_line, decode
@@ -240,12 +242,34 @@ def _iso(when: datetime | None) -> str | None:
 @user.command("remove")
 @click.argument("login", metavar="USER")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--erase", is_flag=True, help="Overwrite what was stored, too; takes as long as a copy of the database.")
 @place_options
-def user_remove(place: Place, login: str, yes: bool) -> None:
-    """Remove USER and the whole history. On a terminal it asks first."""
+def user_remove(place: Place, login: str, yes: bool, erase: bool) -> None:
+    """Remove USER, the whole history, and USER's tokens. On a terminal it asks first.
+
+    With --erase nothing that was deleted can be found in the database file any more. Backups and logs are not touched.
+    """
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
         if not yes and sys.stdin.isatty():
             click.confirm(f"Remove {login} and the whole history?", abort=True)
-        admin.remove_user(connection, login)
-    click.echo(f"removed {login} and the whole history")
+        admin.remove_user(connection, login, erase=erase)
+        revoked = _revoke_tokens(found.tokens, login)
+    what = " and the whole history" + f"; revoked {revoked} token{'s' * (revoked > 1)}" * bool(revoked)
+    click.echo(f"{'erased' if erase else 'removed'} {login}{what}")
+
+
+def _revoke_tokens(path: Path, user: str) -> int:
+    """Revoke the tokens of a user who is removed: one of them could bring the name back. How many there were."""
+    if not path.exists():
+        return 0
+    import trio  # noqa: PLC0415 -- most users have no tokens
+
+    from fingertrio.accounts.file import TokenFile  # noqa: PLC0415 -- as above
+    from fingertrio.accounts.store import TokenStore  # noqa: PLC0415 -- as above
+    from fingertrio.accounts.tokens import TokensError  # noqa: PLC0415 -- as above
+
+    try:
+        return trio.run(TokenStore(TokenFile(path)).revoke_user, canonical_name(user))
+    except TokensError as error:
+        raise click.ClickException(f"{user} was removed, but the tokens were not: {error}") from None

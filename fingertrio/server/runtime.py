@@ -4,9 +4,10 @@ A server holds a file `server-PID.json` in the first of these directories that i
 it runs; the kernel releases the lock however the server ends, so a file without a lock is stale. Commands use the first
 directory in which a server runs, so a user's own server comes before the machine's:
 
-    $RUNTIME_DIRECTORY                  systemd's RuntimeDirectory=; /run/fingertrio for the units in conf/
+    $RUNTIME_DIRECTORY                  systemd's RuntimeDirectory=
     $XDG_RUNTIME_DIR/fingertrio         a user's own server
     /run/fingertrio                     a server that is started as root without systemd
+    /run/fingertrio/running             for commands: RuntimeDirectory= of the units in conf/
     ~/.local/state/fingertrio/run       none of these
 """
 
@@ -60,12 +61,15 @@ class RunningServer:
         return None if url is None else url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
-def directories(environ: Mapping[str, str]) -> list[Path]:
-    """Where runtime files may be, in the order of the table above."""
+def directories(environ: Mapping[str, str], *, to_serve: bool = False) -> list[Path]:
+    """Where runtime files may be, in the order of the table above; `to_serve`: where this process may put one."""
     found = [Path(part) for part in environ.get("RUNTIME_DIRECTORY", "").split(":") if part.startswith("/")]
     if (user := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
         found.append(Path(user) / "fingertrio")
-    found.append(SYSTEM)
+    if not to_serve or os.geteuid() == 0:
+        found.append(SYSTEM)
+    if not to_serve:
+        found.append(SYSTEM / "running")
     state = environ.get("XDG_STATE_HOME", "")
     with suppress(RuntimeError):  # no home directory
         found.append((Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()) / "fingertrio/run")
@@ -85,9 +89,7 @@ class RuntimeFile:
     @classmethod
     def open(cls, environ: Mapping[str, str] = os.environ) -> RuntimeFile | None:
         """Make the file in the first directory that this process can use; None: it can use none of them."""
-        for directory in directories(environ):
-            if directory == SYSTEM and os.geteuid() != 0:
-                continue
+        for directory in directories(environ, to_serve=True):
             path = directory / f"server-{os.getpid()}.json"
             try:
                 directory.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -95,6 +97,7 @@ class RuntimeFile:
                 descriptor = os.open(path, flags, 0o644)
             except OSError:
                 continue
+            os.fchmod(descriptor, 0o644)  # whatever the umask: the commands of all users read it
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             return cls(path, descriptor)
         return None

@@ -269,6 +269,22 @@ def test_a_server_says_itself_which_files_it_uses(start: Start, tmp_path: Path):
     assert [(line["user"], line["status"]) for line in watched] == [("grace", "away")]
 
 
+def test_a_removed_user_leaves_no_token_and_nothing_in_the_file(start: Start, tmp_path: Path):
+    place = start()
+    token = place.done("token", "add", "ada").strip()
+    for number in range(3):
+        place.done("set", "--user", "ada", f"secretword {number}")
+    files = [tmp_path / "data" / name for name in ("x.db", "x.db-wal")]
+    assert any(b"secretword" in path.read_bytes() for path in files)
+    assert place.done("user", "remove", "ada", "--erase", "--yes") == (
+        "erased ada and the whole history; revoked 1 token\n"
+    )
+    assert not any(b"secretword" in path.read_bytes() for path in files if path.exists())
+    assert "this token is not valid" in place.failed(1, "set", "x", FINGERTRIO_TOKEN=token)
+    place.done("set", "--user", "bob", "the server goes on")
+    assert place.shown("bob")["status"] == "the server goes on"
+
+
 def test_a_server_without_a_database_is_not_replaced_by_a_file(start: Start, tmp_path: Path):
     place = start(backend={"use": "memory"})
     assert "has no database file: its backend is memory; name a file" in place.failed(2, "user", "add", "ada")

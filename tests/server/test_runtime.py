@@ -75,8 +75,12 @@ def test_a_shorter_document_replaces_a_longer_one(environ: Mapping[str, str]):
 
 
 def test_others_may_read_it_and_none_may_write(environ: Mapping[str, str]):
-    file = opened(environ)
-    assert file.path.stat().st_mode & 0o777 & ~0o644 == 0
+    before = os.umask(0o077)  # as the units in conf/ set it
+    try:
+        file = opened(environ)
+    finally:
+        os.umask(before)
+    assert file.path.stat().st_mode & 0o777 == 0o644
     file.close()
 
 
@@ -114,8 +118,18 @@ def test_a_fifo_in_the_directory_does_not_hang(environ: Mapping[str, str]):
 
 def test_the_directories_are_tried_in_order(tmp_path: Path):
     environ = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/5", "XDG_STATE_HOME": "/state"}
-    expected = ["/run/a", "/run/b", "/run/user/5/fingertrio", f"{tmp_path}/system", "/state/fingertrio/run"]
+    system = f"{tmp_path}/system"
+    expected = ["/run/a", "/run/b", "/run/user/5/fingertrio", system, f"{system}/running", "/state/fingertrio/run"]
     assert [str(path) for path in directories(environ)] == expected
+    assert f"{system}/running" not in map(str, directories(environ, to_serve=True))
+
+
+def test_a_server_of_systemd_is_found(tmp_path: Path, environ: Mapping[str, str]):
+    server = RuntimeFile.open({"RUNTIME_DIRECTORY": str(tmp_path / "system" / "running")})
+    assert server is not None
+    server.publish(SERVER)
+    assert running_servers(environ) == [SERVER]
+    server.close()
 
 
 def test_a_directory_that_cannot_be_used_is_passed_over(tmp_path: Path):

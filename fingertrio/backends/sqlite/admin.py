@@ -159,15 +159,35 @@ def change_user(connection: sqlite3.Connection, login: str, edit: Edit, retentio
         _change(connection, login, edit, retention)
 
 
-def remove_user(connection: sqlite3.Connection, login: str) -> None:
-    """Remove a user with the whole history. Raises ValueError: there is no such user."""
+def remove_user(connection: sqlite3.Connection, login: str, *, erase: bool = False) -> None:
+    """Remove a user with the whole history.
+
+    Args:
+        connection: from `administered`.
+        login: of the user.
+        erase: rewrite the file too, so that neither it nor its write-ahead log holds anything of what was deleted, now
+            or earlier. Takes as long as a copy of the file; a server goes on meanwhile.
+
+    Raises:
+        ValueError: there is no such user; or the user was removed, and the log still holds what a program is reading.
+    """
     login = canonical_name(login)
+    if erase:
+        connection.execute("PRAGMA secure_delete = ON")
     with transaction(connection, ADMIN_PATIENCE):
         user = _find_id(connection, login)
         if user is None:
             raise ValueError(unknown_user(connection, login))
         writing.delete_log(connection, user)
         connection.execute("DELETE FROM user WHERE id = ?", (user,))
+    if erase:
+        connection.execute(f"PRAGMA busy_timeout = {ADMIN_PATIENCE * 1000:.0f}")
+        connection.execute("VACUUM")
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise ValueError(
+                f"{login} was removed, but a program still reads what was there; it goes when it has ended"
+            )
 
 
 def _find_id(connection: sqlite3.Connection, login: str) -> int | None:
