@@ -48,12 +48,10 @@ PAGES = {"stream": "/", "user": "/ken", "me": "/-/me"}
 SHOWN = [
     ("stream", "desktop", "light"),
     ("stream", "desktop", "dark"),
-    ("stream", "phone", "light"),
     ("stream", "phone", "dark"),
     ("user", "desktop", "light"),
     ("user", "desktop", "dark"),
     ("user", "phone", "light"),
-    ("user", "phone", "dark"),
     ("me", "desktop", "light"),
     ("me", "phone", "dark"),
 ]
