@@ -26,6 +26,8 @@ from fingertrio.wire.text import first_line
 
 _NAMES = 500  # user names that an administrator is offered; any other can be typed
 
+_NOTHING = "Nothing yet"  # of a user who is not known yet
+
 _LINE = 40  # characters of a preset's status on its button
 
 _DONE = {
@@ -111,7 +113,8 @@ class MyPage:
             done=None if change is None else _DONE.get(change.kind),
             is_typed=is_typed,
             change=sealed if change is not None and change.before is not None and change.user == user else None,
-            **_card(shown),
+            exists=info is not None,
+            **_card(_NOTHING if info is None and not is_preview else shown, is_empty=info is None),
             is_preview=is_preview,
             presets=self._buttons(),
             described=described or (DetailsForm.showing(info) if info is not None else None),
@@ -157,6 +160,6 @@ class MyPage:
         return f'curl -H "Authorization: Bearer $TOKEN" -d coffee \\\n  {shlex.quote(url)}'
 
 
-def _card(status: str | None) -> Mapping[str, Any]:
+def _card(status: str | None, *, is_empty: bool = False) -> Mapping[str, Any]:
     """The variables of me_card.html."""
-    return {"card": written(status or NO_PLAN), "is_empty": not status}
+    return {"card": written(status or NO_PLAN), "is_empty": is_empty or not status}

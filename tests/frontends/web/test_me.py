@@ -148,7 +148,11 @@ async def test_a_user_without_a_status_sets_the_first():
     async with a_site() as site:
         secret, _ = await site.accounts.tokens.add("zoe")
         browser = await site.signed_in(secret)
-        page = await browser.follow(await browser.act("set", status="Hello"))
+        page = await browser.get("/-/me")
+        assert page.says("Nothing yet")
+        assert not page.says("see the page")  # there is none
+        page = await browser.follow(await browser.act("set", page, status="Hello"))
+        assert page.says("see the page")
         await take_back(browser, page)
         assert await site.status("zoe") == ""
 

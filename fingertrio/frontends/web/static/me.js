@@ -205,7 +205,7 @@
     set.html = next.innerHTML;
     set.status = page.getElementById("status").value;
     set.until = showEnd(page.getElementById("until"));
-    document.querySelector(".badge img").src = page.querySelector(".badge img").getAttribute("src");
+    document.querySelector(".badge img")?.setAttribute("src", page.querySelector(".badge img")?.getAttribute("src"));
     if (isFree) {
       text.value = set.status;
       until.value = set.until;
