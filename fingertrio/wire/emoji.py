@@ -80,8 +80,7 @@ class Headline(NamedTuple):
 def headline(status: str) -> Headline:
     """The first line of a status that is not blank, clean (`wire.text`), with its emoji apart."""
     line = first_line(status)
-    found = _EMOJI.match(line)
-    if found is None:
+    if line[:1].isalpha() or (found := _EMOJI.match(line)) is None:
         return Headline(None, line)
     return Headline(found[0], line[found.end() :].strip())
 

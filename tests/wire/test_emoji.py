@@ -17,6 +17,7 @@ EMOJI = [
     "\U0001f469\U0001f3fd\u200d\u2764\ufe0f\u200d\U0001f468\U0001f3fb",
     "\U0001f9d1\u200d\u2695",  # without the selector behind the joiner
     "1\ufe0f\u20e3",
+    "\u2139\ufe0f",  # a letter, for Python
     "\U0001fae9",  # Unicode 16
 ]
 
