@@ -80,7 +80,8 @@ class Headline(NamedTuple):
 def headline(status: str) -> Headline:
     """The first line of a status that is not blank, clean (`wire.text`), with its emoji apart."""
     line = first_line(status)
-    if line[:1].isalpha() or (found := _EMOJI.match(line)) is None:
+    start = line[:1]
+    if (start.isascii() and start.isalpha()) or (found := _EMOJI.match(line)) is None:
         return Headline(None, line)
     return Headline(found[0], line[found.end() :].strip())
 
