@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fingertrio.wire import ProtocolError
 from fingertrio.wire.irc import LINE_LIMIT, LINELEN_LIMIT, Source, parse_message
+from fingertrio.wire.irc_channel import ChannelPlan
 from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_ends import Ended, Verdict
 from fingertrio.wire.irc_events import (
@@ -25,6 +26,7 @@ from fingertrio.wire.irc_events import (
 )
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_nicks import nick_candidates
+from fingertrio.wire.irc_secrets import Secret
 
 ALICE = Source("alice", "~al", "host.example")
 WELCOME = b":irc.example.net 001 fingerbot :Welcome\r\n"
@@ -322,18 +324,52 @@ verbs = st.sampled_from(
         "302",
         "396",
         "401",
-        "BATCH",
-        "QUIT",
-        "PING",
-        "PRIVMSG",
-        "NOTICE",
-        "NICK",
+        "403",
+        "404",
+        "354",
+        "315",
+        "437",
+        "470",
+        "471",
+        "473",
+        "475",
+        "477",
+        "900",
+        "901",
+        "903",
+        "904",
+        "730",
+        "731",
+        "734",
+        "005",
+        "376",
         "001",
         "433",
         "432",
+        "BATCH",
+        "QUIT",
+        "PING",
+        "PONG",
+        "PRIVMSG",
+        "NOTICE",
+        "NICK",
+        "JOIN",
+        "PART",
+        "KICK",
+        "INVITE",
+        "KILL",
+        "CAP",
+        "AUTHENTICATE",
+        "FAIL",
+        "ACCOUNT",
+        "CHGHOST",
         "ERROR",
         ":a!b@c",
         ":fingerbot!x@y",
+        "#chan",
+        "fingerbot",
+        "MONITOR=1",
+        "WHOX",
     ]
 )
 parts = st.lists(verbs | st.text(max_size=8) | st.sampled_from([":", "@x", "\x01", "fingerbot", "a,b", "#c"]))
@@ -343,10 +379,13 @@ streams = st.lists(parts.map(" ".join), max_size=12).map("\r\n".join).map(lambda
 @example([b"PING " + b"x" * 505 + b"\r\n"])
 @given(st.lists(streams | st.binary(max_size=40), max_size=6))
 def test_whatever_a_server_sends_is_events_or_a_protocol_error(chunks: list[bytes]) -> None:
-    client = make()
+    login = Login(nick="fingerbot", account="a", account_password=Secret("p"), sasl=("plain",), services="NickServ")
+    client = IRCClient(login, channels=[ChannelPlan("#chan", Secret("key"))], accept=None, rejoin=60.0, secure=True)
+    client.start()
     with contextlib.suppress(ProtocolError):
-        for chunk in chunks:
-            for event in client.receive(chunk):
+        for number, chunk in enumerate(chunks):
+            now = 40.0 * number
+            for event in [*client.receive(chunk, now), *client.tick(now + 30)]:
                 if isinstance(event, CTCPRequest):
                     client.ctcp_reply(event)
                 elif isinstance(event, PrivateMessage):

@@ -95,6 +95,7 @@ class Network:
         self._burst = settings.flood_burst
         self._upgrade: ServerAddress | None = None  # where a plain server has told us to come with TLS
         self._changed = trio.Event()  # the settings are others: attempt at once
+        self._connecting = trio.CancelScope()
         self._leaving = False
         self.reports.numbers.channels_wanted = len(settings.channels)
 
@@ -125,15 +126,19 @@ class Network:
     async def leave(self, reason: str) -> None:
         """QUIT, and end `run`."""
         self._leaving = True
-        if self.session is not None:
-            await self.session.leave(reason)
+        await self._end_attempt(reason)
         self._changed.set()
 
     async def reconnect(self) -> None:
         """The settings demand another session."""
         self._changed.set()
+        await self._end_attempt("reconfigured")
+
+    async def _end_attempt(self, reason: str) -> None:
         if self.session is not None:
-            await self.session.leave("reconfigured")
+            await self.session.leave(reason)
+        else:
+            self._connecting.cancel()
 
     def prepare(self, settings: NetworkSettings) -> Callable[[], bool]:
         """Make ready for other settings; the function that adopts them returns whether to `reconnect`.
@@ -178,12 +183,15 @@ class Network:
         if not server.tls and server.is_name and (port := self._store.policies.port(server.host)) is not None:
             server = replace(server, port=port, tls=True)
         try:
-            link = await open_link(
-                server, self.settings, self._context, connect=self._connect, timeout=self._times.connect
-            )
+            with trio.CancelScope() as self._connecting:
+                link = await open_link(
+                    server, self.settings, self._context, connect=self._connect, timeout=self._times.connect
+                )
         except UnreachableError as error:
             self.reports.numbers.connects[error.outcome] += 1
             return False, None, error.end
+        if self._connecting.cancelled_caught:
+            return False, None, Ended("reconfigured")
         session = self.session = self._make_session(server, link)
         try:
             await session.run()

@@ -107,6 +107,7 @@ class IRCSession:
         self._left = False
         self._sending = trio.Lock()
         self._closed = trio.Event()
+        self._scope = trio.CancelScope()  # of `run`
         self._waiting = trio.CancelScope()  # of the reader, for bytes or for its next deadline
         self._registration = trio.CancelScope()  # the reader's deadline until it is registered
         self._heartbeat = Heartbeat(inf, inf, 0.0)
@@ -120,9 +121,10 @@ class IRCSession:
     async def run(self) -> None:
         """Run until the session ends; never raises because of the server or the network."""
         try:
-            async with self._stream, trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._until_lost, self._write)
-                await self._until_lost(self._read)
+            with self._scope:
+                async with self._stream, trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._until_lost, self._write)
+                    await self._until_lost(self._read)
         finally:
             self._reports.registered(now_registered=False)
             self._closed.set()
@@ -140,7 +142,7 @@ class IRCSession:
         with trio.move_on_after(self._times.leave), suppress(_LostError):
             await self._send(self.client.quit(reason))
             await self._closed.wait()
-        self._waiting.cancel()
+        self._scope.cancel()  # a server that does not close is left all the same
 
     def wake(self) -> None:
         """Something outside has changed what the client or the announcer has to do."""

@@ -285,6 +285,21 @@ async def test_a_reload_starts_a_stopped_network_again(
     assert await server.line() == "PASS right"
 
 
+async def test_a_reload_ends_an_attempt_to_connect_and_a_session_that_the_server_does_not_close(
+    autojump_clock: MockClock, start, world: World
+):
+    world.networks["a.test"].hang = True
+    front = await start(settings("one", "a.test"))
+    await trio.sleep(1)
+    front.prepare([settings("one", "b.test")])()
+    server = await world.enter("b.test")
+    assert trio.current_time() < 2
+    front.prepare([settings("one", "c.test")])()
+    assert await server.line() == "QUIT reconfigured"
+    await answers(await world.enter("c.test"))  # although b.test never closes
+    assert trio.current_time() < 5
+
+
 async def test_a_refused_reload_changes_nothing(autojump_clock: MockClock, start, world: World, tmp_path):
     front = await start(settings("a.test"))
     server = await world.enter("a.test")

@@ -217,7 +217,10 @@ async def start(nursery: trio.Nursery, ngircd: Ngircd, observer: RecordingObserv
 
         async def start(nick: str = "fingerbot", times: IRCTimes | None = None) -> Running:
             settings = NetworkSettings(
-                name="test", servers=(ServerAddress(host="127.0.0.1", port=ngircd.port),), login=Login(nick=nick)
+                name="test",
+                servers=(ServerAddress(host="127.0.0.1", port=ngircd.port),),
+                login=Login(nick=nick),
+                flood_seconds=0.2,  # the server has no penalties here
             )
             front = IRCFrontend(
                 service=service,
