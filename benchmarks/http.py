@@ -239,7 +239,7 @@ def remarks(results: Results, cores: Cores, machine: Machine) -> list[str]:
         f"Servers on core {cores.server}, wrk with {CONNECTIONS} kept connections on core {cores.load}.",
         "CPU is user + system of all threads, from the process's CPU clock. fingertrio logs every request to a file.",
         "Bare ASGI and Quart run on stock Hypercorn with Trio; Uvicorn with uvloop and httptools.",
-        "Idle connections: growth of the server's resident memory after one request on each. Over TLS most is OpenSSL's.",
+        "Idle connections: growth of resident memory after one request on each. Over TLS most is OpenSSL's.",
         f"Other programs used {others[0]:.0%} of the servers' core and {others[1]:.0%} of the load's (medians).",
     ]
 

@@ -32,7 +32,7 @@ from fingertrio.frontends.web.last_change import (
 )
 from fingertrio.frontends.web.me_details import DetailsForm
 from fingertrio.frontends.web.me_form import MyForm, sentence
-from fingertrio.frontends.web.me_view import MyPage
+from fingertrio.frontends.web.me_view import MyPage, Typed
 from fingertrio.frontends.web.rendering import HTML
 from fingertrio.frontends.web.signing_in import DOOR, come_again, redirect_to
 from fingertrio.frontends.web.text import href
@@ -159,17 +159,12 @@ class _Me:
 
     async def _again(self, wanted: _Request, status: int, problem: str = "") -> Response:
         """The page with what was typed. A form that was not sent shows what is set."""
-        mine = wanted.mine if "status" in wanted.form else None
-        described = wanted.described if "name" in wanted.form else None
-        return await self._page.show(
-            wanted.visit,
-            wanted.user,
-            status,
+        typed = Typed(
+            mine=wanted.mine if "status" in wanted.form else None,
+            described=wanted.described if "name" in wanted.form else None,
             named=wanted.form.get("user", ""),
-            mine=mine,
-            described=described,
-            problem=problem,
         )
+        return await self._page.show(wanted.visit, wanted.user, status, typed=typed, problem=problem)
 
     async def _set(self, wanted: _Request) -> Response:
         status, until = wanted.mine.check()
@@ -237,9 +232,8 @@ class _Me:
 
     async def _preview(self, wanted: _Request) -> Response:
         wanted.mine.check()
-        return await self._page.show(
-            wanted.visit, wanted.user, 422 if wanted.mine.wrong else 200, mine=wanted.mine, is_preview=True
-        )
+        typed = Typed(mine=wanted.mine, is_preview=True)
+        return await self._page.show(wanted.visit, wanted.user, 422 if wanted.mine.wrong else 200, typed=typed)
 
     async def _done(self, wanted: _Request, change: LastChange) -> Response:
         """The page that reports a change: by a redirect, or at once if the change is too large for a cookie."""

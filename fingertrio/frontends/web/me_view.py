@@ -45,6 +45,23 @@ class _PresetButton:
     end: str
 
 
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was typed and is to be shown again.
+
+    Attributes:
+        mine: the status and its end; None: show what is set.
+        described: name and details; None: the same.
+        named: whose status the form was about, while there is no session.
+        is_preview: show the status as it would look.
+    """
+
+    mine: MyForm | None = None
+    described: DetailsForm | None = None
+    named: str = ""
+    is_preview: bool = False
+
+
 class MyPage:
     """Renders the page.
 
@@ -67,13 +84,10 @@ class MyPage:
         user: str,
         status: int = 200,
         *,
-        named: str = "",
-        mine: MyForm | None = None,
-        described: DetailsForm | None = None,
+        typed: Typed | None = None,
         problem: str = "",
         change: LastChange | None = None,
         sealed: str = "",
-        is_preview: bool = False,
     ) -> Response:
         """The page.
 
@@ -81,54 +95,64 @@ class MyPage:
             visit: of the browser. Without a session, the page shows what was typed, and how to sign in.
             user: whose status; empty: without a session.
             status: of the response.
-            named: whose status the form was about, while there is no session.
-            mine: what was typed as status; None: what is set.
-            described: the same for name and details.
+            typed: what was typed; None: show what is set.
             problem: why nothing was done.
             change: what was done just now.
             sealed: the same, for the form that takes it back.
-            is_preview: show what was typed as it would look.
         """
-        info = None
+        info, typed = None, typed or Typed()
         try:
             info = await self._service.get_user(user) if user else None
         except BackendError as error:
             problem = problem or f"{error.public_message}. What is set now cannot be shown."
-        is_typed, mine = mine is not None, mine or MyForm.showing(info, zone_name(info))
-        shown = mine.status if is_preview and "status" not in mine.wrong else None if info is None else info.status
-        is_own = visit.session is None or visit.session.token.user == user
         return self._pages.response(
             "me.html",
             status,
-            user=user,
-            who=profile(info or UserInfo(user, ""), self._pages.minute()) if user else None,
-            session=visit.session,
-            is_own=is_own,
-            about=named if visit.session is None else "" if is_own else user,
-            action="me" if is_own else f"me?user={href(user)}",
             users=await self._names(visit.session),
-            form=visit.form(),
-            mine=mine,
             problem=problem,
             done=None if change is None else _DONE.get(change.kind),
-            is_typed=is_typed,
             change=sealed if change is not None and change.before is not None and change.user == user else None,
-            exists=info is not None,
-            **_card(_NOTHING if info is None and not is_preview else shown, is_empty=info is None),
-            is_preview=is_preview,
-            presets=self._buttons(),
-            described=described or (DetailsForm.showing(info) if info is not None else None),
-            is_described=described is not None or (change is not None and change.kind == "described"),
-            known=KNOWN,
-            can_set_details=self._service.can_set_details,
-            can_set=self._service.can_set,
-            can_clear=self._service.can_clear and bool(info and info.status),
-            bytes_limit=STATUS_LIMIT,
-            lines_limit=LINES_LIMIT,
-            command=self._command(user),
-            embeds=list(self._embeds(user)),
-            badge=f"{href(user)}/badge.svg?{fingerprint(info)}",  # browsers keep each for two minutes
+            is_described=typed.described is not None or (change is not None and change.kind == "described"),
+            **_forms(visit, user, typed),
+            **self._status(user, info, typed),
+            **self._details(info, typed),
+            **self._elsewhere(user, info),
         )
+
+    def _status(self, user: str, info: UserInfo | None, typed: Typed) -> Mapping[str, Any]:
+        """What is set, and the form that sets another."""
+        mine = typed.mine or MyForm.showing(info, zone_name(info))
+        if typed.is_preview and "status" not in mine.wrong:
+            card = _card(mine.status)
+        else:
+            card = _card(_NOTHING, is_empty=True) if info is None else _card(info.status)
+        return {
+            "user": user,
+            "who": profile(info or UserInfo(user, ""), self._pages.minute()) if user else None,
+            "exists": info is not None,
+            **card,
+            "mine": mine,
+            "is_typed": typed.mine is not None,
+            "is_preview": typed.is_preview,
+            "presets": self._buttons(),
+            "can_set": self._service.can_set,
+            "can_clear": self._service.can_clear and bool(info and info.status),
+            "bytes_limit": STATUS_LIMIT,
+            "lines_limit": LINES_LIMIT,
+        }
+
+    def _details(self, info: UserInfo | None, typed: Typed) -> Mapping[str, Any]:
+        """The form with name and details; without one where there is no user yet."""
+        described = typed.described or (None if info is None else DetailsForm.showing(info))
+        return {"described": described, "known": KNOWN, "can_set_details": self._service.can_set_details}
+
+    def _elsewhere(self, user: str, info: UserInfo | None) -> Mapping[str, Any]:
+        """How to set the status without this page, and to show it on others."""
+        return {
+            "command": self._command(user),
+            "embeds": list(self._embeds(user)),
+            "badge": f"{href(user)}/badge.svg?{fingerprint(info)}",  # browsers keep each for two minutes
+        }
 
     def preview(self, text: str) -> str:
         """A status as the user's page shows it: a part of a page."""
@@ -158,6 +182,18 @@ class MyPage:
         """A command line that sets the status, but for the token."""
         url = f"{self._visits.address()}/api/users/{href(user)}/status?for=40m"
         return f'curl -H "Authorization: Bearer $TOKEN" -d coffee \\\n  {shlex.quote(url)}'
+
+
+def _forms(visit: Visit, user: str, typed: Typed) -> Mapping[str, Any]:
+    """What all forms of the page have: their seal, and whose status they are about."""
+    is_own = visit.session is None or visit.session.token.user == user
+    return {
+        "session": visit.session,
+        "form": visit.form(),
+        "is_own": is_own,
+        "about": typed.named if visit.session is None else "" if is_own else user,
+        "action": "me" if is_own else f"me?user={href(user)}",
+    }
 
 
 def _card(status: str | None, *, is_empty: bool = False) -> Mapping[str, Any]:
