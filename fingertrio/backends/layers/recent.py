@@ -1,7 +1,7 @@
 """The newest statuses of several layers as one list: of each user, the answer of the first layer that knows the user.
 
 A page is merged from pages of the layers. A user on the page of one layer may be known to a layer above it, which
-answers instead, and which need not list its users. So every candidate is asked for as `get_user` would be.
+answers instead, and which need not list its users. So every layer above is asked for every candidate.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ class Whole(Protocol):
     """What is needed of a layered backend."""
 
     layers: Sequence[OpenLayer]
-
-    async def find(self, user: str) -> tuple[UserInfo, OpenLayer] | None: ...
 
     def mark_incomplete(self, user: str | None) -> None: ...
 
@@ -46,8 +44,13 @@ class LayeredRecent(ListsRecent):
             candidates = await merge.next(limit - len(infos))
             kept: list[UserInfo] = []
             async with trio.open_nursery() as nursery:
-                for candidate in candidates:
-                    nursery.start_soon(self._check, *candidate, kept)
+                for info, above in candidates:
+                    try:
+                        is_known = any(layer.ask_now(info.user) is not None for layer in above)
+                    except LookupError:
+                        nursery.start_soon(self._check, info, above, kept)
+                    else:
+                        kept += [] if is_known else [info]
             infos += sorted(kept, key=Recency.of)
             if not candidates:
                 break
@@ -55,11 +58,15 @@ class LayeredRecent(ListsRecent):
             self._whole.mark_incomplete(None)
         return infos
 
-    async def _check(self, info: UserInfo, layer: OpenLayer, kept: list[UserInfo]) -> None:
-        """Keep a candidate for whom this layer answers, still with this status."""
-        found = await self._whole.find(info.user)
-        if found is not None and found[1] is layer and Recency.of(found[0]) == Recency.of(info):
-            kept.append(found[0])
+    async def _check(self, info: UserInfo, above: Sequence[OpenLayer], kept: list[UserInfo]) -> None:
+        """Keep a candidate whom no layer above knows."""
+        for layer in above:
+            try:
+                if await layer.ask(layer.backend.get_user, info.user) is not None:
+                    return
+            except SkippedError:
+                self._whole.mark_incomplete(None)
+        kept.append(info)
 
 
 class _Merge:
@@ -78,16 +85,16 @@ class _Merge:
         self._begun = False
         self.skipped = False
 
-    async def next(self, count: int) -> list[tuple[UserInfo, OpenLayer]]:
-        """The next `count` statuses with their layers; fewer: there are no more."""
+    async def next(self, count: int) -> list[tuple[UserInfo, Sequence[OpenLayer]]]:
+        """The next `count` statuses, each with the layers above its own; fewer: there are no more."""
         if not self._begun:
             self._begun = True
             for number in range(len(self._layers)):
                 await self._read(number, self._before)
-        found: list[tuple[UserInfo, OpenLayer]] = []
+        found: list[tuple[UserInfo, Sequence[OpenLayer]]] = []
         while self._waiting and len(found) < count:
             place, number, info = heappop(self._waiting)
-            found.append((info, self._layers[number]))
+            found.append((info, self._layers[:number]))
             if number in self._left:
                 self._left[number] -= 1
                 if not self._left[number]:
