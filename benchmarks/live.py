@@ -30,12 +30,13 @@ from benchmarks.generator import SETTLE
 from benchmarks.harness import FAILURES, HERE, BenchmarkError, Server, fingertrio_server, progress
 from benchmarks.page import write_part
 from benchmarks.report import Goal, median, median_ratio, table
-from fingertrio.testing.measure import Cores, Machine, cpu_seconds, raise_file_limit, resident_bytes
+from fingertrio.testing.measure import Cores, Machine, busy_seconds, cpu_seconds, raise_file_limit, resident_bytes
 
 FILES = 24_000
 SOURCES = IPv4Address("127.16.0.1")  # one for each client, so that no limit for one address acts
 AT_ONCE = 100  # connections that are opened before their answers are waited for
 PING, PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
+QUIET = 0.1  # share of a core that others may use
 PATIENCE = 20.0  # seconds for a change to arrive everywhere
 
 WEBSOCKET = (
@@ -73,10 +74,17 @@ CASES = (
 
 @dataclass(slots=True)
 class Round:
-    """The changes of one round: CPU seconds for a delivery, and for each change the seconds until the last had it."""
+    """The changes of one round.
+
+    Attributes:
+        cpu: seconds of the server for one delivery.
+        last: for each change, the seconds until the last client had it.
+        others: the share of the server's core that other programs used.
+    """
 
     cpu: float
     last: list[float]
+    others: float
 
 
 @dataclass(slots=True)
@@ -114,7 +122,7 @@ class Watchers:
 
     def attend(self) -> None:
         """Read what has come between two rounds. A client that answers no pings would be closed."""
-        while any(self._receive(0)):
+        while list(self._receive(0)):
             pass
 
     def _receive(self, timeout: float) -> Iterator[tuple[int, bytes]]:
@@ -123,7 +131,7 @@ class Watchers:
             data = client.recv(65536)
             if not data:
                 raise BenchmarkError("the server closed a connection")
-            if data.endswith(PING):
+            if PING in data:
                 client.send(PONG)
             yield descriptor, data
 
@@ -153,11 +161,12 @@ class Watchers:
 class Site:
     """A running server with its clients, and how a change is made there."""
 
-    def __init__(self, case: Case, server: Server, count: int, message_size: int) -> None:
+    def __init__(self, case: Case, server: Server, core: int, count: int) -> None:
         self.case = case
         self.count = count
         self._server = server
-        self._size = message_size
+        self._core = core
+        self._size = message_size()
         before = resident_bytes(server.pid)
         self.watchers = Watchers(server.port("http"), case.request, count)
         time.sleep(SETTLE)
@@ -166,14 +175,16 @@ class Site:
     def measure(self, serials: Sequence[int]) -> Round:
         """Make some changes, one after the other."""
         last = []
-        cpu = cpu_seconds(self._server.pid)
+        cpu, busy, start = cpu_seconds(self._server.pid), busy_seconds(self._core), time.monotonic()
         for serial in serials:
             text = b"change number %06d" % serial
             began = time.monotonic()
             with self._change(text):
                 last.append(self.watchers.wait_for(text) - began)
         time.sleep(SETTLE)
-        return Round((cpu_seconds(self._server.pid) - cpu) / len(serials) / self.count, last)
+        used = cpu_seconds(self._server.pid) - cpu
+        others = max(0.0, busy_seconds(self._core) - busy - used) / (time.monotonic() - start)
+        return Round(used / len(serials) / self.count, last, others)
 
     @contextmanager
     def _change(self, text: bytes) -> Iterator[None]:
@@ -229,7 +240,7 @@ def measure(cores: Cores, results: Results, *, count: int, rounds: int, changes:
                 place = Path(directory) / case.name.replace(" ", "-")
                 place.mkdir()
                 server = stack.enter_context(make_server(case.server, place, cores.server, count))
-                site = Site(case, server, count, message_size())
+                site = Site(case, server, cores.server, count)
                 stack.callback(site.watchers.close)
                 site.measure([next(serials)])
                 results.memory[case.name] = site.memory
@@ -242,10 +253,14 @@ def measure(cores: Cores, results: Results, *, count: int, rounds: int, changes:
             progress(f"round {number + 1} of {rounds}")
             turn = number % len(sites) if sites else 0
             for site in sites[turn:] + sites[:turn]:
-                found = site.measure([next(serials) for _ in range(site.case.changes(changes))])
-                results.rounds.setdefault(site.case.name, []).append(found)
-                for other in sites:
-                    other.watchers.attend()
+                try:
+                    found = site.measure([next(serials) for _ in range(site.case.changes(changes))])
+                    results.rounds.setdefault(site.case.name, []).append(found)
+                    for other in sites:
+                        other.watchers.attend()
+                except FAILURES as error:
+                    results.problems.append(f"round {number + 1}, {site.case.name}: {error}")
+                    return
 
 
 def goals(results: Results) -> list[Goal]:
@@ -281,6 +296,7 @@ def report(results: Results, cores: Cores, count: int) -> str:
     header = [f"One change, {count} clients", "CPU x bare loop", "x Quart", "us each", "last, ms", "p99 ms", "KiB each"]
     rows = [row(case) for case in CASES if results.rounds.get(case.name)]
     machine = Machine.here(["fingertrio", "trio", "quart-trio", "hypercorn"])
+    others = median(each.others for each in chain.from_iterable(results.rounds.values()))
     words = [
         f"- {machine}.",
         f"- Servers on core {cores.server}, clients on core {cores.load}. CPU is user + system of the whole process,",
@@ -289,6 +305,8 @@ def report(results: Results, cores: Cores, count: int) -> str:
         "  changes.",
         "- Memory: growth of the server's resident memory with its clients. The kernel's own for each socket is not in",
         "  it.",
+        f"- Other programs used {others:.0%} of the servers' core (median)"
+        + (": THE MACHINE WAS NOT QUIET, and the times are longer for it." if others > QUIET else "."),
     ]
     return "\n\n".join([table(header, rows), "\n".join(words), "\n".join(map(str, goals(results)))])
 
