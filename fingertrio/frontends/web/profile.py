@@ -12,6 +12,7 @@ from markupsafe import Markup
 from fingertrio.backend import NO_PLAN, UserInfo
 from fingertrio.frontends.web import times
 from fingertrio.frontends.web.text import Written, in_lines, is_link, link, written
+from fingertrio.wire.emoji import is_emoji
 from fingertrio.wire.text import clean, clean_line, first_line
 
 # Details that stand elsewhere on the page than in the list of details, or are for programs.
@@ -64,6 +65,7 @@ class Profile:
         pronouns: empty: none.
         clock: None: the time zone is not known.
         status: as written.
+        is_picture: whether it is one emoji and nothing else.
         summary: the first line of the status, for a preview elsewhere.
         has_status: False: `status` only says that there is none.
         since, until: of the status.
@@ -77,11 +79,23 @@ class Profile:
     pronouns: str
     clock: Clock | None
     status: Written
+    is_picture: bool
     summary: str
     has_status: bool
     since: times.Shown | None
     until: times.Shown | None
     details: tuple[Detail, ...]
+
+    @property
+    def facts(self) -> list[tuple[str, str | Clock]]:
+        """What stands below the heading, each with its kind."""
+        facts = {
+            "login": self.user if self.name else "",
+            "pronouns": self.pronouns,
+            "clock": self.clock,
+            "emoji": self.emoji,
+        }
+        return [(kind, fact) for kind, fact in facts.items() if fact]
 
 
 def profile(info: UserInfo, now: datetime) -> Profile:
@@ -103,6 +117,7 @@ def profile(info: UserInfo, now: datetime) -> Profile:
         pronouns=clean_line(details.get("pronouns", ""))[:_LONG],
         clock=clock,
         status=written(info.status or NO_PLAN),
+        is_picture=is_emoji(info.status.strip()),
         summary=first_line(info.status)[:_SUMMARY] or NO_PLAN,
         has_status=bool(info.status.strip()),
         since=None if info.since is None else times.ago(info.since, now),

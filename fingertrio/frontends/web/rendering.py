@@ -134,7 +134,7 @@ class Pages:
 
     def error(self, status: int, title: str, detail: str, unknown: UnknownUser | None = None) -> Response:
         """A page with an error message; for an unknown user, with links to those whom the reader may have meant."""
-        asked = clean_line(request.path)
+        asked = clean_line(request.path) if status == 404 else ""
         alike: Sequence[str] = ()
         if unknown is not None and unknown.name_asked:
             asked, alike, title = "", unknown.alike, f"Nobody here is called {unknown.name_asked}"

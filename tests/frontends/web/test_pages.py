@@ -198,6 +198,16 @@ async def test_every_visitor_gets_the_same_bytes() -> None:
             assert again.status_code == 304
 
 
+async def test_a_failure_says_what_to_do() -> None:
+    backend = FakeBackend(USERS)
+    async with FingerService.open(backend) as service:
+        backend.failure = OSError("down")
+        html, read = await page(create_app(service, Observer()).test_client(), "/moshez", 503)
+        assert "Internal error in server" in read.text
+        assert "Please try again in a moment." in read.text
+        assert '<a class="button primary" href="">Try again</a>' in html
+
+
 async def test_an_unknown_user_has_neighbours() -> None:
     async with client(UserInfo("moshez", "x"), UserInfo("ada", "y")) as browser:
         html, read = await page(browser, "/mosehz", 404)

@@ -83,3 +83,16 @@ def test_every_name_has_a_colour_that_the_style_sheet_knows(name: str) -> None:
 def test_colours_do_not_change() -> None:
     assert [hue(name) for name in ("ada", "moshez", "雪")] == [5, 23, 21]
     assert len({hue(f"user{number}") for number in range(200)}) == HUES
+
+
+def test_below_the_name_stands_what_is_known() -> None:
+    known = profile(UserInfo("ada", "x", name="Ada", details={"pronouns": "she/her", "timezone": "UTC"}), NOW)
+    assert [kind for kind, _ in known.facts] == ["login", "pronouns", "clock"]
+    assert profile(UserInfo("ada", "x"), NOW).facts == [], "the heading is the login name"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("🐧", True), (" 🇩🇪\n", True), ("🐧🐧", False), ("🐧 hi", False), ("", False)]
+)
+def test_a_status_of_one_emoji_is_a_picture(status: str, expected: bool) -> None:
+    assert profile(UserInfo("ada", status), NOW).is_picture is expected
