@@ -16,6 +16,7 @@ from math import inf
 
 from fingertrio.wire.irc import Message
 from fingertrio.wire.irc_channel import FIRST_RETRY, REJOINS, Channel, ChannelPlan
+from fingertrio.wire.irc_chanserv import UNBAN_SECONDS, ChanServ
 from fingertrio.wire.irc_events import ChannelJoined, ChannelLeft, Event
 from fingertrio.wire.irc_state import State
 
@@ -34,7 +35,6 @@ _MINUTE = 60.0
 
 _LOCKED = frozenset({"471", "473", "474", "475", "477", "489", "520", "926"})  # full, invite, ban, key, login, TLS, ...
 _FINAL = frozenset({"475", "477", "403", "476", "479", "405"})  # not again before something is changed
-_CHANSERV = {"473": "INVITE", "474": "UNBAN", "475": "GETKEY"}
 _CANNOT_SEND = frozenset({"404", "482"})
 
 
@@ -62,8 +62,7 @@ class Channels:
         self._plans = tuple(plans)
         self._rejoin = rejoin
         self._accept = accept
-        self._ask_chanserv = ask_chanserv
-        self._asked: set[str] = set()
+        self._chanserv = ChanServ(state, is_wanted=ask_chanserv)
         self._channels: dict[str, Channel] = {}
         self._started = False
         self._next_join = -inf
@@ -145,6 +144,8 @@ class Channels:
                 return self._kicked(params, now)
             case "INVITE" if len(params) > 1 and self._state.is_me(params[0]):
                 self._invited(params[1], now)
+            case "NOTICE":
+                self._advised(message, now)
             case "470" if len(params) > 3:
                 return self._forwarded(params[1], params[2], now)
             case _ if len(params) > 2 and command.isdigit():
@@ -271,21 +272,30 @@ class Channels:
         if channel is None or channel.inside or not channel.joining:
             return []
         if numeric == "437":
-            channel.due, channel.joining = now + _NETSPLIT_RETRY, 0
-            return [ChannelLeft(channel.name, text, _NETSPLIT_RETRY)]
+            return self._out(channel, text, _NETSPLIT_RETRY, now)
         if numeric not in _LOCKED and numeric not in _FINAL:
             return []
-        if self._ask_chanserv and (what := _CHANSERV.get(numeric)) and channel.plan.name not in self._asked:
-            self._asked.add(channel.plan.name)
-            self._state.send("PRIVMSG", "ChanServ", f"{what} {channel.plan.name}")
-        if numeric in _FINAL:
-            channel.due, channel.joining = inf, 0
-            return [ChannelLeft(channel.name, text)]
-        return self._retry_later(channel, text, now)
+        pause: float | None = None if numeric in _FINAL else channel.retry
+        if self._chanserv.ask(numeric, channel.plan.name) == "UNBAN":
+            pause = UNBAN_SECONDS
+        return self._out(channel, text, pause, now)
+
+    def _advised(self, message: Message, now: float) -> None:
+        """Perhaps the key that we asked ChanServ for."""
+        name, key = self._chanserv.key(message) or ("", None)
+        channel = self._find(name)
+        if channel is not None and not channel.inside:
+            channel.plan = ChannelPlan(channel.plan.name, key)
+            channel.due, channel.joining = now, 0
 
     def _retry_later(self, channel: Channel, reason: str, now: float) -> list[Event]:
-        pause, channel.retry = channel.retry, min(channel.retry * 2, _LONGEST_RETRY)
-        channel.due, channel.joining = now + pause, 0
+        return self._out(channel, reason, channel.retry, now)
+
+    def _out(self, channel: Channel, reason: str, pause: float | None, now: float) -> list[Event]:
+        """We are not in; after `pause` seconds we try again, None: not by ourselves."""
+        if pause == channel.retry:
+            channel.retry = min(channel.retry * 2, _LONGEST_RETRY)
+        channel.due, channel.joining = (inf if pause is None else now + pause), 0
         return [ChannelLeft(channel.name, reason, pause)]
 
     def _silence(self, name: str, now: float) -> None:

@@ -17,6 +17,7 @@ _PATTERNS = (
         r"^((?:PRIVMSG|NOTICE) \S+ :?(?:IDENTIFY|REGAIN|GHOST|RELEASE|RECOVER|GETKEY)\b)( .*)$",
         re.IGNORECASE | re.DOTALL,
     ),
+    re.compile(r"^(NOTICE \S+ :?.* key \S*is\S*)( .*)$", re.IGNORECASE | re.DOTALL),  # ChanServ's answer
     re.compile(r"^(MODE [#&+!]\S* [-+]?\S*k\S*)( .*)$", re.IGNORECASE | re.DOTALL),
 )
 # The names of mechanisms, "+" (nothing) and "*" (abort) tell no secret; everything else may.

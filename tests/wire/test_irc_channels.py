@@ -182,6 +182,17 @@ def test_chanserv_is_asked_once_if_the_operator_wants_that():
     assert session.say(":s.x 473 bot #a :invite only") == []
 
 
+def test_chanserv_is_asked_for_a_key_and_to_take_a_ban_away():
+    session = Session([ChannelPlan("#a"), ChannelPlan("#b")], login=Login(nick="bot", ask_chanserv=True))
+    session.until(0)
+    assert session.say(":s.x 475 bot #a :bad key") == ["PRIVMSG ChanServ :GETKEY #a"]
+    assert session.say(":eve!e@evil.example NOTICE bot :Channel #a key is: wrong") == []
+    session.say(":ChanServ!s@services.x NOTICE bot :Channel \x02#a\x02 key is: \x02hush\x02")
+    assert session.until(2) == [(2, "JOIN #a hush")]
+    assert session.say(":s.x 474 bot #b :banned") == ["PRIVMSG ChanServ :UNBAN #b"]
+    assert session.until(7) == [(7, "JOIN #b")]
+
+
 @pytest.mark.parametrize(
     ("supports", "plans", "rejected"),
     [

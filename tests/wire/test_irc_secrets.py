@@ -26,6 +26,7 @@ SECRET = "s3cr3t-Wort"
         f"PRIVMSG NickServ :RELEASE bot {SECRET}",
         f"JOIN #a,#b {SECRET},x",
         f"OPER me {SECRET}",
+        f":ChanServ!s@services.x NOTICE bot :Channel \x02#a\x02 key is: \x02{SECRET}\x02",
         f":op!u@h MODE #a +k {SECRET}",
         f":s.x MODE #a +ntk-o {SECRET} x",
         f"@time=x :a!b@c AUTHENTICATE {SECRET}",

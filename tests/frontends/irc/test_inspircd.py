@@ -390,7 +390,7 @@ async def test_the_nick_comes_back_by_monitor(start: Start, insp: Insp, watcher:
         assert (await watcher.wait("irc_degraded"))["what"] == "nick"
 
 
-async def test_a_ghost_is_ended_by_regain_and_a_reserved_nick_is_released(start: Start, insp: Insp, watcher: Watcher):
+async def test_a_ghost_is_ended_by_regain(start: Start, insp: Insp, watcher: Watcher):
     await register(insp, "regbot")
     login = {
         "account": "regbot",
