@@ -35,7 +35,7 @@ def attacks() -> list[str]:
 
 
 def before(number: str) -> str:
-    """Return the step before the step of this number, or the one that the attack names as BEFORE."""
+    """Return the step before the step of this number, or the step that the attack names as BEFORE."""
     names = steps()
     there = runpy.run_path(str(HERE / "attacks" / f"attack{number}.py"))
     return str(there.get("BEFORE", names[names.index(f"finger{number}") - 1]))
@@ -80,7 +80,7 @@ def message(group: BaseExceptionGroup[Exception]) -> str:
 
 
 def names_for(number: str) -> list[str]:
-    """Return the steps on which an attack is tried: the one before its own, and its own."""
+    """Return the steps on which an attack is tried: the step before its own, and its own."""
     return [before(number), f"finger{number}"]
 
 

@@ -44,6 +44,11 @@ def code(path: Path, language: str = "python") -> str:
     return f"```{language}\n{path.read_text().rstrip()}\n```"
 
 
+def listing(name: str) -> str:
+    """Return a file, with a link to it."""
+    return f"[{name}]({name}):\n\n{code(HERE / name, 'python' if name.endswith('.py') else '')}"
+
+
 def definitions(text: str) -> dict[str, tuple[int, int]]:
     """Return the top-level classes, functions and constants of a module with their first and last line."""
     found = {}
@@ -110,7 +115,8 @@ def verdict(name: str) -> str:
     listings = found["listings"]
     assert isinstance(listings, dict)
     link = f"[{name}]({TWISTED.format(release=found['twisted'], name=name)})"
-    return f"{link}: {listings[name].replace('|', '/')}"
+    said = str(listings[name])
+    return f"{link}: {said}" if said == "runs" else f"{link}: `{said.replace('|', '/').replace('`', '')}`"
 
 
 def twisted_of(page: Path) -> list[str]:
@@ -157,7 +163,7 @@ def block(page: Path, kind: str, arguments: str) -> str:
     """Return what belongs between a mark and its end."""
     words = arguments.split()
     makers: dict[str, Callable[[], str]] = {
-        "file": lambda: code(HERE / words[0], "python" if words[0].endswith(".py") else ""),
+        "file": lambda: listing(words[0]),
         "diff": lambda: diff(*words),
         "attack": lambda: attack_of(number_of(page)),
         "solution": lambda: solution(number_of(page)),

@@ -145,7 +145,7 @@ DRAWINGS: dict[str, tuple[str, Box]] = {
         "One task accepts, answers what is in memory, and gives a task only to the rest",
         nursery(
             "main: a nursery",
-            task("serve: accept, look, answer", note("95 of 100 clients")),
+            task("serve: accept, look, answer", note("most clients")),
             task("client 17:\nslow to type"),
             task("client 42:\nunknown user"),
         ),

@@ -33,7 +33,7 @@ async def serve_web(
     """Run Hypercorn in the caller's nursery until that is cancelled."""
     config = Config()
     config.bind = [f"{host}:{port}"]
-    config.errorlog = None  # what it would log at the start is said by nursery.start already
+    config.errorlog = None  # Hypercorn need not log its start: nursery.start waits for it
     await serve(app, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)
 
 

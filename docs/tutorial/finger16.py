@@ -16,6 +16,7 @@ Lookup = Callable[[str], Awaitable[str]]
 NICK = "fingerbot"
 WAITING = 20  # answers that wait to be sent; more questions than that are dropped
 PAUSE = 0.5  # seconds between two lines: IRC servers throw out clients that send faster for long
+SILENCE = 600.0  # seconds: servers say PING every few minutes, so one that says nothing for longer is gone
 SHORTEST, LONGEST = 1.0, 60.0  # seconds to wait before connecting again
 
 
@@ -30,12 +31,14 @@ async def read(look_up: Lookup, stream: trio.SocketStream, answers: trio.MemoryS
     """Read lines until the server ends, and queue what is to be answered."""
     lines = Lines(stream)
     while True:
-        prefix, _, rest = (await lines.next()).rpartition(" PRIVMSG ")
+        with trio.fail_after(SILENCE):
+            line = await lines.next()
+        prefix, _, rest = line.rpartition(" PRIVMSG ")
         asker = prefix.removeprefix(":").partition("!")[0]
         target, _, user = rest.partition(" :")
         try:
             if rest.startswith("PING "):
-                answers.send_nowait(rest.replace("PING", "PONG", 1))
+                await answers.send(rest.replace("PING", "PONG", 1))  # without it the server disconnects us
             elif target.lower() == NICK and asker:
                 status = await look_up(user.strip().lower())
                 answers.send_nowait(f"PRIVMSG {asker} :Status of {user}: {status}")
@@ -44,7 +47,7 @@ async def read(look_up: Lookup, stream: trio.SocketStream, answers: trio.MemoryS
 
 
 async def talk(look_up: Lookup, stream: trio.SocketStream) -> None:
-    """Log in, then read and write until the connection ends with OSError, ValueError or BrokenResourceError."""
+    """Log in, then read and write until the connection fails."""
     send, receive = trio.open_memory_channel[str](WAITING)
     await stream.send_all(f"NICK {NICK}\r\nUSER {NICK} 0 * :finger\r\n".encode())
     async with trio.open_nursery() as nursery:
@@ -60,7 +63,7 @@ async def irc(look_up: Lookup, server: tuple[str, int]) -> None:
         try:
             async with await trio.open_tcp_stream(*server) as stream:
                 await talk(look_up, stream)
-        except* (OSError, ValueError, trio.BrokenResourceError):
+        except* (OSError, ValueError, trio.BrokenResourceError, trio.TooSlowError):
             if trio.current_time() - started > LONGEST:  # it was a good connection, so begin anew
                 pause = SHORTEST
         await trio.sleep(pause)

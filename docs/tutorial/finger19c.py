@@ -32,7 +32,7 @@ def read_file(path: Path, owner: int) -> str | None:
     Everything is checked on what was opened, not on its name: a name can mean another file a moment later.
     """
     try:
-        # NOFOLLOW: not a link to /etc/shadow. NONBLOCK: not a pipe that nobody writes to.
+        # NOFOLLOW: not a link to /etc/shadow. NONBLOCK: not a pipe without a writer.
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None

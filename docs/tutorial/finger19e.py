@@ -11,7 +11,7 @@ from finger19_3 import SetsStatus
 from finger19a import MemoryBackend
 
 Open = Callable[[], AbstractAsyncContextManager[Backend]]
-NAMES = ["nobody-of-this-name", "", "-x", "../../etc/passwd", "a" * 1000, "Straße", "\N{CJK UNIFIED IDEOGRAPH-4E00}"]
+NAMES = ["no-user-of-this-name", "", "-x", "../../etc/passwd", "a" * 1000, "Straße", "\N{CJK UNIFIED IDEOGRAPH-4E00}"]
 PATIENCE = 10.0  # seconds for each part
 TURNS = 10  # a call is cancelled after one turn of the scheduler, after two, and so on
 ROUNDS = 10  # so often, for what is lost one by one, such as the tokens of a pool
@@ -20,7 +20,7 @@ ROUNDS = 10  # so often, for what is lost one by one, such as the tokens of a po
 async def check_unknown(backend: Backend, _known: Mapping[str, str]) -> None:
     for name in NAMES:
         answer = await backend.get_user(name)
-        assert answer is None, f"nobody is called {name[:30]!r}, but get_user returns {answer!r} and not None"
+        assert answer is None, f"there is no user {name[:30]!r}, but get_user returns {answer!r} and not None"
 
 
 async def check_known(backend: Backend, known: Mapping[str, str]) -> None:

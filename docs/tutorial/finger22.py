@@ -24,7 +24,7 @@ HANDSHAKE = 10.0  # seconds for a TLS handshake
 
 
 class Certificate:
-    """A TLS context whose certificate can change. Connections that are open keep the one they have."""
+    """A TLS context whose certificate can change. Open connections keep theirs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -26,6 +26,8 @@ from harness import HERE, PATIENCE, Step
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 _SERVER = re.compile(r"(?:sudo )?(?P<settings>(?:\w+=\S+ )*)python (?P<name>finger\w+)\.py$")
 
+PROGRAMS = ["curl", "finger", "nc", "openssl"]  # that sessions use, and that are not on every machine
+
 
 @dataclass
 class Command:
@@ -48,6 +50,12 @@ def blocks(page: str) -> list[list[Command]]:
                 commands[-1].expected.append(line)
         found.append(commands)
     return found
+
+
+def uses(page: str, program: str) -> bool:
+    """Return whether a session of a page runs a program."""
+    commands = [command.text for commands in blocks(page) for command in commands]
+    return any(re.search(rf"(^|[|(;] *){program} ", text) for text in commands)
 
 
 def check(command: Command, output: str, step: Step) -> None:

@@ -23,7 +23,7 @@ def digest(token: str) -> str:
 
 
 class Tokens:
-    """Whose token is it? The file of the operator has digests only, so nobody can use what is stored."""
+    """Whose token is it? The file of the operator has digests only, so what is stored is of no use."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self._users = users  # digest: user

@@ -9,7 +9,7 @@ EVIL = [
 
 
 async def attack(step: Step) -> None:
-    """A status is set that would take over the terminal of whoever reads it, and names are set that nobody can have."""
+    """A status would take over the terminals of its readers, and names are set that no user can have."""
     async with step.running(users={"moshez": "Happy and well"}):
         for lines in EVIL:
             answer = await step.ask(lines, port=1079)

@@ -24,7 +24,7 @@ async def hostile(stream: trio.SocketStream) -> None:
 
 
 class TwoAddresses(trio.abc.HostnameResolver):
-    """A name with two addresses, of which the first leads nowhere."""
+    """A name with two addresses. The first leads nowhere."""
 
     async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
         addresses = ["127.255.255.1", "127.0.0.1"] if host == b"two.example" else ["127.0.0.1"]

@@ -30,7 +30,7 @@ async def attack(step: Step) -> None:
         await trio.sleep(0.1)
         await step.ask(b"slow\r\n")
         await trio.sleep(0.1)
-        assert "stalled" in [json.loads(line)["event"] for line in lines], "nobody sees that the loop was blocked"
+        assert "stalled" in [json.loads(line)["event"] for line in lines], "the loop was blocked, and no line says so"
         _, _, body = await step.request("/metrics")
         assert b'finger_queries_total{outcome="unknown"} 52' in body
         assert body.count(b"\n") < 10, "the metrics grow with the names that clients invent"

@@ -1,4 +1,4 @@
-"""Ask the backend once for all who want the same answer at the same time, whoever of them leaves."""
+"""Ask the backend once for all clients that want the same answer at the same time."""
 
 import trio
 
@@ -67,7 +67,7 @@ async def check(_step: Step) -> None:
         answers.append(await backend.get_user("ada"))
 
     async with trio.open_nursery() as nursery:
-        with trio.move_on_after(0.5):  # the one that makes the call leaves
+        with trio.move_on_after(0.5):  # the task that makes the call leaves
             nursery.start_soon(client)
             nursery.start_soon(client)
             await backend.get_user("ada")

@@ -1,4 +1,4 @@
-"""Check the backends of earlier steps with check_backend: the one with plans, and the one with a program."""
+"""Check the backends of earlier steps with check_backend: those with plans and with a program."""
 
 import os
 import shutil

@@ -80,7 +80,7 @@ QUESTIONS: dict[str, list[Question]] = {
     "finger22.py": [*WEB, XMLRPC],
     "fingerproxy.tac": [finger(7779, b"Could not connect to remote host", b"moshez@127.0.0.1")],
     "organized-finger.tac": WEB,
-    "simple-finger.tac": WEB,
+    "simple-finger.tac": [finger(1079, b"Happy and well"), PAGE],  # makeService has this port
 }
 
 
