@@ -105,18 +105,37 @@ def relative(moment: datetime, now: datetime) -> str:
     raise AssertionError("less than 31 days are less than 32")
 
 
-@contextmanager
-def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function that takes the amount of new progress; a bar on standard error where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _more: None
-        return
-    from rich.console import Console  # noqa: PLC0415 -- see above
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Work that takes a while.
 
+    Attributes:
+        advance: takes the amount of new progress.
+        note: prints a line meanwhile, above the bar if there is one.
+    """
+
+    advance: Callable[[int], None]
+    note: Callable[[str], None]
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Progress]:
+    """Show progress on standard error: a bar where that is a terminal, otherwise nothing."""
+    if not sys.stderr.isatty():
+        yield Progress(lambda _more: None, lambda text: click.echo(text, err=True))
+        return
+    from rich import progress as bars  # noqa: PLC0415 -- see above
+    from rich.console import Console  # noqa: PLC0415 -- see above
+    from rich.text import Text  # noqa: PLC0415 -- see above
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.TaskProgressColumn(),
+        bars.TimeRemainingColumn(),
+    )
     console = Console(file=sys.stderr, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    # What is printed meanwhile appears above the bar; the bar is gone when the work is done.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+    # Nothing is redirected: Click writes past rich's proxy, into the bar. Gone when the work is done.
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(label, total=max(total, 1))
-        yield lambda more: bar.advance(task, more)
+        yield Progress(lambda more: bar.advance(task, more), lambda text: console.print(Text(text), soft_wrap=True))

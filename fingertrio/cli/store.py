@@ -26,8 +26,8 @@ from fingertrio.wire.text import clean_line
 def backup(place: Place, target: Path, force: bool) -> None:
     """Copy the database to FILE while it is being served, as it is at one moment."""
     path = place.find().path
-    with failures_reported(), progress(_pages(path), "Copying") as advance:
-        backups.back_up(path, target.absolute(), force=force, progress=_to_total(advance))
+    with failures_reported(), progress(_pages(path), "Copying") as bar:
+        backups.back_up(path, target.absolute(), force=force, progress=_to_total(bar.advance))
     click.echo(f"{target}: complete and verified", err=True)
 
 
@@ -40,8 +40,8 @@ def restore(place: Place, source: Path, yes: bool) -> None:
     path = place.find().path
     if not yes and path.exists() and sys.stdin.isatty():
         click.confirm(f"Replace the content of {path} by {source}?", abort=True)
-    with failures_reported(), progress(_pages(source), "Copying") as advance:
-        backups.restore(path, source.absolute(), progress=_to_total(advance))
+    with failures_reported(), progress(_pages(source), "Copying") as bar:
+        backups.restore(path, source.absolute(), progress=_to_total(bar.advance))
 
 
 def _pages(path: Path) -> int:
@@ -61,15 +61,15 @@ def import_(place: Place, source: Path) -> None:
     Bad records are listed with their place; the exit status is then 1.
     """
     found = place.find()
-
-    def on_bad(bad: sources.BadRecord) -> None:
-        click.echo(f"{clean_line(bad.place)}: {clean_line(bad.reason)}", err=True)
-
     with failures_reported(), admin.administered(found.path, make=True) as connection:
         size, reading = sources.open_source(source)
-        with progress(size, "Importing") as advance:
+        with progress(size, "Importing") as bar:
             tally = transfer.import_records(
-                connection, reading, retention=found.retention, on_bad=on_bad, progress=advance
+                connection,
+                reading,
+                retention=found.retention,
+                on_bad=lambda bad: bar.note(f"{clean_line(bad.place)}: {clean_line(bad.reason)}"),
+                progress=bar.advance,
             )
     click.echo(f"{tally.imported} imported, {tally.unchanged} unchanged, {tally.bad} bad", err=True)
     if tally.bad:
@@ -84,10 +84,10 @@ def export(place: Place, target: Path | None, force: bool) -> None:
     """Write all users, with details and history, as JSON lines to FILE or to standard output."""
     found = place.find()
     with failures_reported(), admin.administered(found.path) as connection:
-        with progress(transfer.count_users(connection), "Exporting") as advance, _written(target, force) as write:
+        with progress(transfer.count_users(connection), "Exporting") as bar, _written(target, force) as write:
             for line in transfer.export_users(connection):
                 write(line + "\n")
-                advance(1)
+                bar.advance(1)
 
 
 @contextmanager

@@ -90,12 +90,15 @@ def test_nothing_is_said_only_where_somebody_looks(monkeypatch: pytest.MonkeyPat
 def test_progress_is_drawn_at_a_terminal_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    with progress(10, "Importing") as advance:
-        advance(5)
-        advance(5)
+    with progress(10, "Importing") as bar:
+        bar.advance(5)
+        bar.note("line 3 is bad")
+        bar.advance(5)
     assert "Importing" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+    assert re.search("\x1b\\[2Kline 3 is bad\n", terminal.getvalue())  # in the place of the bar
     monkeypatch.setattr("sys.stderr", pipe := io.StringIO())
-    with progress(10, "Importing") as advance:
-        advance(10)
-    assert pipe.getvalue() == ""
+    with progress(10, "Importing") as bar:
+        bar.advance(10)
+        bar.note("line 3 is bad")
+    assert pipe.getvalue() == "line 3 is bad\n"
