@@ -115,10 +115,12 @@ class People(MemoryBackend):
 
     Attributes:
         moment: what its clock shows; None: the real time.
+        age: since when its source is away; None: it is not.
     """
 
     def __init__(self) -> None:
         self.moment: datetime | None = None
+        self.age: datetime | None = None
         self._said: dict[str, list[UserInfo]] = {}  # oldest first
         super().__init__({}, now=lambda: self.moment or datetime.now(UTC))
 
@@ -132,6 +134,10 @@ class People(MemoryBackend):
         """As the contract says."""
         kept = [info for info in self._said.get(user, ()) if before is None or (info.since or EPOCH) < before]
         return kept[::-1][:limit]
+
+    def stale_since(self) -> datetime | None:
+        """As the test says."""
+        return self.age
 
     async def enter(self, *people: Person) -> None:
         """Set the statuses as if at their times."""

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from fingertrio.backend import UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.app import create_app
+from fingertrio.frontends.web.rendering import Pages
+from fingertrio.frontends.web.stream import Stream
 from fingertrio.frontends.web.text import href
 from fingertrio.names import is_user_name
 from fingertrio.observe.observer import Observer
@@ -29,6 +31,7 @@ from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend, FakeReader
 from tests.frontends.web.kit import USERS, serving
 from tests.frontends.web.people import PEOPLE, People
+from tests.frontends.web.test_shared import body
 from tests.helpers import Ageing
 
 VOID = {"meta", "link", "br", "input"}
@@ -196,6 +199,37 @@ async def test_every_visitor_gets_the_same_bytes() -> None:
             assert "Set-Cookie" not in other.headers
             again = await browser.get(path, headers={"If-None-Match": plain.headers["ETag"]})
             assert again.status_code == 304
+
+
+async def test_a_change_is_on_the_front_page_at_once() -> None:
+    """Also where responses are repeated from memory, and once the list is in memory too."""
+    backend = FakeBackend(USERS)
+    async with serving(backend) as site, httpx2.AsyncClient(base_url=site.url) as browser:
+        for number in range(20):
+            await browser.get("/")
+            await backend.set_user("moshez", f"number {number}")
+            assert f"<p>number {number}</p>" in (await browser.get("/")).text
+            assert f"<p>number {number}</p>" in (await browser.get("/moshez")).text
+
+
+async def test_visitors_share_the_bytes_of_the_front_page() -> None:
+    observer = Observer()
+    async with (
+        FingerService.open(FakeBackend(USERS), observer=observer) as service,
+        trio.open_nursery() as nursery,
+    ):
+        stream = Stream(service, observer)
+        await nursery.start(stream.run)
+        while (await stream.page()).version is None:  # it is being loaded
+            await trio.sleep(0.01)
+        clock = datetime(2026, 11, 29, 12, 0, 30, tzinfo=UTC)
+        pages = Pages(clock=lambda: clock)
+        app = create_app(service, observer, pages=pages, stream=stream)
+        first, second = [await body(app, "/") for _ in range(2)]
+        assert first is second
+        clock += timedelta(minutes=1)
+        assert await body(app, "/") is not first, "how long ago things are has changed"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_failure_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
 
@@ -23,7 +24,8 @@ from tests.frontends.web.kit import serving
 from tests.frontends.web.people import DAY, EPOCH, KEN, PEOPLE, People, Person
 from tests.helpers import no_accounts
 
-pytestmark = pytest.mark.slow  # it starts a browser
+# It starts a browser. On an idle machine it takes 20 seconds, but the browser needs both of its cores.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
@@ -93,6 +95,7 @@ def visit(chromium: str, make_visit: Callable[[Browser], Visit]) -> None:
         a_change_leaves_selection_and_place_alone(visitor)
         a_lost_connection_is_said_and_caught_up(visitor)
         the_first_status_of_all_appears_by_itself(visitor)
+        what_may_be_out_of_date_says_so_while_it_is_open(visitor)
         a_keyboard_reaches_everything(visitor)
         motion_and_paper(visitor)
         without_script_the_page_is_complete(visitor)
@@ -290,6 +293,15 @@ def the_first_status_of_all_appears_by_itself(visitor: Visit) -> None:
         page.get_by_text("Copied").wait_for()
         trio.from_thread.run(visitor.fresh.set_user, "ada", "Hello")
         expect(users(page)).to_have_text(["ada"])
+
+
+def what_may_be_out_of_date_says_so_while_it_is_open(visitor: Visit) -> None:
+    with visitor.page("/ada") as page:
+        live(page)
+        visitor.backend.age = datetime(2026, 11, 29, 12, tzinfo=UTC)
+        page.get_by_text("the source of this data is unavailable").wait_for()
+        visitor.backend.age = None
+        page.get_by_text("the source of this data is unavailable").wait_for(state="detached")
 
 
 def a_keyboard_reaches_everything(visitor: Visit) -> None:

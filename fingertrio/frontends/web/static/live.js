@@ -57,7 +57,7 @@ fingertrio.live = (() => {
 
   // The page as the server makes it now; null: it is not there any more.
   async function fetchPage() {
-    const response = await fetch(location.href, { cache: "no-cache", credentials: "same-origin" });
+    const response = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
     if (response.status === 404) return null;
     if (!response.ok) throw new Error(`status ${response.status}`);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
