@@ -7,6 +7,7 @@ public message, an unexpected exception a 500 that hides its cause, and a handle
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
@@ -14,6 +15,7 @@ import trio
 from quart import Blueprint, Response, request
 from quart.ctx import RequestContext
 from quart.typing import ResponseReturnValue
+from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from werkzeug.exceptions import (
     Forbidden,
@@ -200,24 +202,32 @@ class _CompressedBody(UnsupportedMediaType):
 
 def _check_request(observer: Observer) -> None:
     """Refuse what no route can process, before the body is read."""
-    if scope_extras(request.scope)["method"] not in _METHODS:  # Quart's is in upper case, but "get" is no method
+    scope = scope_extras(request.scope)
+    if scope["method"] not in _METHODS:  # Quart's is in upper case, but "get" is no method
         raise _UnknownMethod
-    if request.routing_exception is None and (request.content_length or 0) > _BODY_LIMIT:
+    sent = {name for name, _ in scope["headers"]}
+    if b"content-length" in sent and request.routing_exception is None and (request.content_length or 0) > _BODY_LIMIT:
         observer.refused("http", "body")
         raise RequestEntityTooLarge
+    if b"content-encoding" not in sent:
+        return
     codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
     if codings - {"", "identity"} and request.method in {"POST", "PUT", "PATCH", "DELETE"}:
         raise _CompressedBody
 
 
 async def _finish(response: Response) -> Response:
+    """Add the fields that every response has, and an ETag. Called for each response, so it avoids what is slow."""
     present = {name.lower() for name, _ in response.headers}  # `setdefault` would look for each of them by itself
     for name, value in HEADERS.items():
         if name.lower() not in present:
             response.headers.add(name, value)
-    is_whole = isinstance(response.response, response.data_body_class) and response.mimetype != CONTENT_TYPE
-    if is_whole and response.status_code == 200 and request.method in {"GET", "HEAD"}:
-        await response.add_etag()
-        if any(name.startswith((b"if-", b"range")) for name, _ in request.scope["headers"]):
+    if response.status_code != 200 or not isinstance(response.response, DataBody):
+        return response
+    scope = scope_extras(request.scope)
+    if scope["method"] in {"GET", "HEAD"} and response.mimetype != CONTENT_TYPE:
+        if "etag" not in present:
+            response.headers.add("ETag", f'"{hashlib.md5(response.response.data, usedforsecurity=False).hexdigest()}"')
+        if any(name.startswith((b"if-", b"range")) for name, _ in scope["headers"]):
             await response.make_conditional(request)
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +19,7 @@ from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
+from fingertrio.frontends.web.negotiation import is_curl
 from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.reading import LateReading
@@ -35,6 +36,9 @@ from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.presets import Presets
+
+# What a response whose Vary names one of these fields depends on of its value; see `http.lane`.
+_CLASSES: Mapping[bytes, Callable[[bytes], Hashable]] = {b"accept-encoding": accepts_gzip, b"user-agent": is_curl}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +130,7 @@ class WebFrontend(HttpFrontend):
             tls=policy.tls,
             keep_alive=policy.keep_alive,
             memory=policy.memory,
-            lane=Lane(
-                WebLedger(observer, lambda: self._proxies, rate, caps), classes={b"accept-encoding": accepts_gzip}
-            ),
+            lane=Lane(WebLedger(observer, lambda: self._proxies, rate, caps), classes=_CLASSES),
         )
 
     def _is_proxy(self, peer: str) -> bool:

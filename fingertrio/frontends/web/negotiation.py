@@ -22,7 +22,12 @@ def wants_text(headers: Headers) -> bool:
     plain, html = named.get("text/plain", 0), named.get("text/html", 0)
     if plain or html:
         return plain > html
-    return headers.get("User-Agent", "").startswith("curl/") and (not named or named.get("*/*", 0) > 0)
+    return is_curl(headers.get("User-Agent", "").encode()) and (not named or named.get("*/*", 0) > 0)
+
+
+def is_curl(agent: bytes) -> bool:
+    """Whether a User-Agent is curl: all that a response depends on of that field. The express lane uses it, too."""
+    return agent.startswith(b"curl/")
 
 
 def text_response(text: str, status: int = 200) -> Response:

@@ -86,9 +86,9 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
         if wants_text(request.headers):
             replay_while(answer)
             return text_response(clean(answer.value.status) or NO_PLAN)
-        places, now = places_of(pages), pages.minute()
         said = await _history(service, answer.value)
         replay_while(answer, *([] if said is None else [said]), this_minute=True)
+        places, now = places_of(pages), pages.minute()  # after that: the page must not be of the minute before
         earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
         page = pages.response(
             "user.html",

@@ -60,6 +60,16 @@ class LateRequest(TrioRequest):
     body_class = _LateBody
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._endpoint: str | None = None
+        self._blueprints: list[str] = []
         super().__init__(*args, **kwargs)
         if isinstance(self.body, _LateBody):
             self.body.wanted = scope_extras(self.scope).get(_WANTED)
+
+    @property
+    def blueprints(self) -> list[str]:
+        """The blueprint of the route. Quart looks three times for each request, and computes it each time."""
+        endpoint = self.endpoint
+        if endpoint != self._endpoint:
+            self._endpoint, self._blueprints = endpoint, list(super().blueprints)
+        return self._blueprints
