@@ -7,21 +7,22 @@ error.
 
 from __future__ import annotations
 
-import os
-import signal
-import stat
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import click
 import trio
 
 from fingertrio.cli.arguments import text
 from fingertrio.cli.discover import web_url
+from fingertrio.cli.errors import stop
 from fingertrio.cli.output import is_discarded
-from fingertrio.cli.signals import INTERRUPTED
+from fingertrio.cli.until import until_interrupted
+from fingertrio.cli.watch_exec import Execution, Messages, State, StateError, parse_command
 from fingertrio.cli.watch_output import JSONLines, Lines, Show, clock
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.live import open_live
@@ -56,18 +57,37 @@ _TEMPORARY = frozenset({408, 425, 429})  # the 4xx statuses of HTTP after which 
 @click.option("--url", help="Web front end to watch; by default that of FINGERTRIO_URL, of login, or of this machine.")
 @click.option("--json/--text", "as_json", default=None, help="By default text on a terminal, JSON lines otherwise.")
 @click.option("--once", is_flag=True, help="Show the current statuses and exit.")
+@click.option("--exec", "command", metavar="COMMAND", help="Run COMMAND for each change, with it as JSON on its input.")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="With --exec: go on where FILE says.")
 @click.argument("users", metavar="[USER]...", nargs=-1, type=text)
-def watch_command(users: tuple[str, ...], url: str | None, as_json: bool | None, once: bool) -> None:
+def watch_command(
+    users: tuple[str, ...],
+    url: str | None,
+    as_json: bool | None,
+    once: bool,
+    command: str | None,
+    state: Path | None,
+) -> None:
     """Show the status of each USER, or of all users, and every change as it happens.
 
     After a lost connection it reconnects, misses nothing and shows nothing twice. Ctrl-C ends it.
+
+    With --exec it shows nothing: COMMAND gets each change, one after the other, without a shell. A COMMAND that fails
+    is reported, and the next change is not affected.
 
     Exit status: 0 the reader of the output is gone, or with --once all was shown; 1 with --once, a USER does not exist;
     2 wrong usage; 3 the feed could not be read; 130 Ctrl-C.
     """
     show = Lines() if as_json is False or (as_json is None and sys.stdout.isatty()) else JSONLines()
+    if command is not None and (once or as_json is not None):
+        raise click.UsageError("--exec shows nothing: leave out --once, --json and --text")
+    if command is None and state is not None:
+        raise click.UsageError("--state needs --exec")
     try:
-        status = trio.run(partial(watch, url or web_url(), users, show, once=once))
+        if command is None:
+            status = trio.run(partial(watch, url or web_url(), users, show, once=once))
+        else:
+            status = trio.run(execute, url or web_url(), users, command, state)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     sys.exit(status)
@@ -153,7 +173,20 @@ class ConnectionMessages:
         self._is_lost = True
 
 
-class _Subscription:
+class Subscription(Protocol):
+    """The feed across several connections: each continues where the previous one ended."""
+
+    @property
+    def messages(self) -> Messages:
+        """About the connection."""
+        ...
+
+    async def read(self) -> None:
+        """Take one connection's events. Returns if nothing more is wanted; raises RemoteError when the feed ends."""
+        ...
+
+
+class _Shown:
     """The feed across several connections: each continues where the previous one ended."""
 
     def __init__(self, url: str, users: Sequence[str], show: Show) -> None:
@@ -185,19 +218,34 @@ async def watch(url: str, users: Sequence[str], show: Show, *, once: bool) -> in
     Raises:
         ValueError: `url` is not a URL, or one of `users` cannot be a user name.
     """
+    users = _checked(url, users)
+    if once:
+        return await until_interrupted(partial(_show_once, url, users, show))
+    return await until_interrupted(partial(_reconnect, _Shown(url, users, show)))
+
+
+async def execute(url: str, users: Sequence[str], command: str, path: Path | None) -> int:
+    """Run `command` for each change of the fingertrio at `url` until SIGINT; the exit status.
+
+    Raises:
+        ValueError: as `watch`; also if there is no such command, or the state in the file `path` cannot be used.
+    """
+    state = State(path)
+    state.load()
+    execution = Execution(url, _checked(url, users), parse_command(command), state, ConnectionMessages(url), _notice)
+    try:
+        return await until_interrupted(partial(_reconnect, execution))
+    except* StateError as group:
+        stop(str(group.exceptions[0]), NOT_ASKED)
+
+
+def _checked(url: str, users: Sequence[str]) -> list[str]:
+    """The names as the feed has them. Raises ValueError if `url` is not a URL, or one cannot be a user name."""
     parse_url(url)
-    users = [canonical_name(user) for user in users]  # as the feed names them
     for user in users:
-        if not is_user_name(user):
+        if not is_user_name(canonical_name(user)):
             raise ValueError(f'"{clean_line(user)}" cannot be a user name')
-    status, interrupted = SEEN, trio.Event()
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT) as signals:
-            nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope, interrupted)
-            nursery.start_soon(_end_without_reader, nursery.cancel_scope)
-            status = await (_show_once(url, users, show) if once else _reconnect(_Subscription(url, users, show)))
-            nursery.cancel_scope.cancel()
-    return INTERRUPTED if interrupted.is_set() else status
+    return [canonical_name(user) for user in users]
 
 
 async def _show_once(url: str, users: Sequence[str], show: Show) -> int:
@@ -218,7 +266,7 @@ async def _show_once(url: str, users: Sequence[str], show: Show) -> int:
     return UNKNOWN if watcher.missing else SEEN
 
 
-async def _reconnect(subscription: _Subscription) -> int:
+async def _reconnect(subscription: Subscription) -> int:
     """Read the feed again and again, until the server rejects it for good or the output is discarded."""
     backoff = Backoff(*_BACKOFF)
     while True:
@@ -243,17 +291,3 @@ def _is_final(status: int) -> bool:
 
 def _notice(text: str) -> None:
     click.secho(f"fingertrio: {clean_line(text)}", fg="yellow", err=True)
-
-
-async def _end_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope, interrupted: trio.Event) -> None:
-    async for _ in signals:
-        interrupted.set()
-        scope.cancel()
-
-
-async def _end_without_reader(scope: trio.CancelScope) -> None:
-    """Notice that a pipe's reader is gone (`| head -1`), even if there is nothing to write for hours."""
-    if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
-        # The writing end of a pipe is never readable, but its error condition wakes the wait.
-        await trio.lowlevel.wait_readable(sys.stdout.fileno())
-        scope.cancel()

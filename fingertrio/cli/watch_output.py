@@ -10,7 +10,7 @@ from typing import Protocol
 
 import click
 
-from fingertrio.wire.live import LiveUser, timestamp
+from fingertrio.wire.live import Changed, LiveUser, Removed, timestamp
 from fingertrio.wire.text import first_line
 
 _NAME_COLUMNS = 12  # a longer name moves its own status to the right, not those of the others
@@ -40,15 +40,7 @@ class JSONLines:
     """For programs: the feed's own messages about users, one per line, in UTF-8."""
 
     def user(self, info: LiveUser, at: str | None) -> None:
-        self._write(
-            at,
-            user=info.user,
-            status=info.status,
-            name=info.name,
-            since=timestamp(info.since),
-            until=timestamp(info.until),
-            details=dict(info.details),
-        )
+        self._write(at, **_members(info))
 
     def gone(self, user: str, at: str | None) -> None:
         self._write(at, user=user, removed=True)
@@ -60,8 +52,30 @@ class JSONLines:
         self._write(None, user=user, unavailable=True)
 
     def _write(self, at: str | None, **members: object) -> None:
-        head = {"type": "user"} if at is None else {"type": "change", "id": at}
-        click.echo(json.dumps({**head, **members}, ensure_ascii=False).encode())
+        click.echo(_json_line(at, **members), nl=False)
+
+
+def change_line(change: Changed | Removed) -> bytes:
+    """A change as the line that `JSONLines` writes for it."""
+    if isinstance(change, Removed):
+        return _json_line(change.id, user=change.user, removed=True)
+    return _json_line(change.id, **_members(change.info))
+
+
+def _members(info: LiveUser) -> dict[str, object]:
+    return {
+        "user": info.user,
+        "status": info.status,
+        "name": info.name,
+        "since": timestamp(info.since),
+        "until": timestamp(info.until),
+        "details": dict(info.details),
+    }
+
+
+def _json_line(at: str | None, **members: object) -> bytes:
+    head = {"type": "user"} if at is None else {"type": "change", "id": at}
+    return f"{json.dumps({**head, **members}, ensure_ascii=False)}\n".encode()
 
 
 class Lines:
