@@ -124,21 +124,24 @@ class Authentication:
                 return
             response = self._mechanism.respond(challenge)
         except SASLError as error:
-            # The server answers with 906, and the next mechanism is tried.
-            self.reason = str(error)
-            self._mechanism = None
+            # No other mechanism: PLAIN would give the password to a server that may not be the right one.
+            self._names.clear()
             self._state.send("AUTHENTICATE", "*")
+            self._reject(str(error))
             return
         for part in split_response(response):
             self._state.send("AUTHENTICATE", part)
 
     def _succeed(self) -> None:
         if self._mechanism is not None and not self._mechanism.is_satisfied:
-            self._mechanism = None
-            self.reason = "the server did not prove that it knows the password"
-            self._end(Progress.REJECTED)
-            return
-        self._end(Progress.SUCCEEDED)
+            self._reject("the server did not prove that it knows the password")
+        else:
+            self._end(Progress.SUCCEEDED)
+
+    def _reject(self, reason: str) -> None:
+        self._mechanism = None
+        self.reason = reason
+        self._end(Progress.REJECTED)
 
     def _abort(self, reason: str) -> None:
         self._state.send("AUTHENTICATE", "*")

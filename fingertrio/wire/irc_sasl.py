@@ -99,12 +99,15 @@ class ScramSHA256:
         account: the account.
         password: its password.
         nonce: random printable ASCII without commas; for tests.
+
+    Raises:
+        SASLError: the account or the password cannot be used.
     """
 
     def __init__(self, account: str, password: Secret, nonce: str | None = None) -> None:
         name = saslprep(account).replace("=", "=3D").replace(",", "=2C")
         self._nonce = nonce or secrets.token_urlsafe(24)
-        self._password = password
+        self._password = saslprep(password.reveal())
         self._first = f"n={name},r={self._nonce}"
         self._signature: bytes | None = None
         self._step = 0
@@ -128,7 +131,7 @@ class ScramSHA256:
         nonce, salt, iterations = _base_fields(fields)
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise SASLError("the server's nonce does not begin with ours")
-        salted = hashlib.pbkdf2_hmac("sha256", saslprep(self._password.reveal()).encode(), salt, iterations)
+        salted = hashlib.pbkdf2_hmac("sha256", self._password.encode(), salt, iterations)
         client_key = _hmac(salted, b"Client Key")
         final = f"c=biws,r={nonce}"  # biws: "n,," in base64
         signed = b",".join((self._first.encode(), challenge, final.encode()))

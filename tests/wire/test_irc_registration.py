@@ -386,3 +386,65 @@ def test_every_sequence_of_lines_ends_in_a_state(sent: list[str], login: Login, 
     else:
         # Nothing waits but for the server: the whole registration has a deadline of its own.
         assert registration.phase in {Phase.REQ, Phase.END, Phase.DONE}
+
+
+# SCRAM: no daemon of the tests has it, so the server is RFC 7677's.
+
+SCRAM = Login(
+    nick="bot", account="user", account_password=Secret("pencil"), sasl=("scram-sha-256", "plain"), sasl_required=True
+)
+FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
+def authenticate(data: bytes) -> str:
+    return f"AUTHENTICATE {base64.b64encode(data).decode()}"
+
+
+@pytest.fixture
+def scram(monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("fingertrio.wire.irc_sasl.secrets.token_urlsafe", lambda _size: "rOprNGfwEbeRWgbNEkqO")
+    session = authenticating(SCRAM, "sasl=PLAIN,SCRAM-SHA-256")
+    assert session.say(":s.x CAP * ACK :sasl") == ["AUTHENTICATE SCRAM-SHA-256"]
+    assert session.say("AUTHENTICATE +") == [authenticate(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO")]
+    return session
+
+
+def test_scram_logs_in_and_the_server_proves_itself(scram: Session):
+    [proof] = scram.say(authenticate(FIRST))
+    assert b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=" in base64.b64decode(proof.split()[1])
+    assert scram.say(authenticate(FINAL)) == ["AUTHENTICATE +"]
+    assert scram.say(":s.x 903 bot :ok") == ["CAP END"]
+    assert scram.client.registration.mechanism == "SCRAM-SHA-256"
+    assert scram.client.state.account == "user", "no 900 has come"
+
+
+def test_a_server_with_a_wrong_signature_is_refused_and_gets_no_password_by_plain(scram: Session):
+    scram.say(authenticate(FIRST))
+    assert scram.say(authenticate(b"v=AAAA")) == ["AUTHENTICATE *"]
+    assert (scram.end.verdict, scram.end.outcome) == (Verdict.STOP, "sasl")
+    assert "signature is wrong" in scram.end.reason
+    assert scram.say("AUTHENTICATE +", ":s.x 903 bot :ok", ":s.x 906 bot :aborted") == []
+    assert scram.client.state.account is None
+
+
+@pytest.mark.parametrize("line", ["AUTHENTICATE ?!", authenticate(FIRST.replace(b"i=4096", b"i=1"))])
+def test_a_challenge_that_is_not_valid_aborts(scram: Session, line: str):
+    assert scram.say(line) == ["AUTHENTICATE *"]
+    assert scram.end.verdict is Verdict.STOP
+
+
+def test_success_without_the_servers_proof_is_no_success(scram: Session):
+    scram.say(authenticate(FIRST))
+    scram.say(":s.x 903 bot :ok")
+    assert (scram.end.verdict, scram.end.outcome) == (Verdict.STOP, "sasl")
+    assert "did not prove" in scram.end.reason
+
+
+def test_a_password_that_sasl_prohibits_is_no_reason_to_crash():
+    login = Login(
+        nick="bot", account="a", account_password=Secret("\u0007"), sasl=("scram-sha-256",), sasl_required=True
+    )
+    session = authenticating(login, "sasl=SCRAM-SHA-256")
+    session.say(":s.x CAP * ACK :sasl")
+    assert "prohibits" in session.end.reason
