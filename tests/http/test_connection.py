@@ -219,7 +219,7 @@ async def test_a_slow_reader_gets_all_of_it(patient_clock: MockClock) -> None:
         while len(client.received) < length:
             await trio.sleep(0.3)
             await client.more()
-        assert client.received.count(b"~") == SIZE
+        assert client.received.count(b"~") >= SIZE  # the page has its beginning a second time, for link previews
         assert trio.current_time() > 10
 
 
@@ -290,7 +290,8 @@ async def test_an_http2_answer_that_is_read_slowly_is_whole_when_the_door_closes
         site.stopping.set()
         status, body = await browser.answer(1)
         assert status == 200
-        assert body.count(b"~") == SIZE
+        assert body.count(b"~") >= SIZE
+        assert body.rstrip().endswith(b"</html>")
 
 
 @pytest.mark.parametrize("path", [b"/big", b"/moshez"])

@@ -308,10 +308,11 @@ async def test_curl_with_http_1_0(curl: str) -> None:
 
 
 async def test_curl_with_http_2(curl: str, certfile: Path, cafile: Path) -> None:
+    html = ("-H", "Accept: text/html")  # else curl gets text
     async with serving() as site:
-        known = await run(curl, "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", f"{site.url}/moshez")
+        known = await run(curl, *html, "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", f"{site.url}/moshez")
         assert known.endswith("</html>2")
-        asked = await run(curl, "-sS", "--http2", "-w", "%{http_version}", f"{site.url}/moshez")
+        asked = await run(curl, *html, "-sS", "--http2", "-w", "%{http_version}", f"{site.url}/moshez")
         assert asked.endswith("</html>1.1")
     async with serving(certfile=certfile) as site:
         url = f"https://localhost:{site.address[1]}"
