@@ -249,6 +249,7 @@ class Registration:
                 self._state.account = self._login.account or self._state.nick
             self._end_caps()
             return None
+        self._state.login_refused = True
         if required and authentication.progress is Progress.REJECTED:
             return sasl_failed(authentication.reason)
         if required:

@@ -75,6 +75,8 @@ class Setup:
         login, state = self._login, self._state
         if state.account is not None or not login.services or login.account_password is None:
             return self._finish()
+        if state.login_refused:  # the same account and password would be refused again, or go to a server without proof
+            return self._finish()
         if not state.secure:
             reason = "the connection is not encrypted, so the password is not sent"
             return [LoginFailed(reason), *self._finish()]

@@ -23,6 +23,7 @@ class State:
         isupport: what the server supports.
         caps: the capabilities that are acknowledged.
         account: the account that we are logged in to, or None.
+        login_refused: SASL was tried and did not succeed.
         user_modes: the user modes that the server knows (004).
         bot: whether we are marked as a bot.
         secure: nobody between us and the server can read along, or the operator accepts that.
@@ -35,6 +36,7 @@ class State:
         self.isupport = ISupport()
         self.caps: set[str] = set()
         self.account: str | None = None
+        self.login_refused = False
         self.user_modes = ""
         self.bot = False
         self.secure = secure

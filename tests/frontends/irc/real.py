@@ -39,11 +39,11 @@ _INSPIRCD = """
 <performance nouserdns="yes" clonesonconnect="no" quietbursts="yes">
 <limits maxnick="30" maxchan="64" maxident="10" maxhost="64" maxreal="128" maxline="512">
 <log method="file" type="* -USERINPUT -USEROUTPUT" level="default" target="{here}/insp.log">
-<connect name="strict" allow="*" port="{strict}" timeout="8" pingfreq="2m" threshold="10" commandrate="1000"
+<connect name="strict" allow="*" port="{strict}" timeout="20" pingfreq="2m" threshold="10" commandrate="1000"
  fakelag="yes" recvq="10K" {common}>
-<connect name="locked" allow="*" port="{locked}" password="right" timeout="8" pingfreq="2m" threshold="100000"
+<connect name="locked" allow="*" port="{locked}" password="right" timeout="20" pingfreq="2m" threshold="100000"
  commandrate="100000" fakelag="no" recvq="1M" {common}>
-<connect name="main" allow="*" port="{plain},{tls}" timeout="8" pingfreq="2m" threshold="100000"
+<connect name="main" allow="*" port="{plain},{tls}" timeout="20" pingfreq="2m" threshold="100000"
  commandrate="100000" fakelag="no" recvq="1M" {common}>
 {modules}
 <sasl target="services.test" requiressl="no">

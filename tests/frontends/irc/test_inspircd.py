@@ -381,7 +381,7 @@ async def test_the_nick_comes_back_by_monitor(start: Start, insp: Insp, watcher:
         began = trio.current_time()
         await squatter.send("NICK away")
         assert (await watcher.wait("irc_nick_changed"))["nick"] == "wanted"
-        assert trio.current_time() - began < 10, "not by the timer of 15 s"
+        assert trio.current_time() - began < 14, "not by the timer of 15 s"
     async with human(insp, "boss") as oper:
         await oper.send("OPER oper oper")
         await oper.until(" 381 ")
@@ -501,7 +501,7 @@ async def test_five_hundred_questions_and_an_honest_asker(start: Start, insp: In
         began = trio.current_time()
         await honest.send("PRIVMSG floodbot :moshez")
         line = await honest.until("floodbot!")
-        assert trio.current_time() - began < 10
+        assert trio.current_time() - began < 10 + 5, "ten seconds, and five for a busy machine"
         assert HAPPY in line or "busy" in line
     assert not any(event == "irc_lost" for event, _ in watcher.seen), "no Excess Flood"
 
