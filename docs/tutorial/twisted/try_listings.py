@@ -170,6 +170,8 @@ def main() -> None:
         [listings] = folder.glob(f"*/{TUTORIAL}")
         users = folder / "users"
         users.write_text(USERS)
+        module = listings / "finger/finger.py"
+        module.write_text(adapt(module.read_text(), users))
         subject: list[str | Path] = [
             "-subj",
             "/CN=localhost",
