@@ -31,4 +31,5 @@ def test_each_kind_of_network_has_one():
 def test_each_fragment_fits_a_network(block: str):
     keys = tomllib.loads(block)
     network = {"servers": ["ircs://irc.example"], **keys}
-    assert parse_config({"backend": {"use": "memory"}, "irc": {"networks": {"one": network}}})
+    config = parse_config({"backend": {"use": "memory"}, "irc": {"networks": {"one": network}}})
+    assert set(config.doors["irc"].by_name) == {"one"}
