@@ -20,7 +20,7 @@ def _key(name: str, time: datetime | None) -> _Key:
 class ByTime:
     """The newest come first, equal times go by name, and names without a time are last.
 
-    A change is one search and one insertion: about 2 us among 10,000 names.
+    A change is one search and one insertion: about 7 us among 10,000 names.
     """
 
     def __init__(self, times: Iterable[tuple[str, datetime | None]] = ()) -> None:

@@ -58,7 +58,7 @@ PLACE_ALL = (
     + """
 -- KEYS: recent, count, users, passing
 -- ARGV: how the keys of users begin
--- Makes `recent` anew, 3 us for each user of the shard.
+-- Makes `recent` anew, 8 us for each user of the shard.
 local wrong = mistyped({'zset', 'string', 'set', 'zset'})
 if wrong then return wrong end
 local now = clock()
