@@ -29,6 +29,27 @@ PATIENCE = 30  # seconds for each step, which takes milliseconds unless the mach
 HOST = "irc.test"  # the name in the certificate
 OTHER = "other.test"
 
+# No penalties, which would delay the asking client. The other options disable DNS, PAM, and files outside of the test's
+# directory. ngircd started as root changes to the user nobody.
+NGIRCD = """
+[Global]
+Name = irc.test.example
+Info = a test
+AdminEMail = nobody@test.example
+Listen = 127.0.0.1
+Ports = {port}
+MotdPhrase = hello
+PidFile =
+Password = {password}
+[Limits]
+MaxConnectionsIP = 0
+MaxPenaltyTime = 0
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+
 _INSPIRCD = """
 <define name="here" value="{here}">
 <admin name="t" nick="t" email="t@localhost">

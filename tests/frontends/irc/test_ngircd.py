@@ -18,26 +18,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 from fingertrio.wire.irc_login import Login
-
-# No penalties, which would delay the asking client. The other options disable DNS, PAM, and files outside of the test's
-# directory. ngircd started as root changes to the user nobody.
-CONFIGURATION = """
-[Global]
-Name = irc.test.example
-Info = a test
-AdminEMail = nobody@test.example
-Listen = 127.0.0.1
-Ports = {port}
-MotdPhrase = hello
-PidFile =
-[Limits]
-MaxConnectionsIP = 0
-MaxPenaltyTime = 0
-[Options]
-DNS = no
-Ident = no
-PAM = no
-"""
+from tests.frontends.irc.real import NGIRCD
 
 PATIENCE = 20  # seconds for each step, which takes milliseconds unless the machine is busy
 
@@ -55,7 +36,7 @@ class Ngircd:
         """Returns when the server listens. The first start picks a free port, again if it was taken meanwhile."""
         for _ in range(10):
             port = self.port or free_port()
-            self._configuration.write_text(CONFIGURATION.format(port=port))
+            self._configuration.write_text(NGIRCD.format(port=port, password=""))
             if await self._run():
                 self.port = port
                 return

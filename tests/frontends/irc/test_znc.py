@@ -16,28 +16,9 @@ from fingertrio.frontends.irc import IRCFrontend, IRCTimes, NetworkSettings, Ser
 from fingertrio.service import FingerService
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_secrets import Secret
-from tests.frontends.irc.real import Person, Running, Watcher, directory, free_ports, listens, program
+from tests.frontends.irc.real import NGIRCD, Person, Running, Watcher, directory, free_ports, listens, program
 
 HAPPY = "Status of moshez: Happy and well"
-
-_NGIRCD = """
-[Global]
-Name = irc.test.example
-Info = a test
-AdminEMail = nobody@test.example
-Listen = 127.0.0.1
-Ports = {port}
-MotdPhrase = hello
-PidFile =
-Password = {password}
-[Limits]
-MaxConnectionsIP = 0
-MaxPenaltyTime = 0
-[Options]
-DNS = no
-Ident = no
-PAM = no
-"""
 
 _ZNC = """
 Version = 1.8.2
@@ -80,7 +61,7 @@ def ports() -> Iterator[tuple[int, int]]:
     ngircd, znc = program("ngircd", "ngircd"), program("znc", "znc")
     irc, bouncer = free_ports(2)
     with directory() as here:
-        (here / "ngircd.conf").write_text(_NGIRCD.format(port=irc, password="right"))
+        (here / "ngircd.conf").write_text(NGIRCD.format(port=irc, password="right"))
         configs = here / "znc" / "configs"
         configs.mkdir(parents=True)
         digest = hashlib.sha256(b"secretsalt").hexdigest()
