@@ -24,8 +24,8 @@ from fingertrio.wire.text import clean
 _NO_WORD_BEFORE = r"(?<![^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff])(?<![@/.+-])"
 _INSIDE = r"[^\s<>\"`\u00ad\u200b-\u200f\u2060-\u2064\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
 _ADDRESS = re.compile(
-    rf"{_NO_WORD_BEFORE}(?:(?:https?|gemini|gopher|finger)://(?=[^\W_]|\[){_INSIDE}+|mailto:[\w.+-]+@(?=[^\W_]){_INSIDE}+)",
-    re.IGNORECASE,
+    rf"{_NO_WORD_BEFORE}(?:(?i:https?|gemini|gopher|finger)://(?=[^\W_]|\[){_INSIDE}+"
+    rf"|(?i:mailto):[\w.+-]+@(?=[^\W_]){_INSIDE}+)"
 )
 
 # At the end of an address, these belong to the sentence around it, a bracket only if it is closed but not opened.

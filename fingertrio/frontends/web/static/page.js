@@ -59,7 +59,11 @@ const fingertrio = (() => {
     const now = new Date();
     for (const node of root.querySelectorAll("time[datetime]")) showTime(node, now);
     for (const node of root.querySelectorAll("[data-zone]")) {
-      put(node, format({ hour: "2-digit", minute: "2-digit", timeZone: node.dataset.zone }).format(now));
+      try {
+        put(node, format({ hour: "2-digit", minute: "2-digit", timeZone: node.dataset.zone }).format(now));
+      } catch {
+        node.removeAttribute("data-zone");  // the browser does not know this zone; the server's time stays
+      }
     }
   }
 
