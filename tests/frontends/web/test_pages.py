@@ -220,8 +220,7 @@ async def test_visitors_share_the_bytes_of_the_front_page() -> None:
     ):
         stream = Stream(service, observer)
         await nursery.start(stream.run)
-        while (await stream.page()).version is None:  # it is being loaded
-            await trio.sleep(0.01)
+        assert await stream._index.wait(5), "the list is in memory"
         clock = datetime(2026, 11, 29, 12, 0, 30, tzinfo=UTC)
         pages = Pages(clock=lambda: clock)
         app = create_app(service, observer, pages=pages, stream=stream)
