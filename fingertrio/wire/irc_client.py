@@ -25,7 +25,16 @@ from fingertrio.wire.irc_channel import ChannelPlan
 from fingertrio.wire.irc_channels import Channels
 from fingertrio.wire.irc_conversation import LEAST_PARAMS, Conversation
 from fingertrio.wire.irc_ends import end_by_error
-from fingertrio.wire.irc_events import CTCPRequest, Event, Malformed, NickChanged, Ponged, Ready, Registered
+from fingertrio.wire.irc_events import (
+    AccountChanged,
+    CTCPRequest,
+    Event,
+    Malformed,
+    NickChanged,
+    Ponged,
+    Ready,
+    Registered,
+)
 from fingertrio.wire.irc_identity import learn_identity
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_nicks import SAFE_NICKLEN
@@ -222,10 +231,8 @@ class IRCClient:
     def _handle(self, message: Message, now: float) -> list[Event]:
         if len(message.params) < LEAST_PARAMS.get(message.command, 0):
             raise ProtocolError("message without its params")
-        had_account = self.state.account is not None
+        account = self.state.account
         learn_identity(self.state, message)
-        if not had_account and self.state.account is not None:
-            self.channels.logged_in(now)
         events: list[Event] = []
         match message.command:
             case "PING":
@@ -239,6 +246,8 @@ class IRCClient:
                 return [end_by_error(message.params[-1] if message.params else "", registered=True)]
             case _:
                 events += self._pass_on(message, now)
+        if self.state.account != account:
+            events.append(AccountChanged(self.state.account))
         return self._extended(events, now)
 
     def _pass_on(self, message: Message, now: float) -> list[Event]:
@@ -273,4 +282,6 @@ class IRCClient:
                     self.regain.start(now)
                 case NickChanged():
                     self.regain.nick_changed(now)
+                case AccountChanged(str()):
+                    self.channels.logged_in(now)
         return extended

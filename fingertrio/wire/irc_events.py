@@ -33,6 +33,13 @@ class LoginFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountChanged:
+    """We are logged in to this account now; None: to none any more."""
+
+    account: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NickChanged:
     """Our nick is now this, because we asked for it or because the server changed it."""
 
@@ -135,6 +142,7 @@ Event = (
     Registered
     | Ready
     | LoginFailed
+    | AccountChanged
     | NickChanged
     | PrivateMessage
     | CTCPRequest

@@ -105,6 +105,10 @@ class NetworkReports:
         if not quiet and is_new:
             self.warning("irc_degraded", what=what, reason=reason)
 
+    def is_degraded(self, what: str) -> bool:
+        """Whether the condition lasts."""
+        return what in self._known
+
     def recovered(self, what: str, *, quiet: bool = False) -> None:
         """The condition is over, if there was one."""
         if self._known.pop(what, None) is not None:

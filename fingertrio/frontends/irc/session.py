@@ -24,6 +24,7 @@ from fingertrio.wire.irc_announcer import Announcer
 from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_ends import Ended, Verdict
 from fingertrio.wire.irc_events import (
+    AccountChanged,
     AccountProved,
     ChannelJoined,
     ChannelLeft,
@@ -267,7 +268,7 @@ class IRCSession:
             case Registered():
                 self._registered()
                 self._on_state(event)
-            case Ready() | LoginFailed() | NickChanged() | ChannelJoined() | ChannelLeft():
+            case Ready() | LoginFailed() | AccountChanged() | NickChanged() | ChannelJoined() | ChannelLeft():
                 self._on_state(event)
             case STSDuration(seconds):
                 await self._on_policy(seconds)

@@ -14,7 +14,16 @@ from fingertrio.frontends.irc.reports import NetworkReports
 from fingertrio.frontends.irc.session import Parts
 from fingertrio.frontends.irc.settings import NetworkSettings
 from fingertrio.wire.irc_ends import Ended, Verdict
-from fingertrio.wire.irc_events import ChannelJoined, ChannelLeft, Event, LoginFailed, NickChanged, Ready, Registered
+from fingertrio.wire.irc_events import (
+    AccountChanged,
+    ChannelJoined,
+    ChannelLeft,
+    Event,
+    LoginFailed,
+    NickChanged,
+    Ready,
+    Registered,
+)
 
 # What an operator can do about a network that has stopped.
 _ADVICE = {
@@ -61,10 +70,11 @@ class Standing:
             case Registered(nick):
                 self._registered(nick)
             case Ready():
-                if (obstacle := self._parts.setting.obstacle()) is not None:
-                    self._reports.warning("irc_set_unavailable", reason=obstacle)
+                self._ready(self._parts, self.settings)
             case LoginFailed(reason):
                 self._reports.degraded("account", reason)
+            case AccountChanged(None):
+                self._reports.degraded("account", "logged out by the network's services")
             case NickChanged(nick):
                 self._reports.server_event("irc_nick_changed", now, nick=nick)
             case ChannelJoined(channel, uninvited):
@@ -103,6 +113,14 @@ class Standing:
         self._reports.numbers.connects["registered"] += 1
         self._reports.info("irc_registered", server=self._server, nick=nick)
 
+    def _ready(self, parts: Parts, settings: NetworkSettings) -> None:
+        if (obstacle := parts.setting.obstacle()) is not None:
+            self._reports.warning("irc_set_unavailable", reason=obstacle)
+        login = settings.login
+        wants_account = bool(login.sasl) or login.account_password is not None
+        if wants_account and parts.client.state.account is None and not self._reports.is_degraded("account"):
+            self._reports.degraded("account", "not logged in: the server offers no way that is configured")
+
     def _look(self, parts: Parts) -> None:
         """Compare the session with what is wanted."""
         client, numbers, reports = parts.client, self._reports.numbers, self._reports
@@ -115,7 +133,8 @@ class Standing:
         if held:
             reports.recovered("nick")
         elif client.registered:
-            reports.degraded("nick", "another nick than the configured one", quiet=False)
+            wish = self.settings.login.nick if self.settings is not None else ""
+            reports.degraded("nick", f"the nick is {client.nick} instead of {wish}")
         if numbers.logged_in:
             reports.recovered("account")
         if not client.is_ready:

@@ -346,3 +346,35 @@ async def test_no_secret_is_in_the_log_at_any_level(
     assert secret not in text
     assert "YWNj" not in text, "nor in base64"
     assert secret not in repr(one)
+
+
+async def test_an_account_that_is_lost_is_a_condition_until_services_are_back(
+    autojump_clock: MockClock, start, world: World, observer: Observer, log: Log
+):
+    login = Login(nick="fingerbot", account="acc", account_password=Secret("pw"), sasl=("plain",))
+    await start(settings("a.test", login=login, insecure=True))
+    server = await world.networks["a.test"].accept()
+    await server.welcome_with("batch")
+    await server.settled()
+    condition = "irc_account:a.test"
+    numbers = observer.metrics.networks["a.test"]
+    logged_in = [numbers.logged_in]
+    assert "offers no way" in observer.metrics.conditions[condition].reason
+    await server.say(":s.x CAP fingerbot NEW :sasl=PLAIN")
+    assert await server.line() == "CAP REQ sasl"
+    await server.say(":s.x CAP fingerbot ACK :sasl")
+    assert await server.line() == "AUTHENTICATE PLAIN"
+    await server.say("AUTHENTICATE +")
+    await server.line()
+    await server.say(":s.x 900 fingerbot x!y@z acc :in", ":s.x 903 fingerbot :ok")
+    await server.settled()
+    logged_in.append(numbers.logged_in)
+    assert logged_in == [False, True]
+    await server.say(":s.x 901 fingerbot x!y@z :out")
+    await server.settled()
+    assert observer.metrics.conditions[condition].reason == "logged out by the network's services"
+    await server.say(":s.x 900 fingerbot x!y@z acc :in")
+    await server.settled()
+    assert condition not in observer.metrics.conditions
+    events = [record["event"] for record in log.records("irc_degraded", "irc_recovered")]
+    assert events == ["irc_degraded", "irc_recovered"] * 2
