@@ -82,7 +82,8 @@ fingertrio.live = (() => {
     constructor(view) {
       this.view = view;
       this.last = "";  // the id of the last message
-      this.pause = 2000;
+      this.pause = 2000;  // before the next attempt to connect
+      this.wait = 2000;  // before the next attempt to fetch the page
       this.silence = 60000;  // after this long, the connection is dead: the server sends something more often
     }
 
@@ -134,12 +135,14 @@ fingertrio.live = (() => {
     }
 
     refresh() {
-      this.view.refresh().catch(() => this.again());
+      this.view.refresh().then(() => { this.wait = 2000; }, () => this.again());
     }
 
     // The page could not be read: what is missing is still missing when it is tried again.
     again() {
-      setTimeout(() => this.refresh(), this.pause);
+      clearTimeout(this.refreshing);
+      this.refreshing = setTimeout(() => this.refresh(), this.wait * (0.75 + Math.random() / 2));
+      this.wait = Math.min(2 * this.wait, LONGEST_PAUSE);
     }
 
     found() {
