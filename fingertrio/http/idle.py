@@ -88,7 +88,11 @@ class IdlePool:
         if self._encrypted() or self._traffic.context.terminated.is_set():
             self._running().start(connection, self._serve(Errand(is_new=True)))
             return
-        idle = self._keep(connection, None)
+        try:
+            idle = self._keep(connection, None)
+        except OSError:  # no memory, or fs.epoll.max_user_watches is reached
+            self._running().start(connection, self._serve(Errand(is_new=True)))
+            return
         self._list(idle, self._fresh)
         self._give_turn(idle, self._express.receive)
 
@@ -106,7 +110,11 @@ class IdlePool:
             return
         if tls is None:
             connection.forget_stream()
-        idle = self._keep(connection, tls)
+        try:
+            idle = self._keep(connection, tls)
+        except OSError:
+            self._running().start(connection, self._serve(Errand(tls, data or None)))
+            return
         idle.is_first = False
         idle.data = data
         self._list(idle, self._idle, since)

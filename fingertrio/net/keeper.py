@@ -33,8 +33,8 @@ class Tasks:
         self._end = end
 
     def start(self, connection: Connection, handler: Handler) -> None:
-        """Start a task for a connection, which is no longer kept unless the handler gives it back."""
-        connection.kept = False
+        """Start a task for a connection. It is no longer kept once that runs, unless the handler gives it back."""
+        connection.kept = True  # this may be called by the handler of the task before
         self._handlers.start_soon(self._guarded, connection, handler)
 
     def end(self, connection: Connection, *, lingering: bool) -> None:

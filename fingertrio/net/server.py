@@ -252,7 +252,7 @@ class Server:
 
     async def _guarded(self, connection: Connection, handler: Handler) -> None:
         """Run a connection's task. A failure ends that connection only. Close as `net.linger` explains."""
-        finished = False
+        finished = connection.kept = False
         try:
             with Guard(self._reports, self._door, connection.peer):
                 await handler(connection)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import select
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -306,6 +308,26 @@ async def test_a_connection_at_rest_has_no_task_after_a_second(
         assert trio.current_time() - answered == pytest.approx(5)
 
 
+async def test_where_the_kernel_cannot_watch_more_connections_they_have_tasks(
+    monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
+) -> None:
+    class Full:
+        def register(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    real = select.epoll()
+    monkeypatch.setattr(select, "epoll", Full)
+    async with serving(monkeypatch) as door, await door.connect() as client:
+        for _ in range(2):
+            await client.send(GET)
+            assert (await client.response()).endswith(b"small")
+            await trio.sleep(1.5)
+        assert door.tasks > 1
+
+
 async def test_a_bug_in_the_lane_is_logged_and_the_request_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(monkeypatch) as door, await door.connect() as client:
         await door.warm()
@@ -334,3 +356,23 @@ async def test_what_does_not_fit_into_the_kernel_is_sent_by_a_task(monkeypatch: 
         await client.send(GET * 3)
         assert [(await client.response())[-5:] for _ in range(3)] == [b"small"] * 3
         assert door.tasks == 1
+
+
+async def test_a_request_that_comes_when_the_connection_leaves_its_task_and_the_door_closes_is_answered(
+    monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
+) -> None:
+    put_back = IdlePool.put_back
+
+    def close_first(pool: IdlePool, connection: Any, tls: Any, data: bytes, since: float) -> None:
+        terminated: Any = pool._traffic.context.terminated
+        terminated._event.set()
+        put_back(pool, connection, tls, GET, since)
+
+    async with serving(monkeypatch) as door, await door.connect() as client:
+        await client.send(GET)
+        await client.response()
+        monkeypatch.setattr(IdlePool, "put_back", close_first)
+        answer = await client.response()
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+        assert await client.rest() == b""
+        door.stopping.set()
