@@ -84,8 +84,8 @@ async def test_no_warning_where_proxies_are_listed_or_clients_connect_directly()
     assert await warnings() == []
 
 
-async def site_of(**options: Any) -> Site:
-    """What the pages know of a configuration."""
+async def site_of(*, reload: dict[str, Any] | None = None, **options: Any) -> Site:
+    """What the pages know of a configuration; and of another one that is loaded later, if there is one."""
     async with FingerService.open(FakeBackend({})) as service:
         door = Door(
             name="http",
@@ -99,6 +99,9 @@ async def site_of(**options: Any) -> Site:
             neighbours={"finger": [Address("127.0.0.1", 7979)]},
         )
         frontend = _Http(HttpSection(listen=(), **options), door)
+        if reload is not None:
+            assert reload.keys() <= frontend.reloadable
+            frontend.prepare(HttpSection(listen=(), **reload))()
         return frontend._frontend._policy.site
 
 
@@ -124,3 +127,8 @@ def test_a_style_sheet_that_cannot_be_used_names_its_key(tmp_path: Path):
     for name, reason in (("missing", "No such file"), ("large.css", "bytes"), ("directory", "directory")):
         with pytest.raises(OptionError, match=f"style: .*{reason}"):
             _style(HttpSection.model_construct(listen=(), style=tmp_path / name))
+
+
+async def test_the_site_can_be_renamed_while_it_serves():
+    site = await site_of(title="before", index=True, reload={"title": "after", "url": "https://a.example"})
+    assert (site.title, site.url, site.index) == ("after", "https://a.example", False)

@@ -332,7 +332,9 @@ async def test_an_unknown_user_is_a_404() -> None:
         assert "<p>No such user</p>" in html
 
 
-@pytest.mark.parametrize("name", ["static", "style.css", "index", "users", "_", "日本", "a+b$c"])
+@pytest.mark.parametrize(
+    "name", ["static", "style.css", "ada.atom", "history", "at", "feed.json", "index", "users", "_", "日本", "a+b$c"]
+)
 async def test_no_route_takes_a_users_name(name: str) -> None:
     async with client(UserInfo(name, "Happy and well")) as browser:
         html, _ = await page(browser, "/")
