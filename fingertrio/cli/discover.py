@@ -11,9 +11,9 @@ The first of these that is there:
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,8 +100,8 @@ def web_url() -> str:
 
 
 def login_name() -> str:
-    """The login name of the user who runs the command."""
+    """The login name of the user who runs the command: by the user id, as the server learns it, whatever LOGNAME says."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
         stop("this user id has no login name; name the user with --user")

@@ -92,6 +92,8 @@ def test_words_are_a_status_and_the_server_of_this_machine_is_found(start: Start
     place = start()
     assert place.done("set", "gone", "fishing") == f"{ME}: gone fishing ({place.program.addresses['setter']})\n"
     assert place.shown()["status"] == "gone fishing"
+    place.done("set", "by the user id", LOGNAME="grace", USER="grace")
+    assert place.shown()["status"] == "by the user id"
     place.done("set", "--user", "ada", "Weaving")
     assert place.shown("ada")["status"] == "Weaving"
     place.done("set", "-", text="one\n\n  two\n")
