@@ -100,7 +100,7 @@ def web_url() -> str:
 
 
 def login_name() -> str:
-    """The login name of the user who runs the command: by the user id, as the server learns it, whatever LOGNAME says."""
+    """The login name of this user id, which is what a server learns, whatever LOGNAME says."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
