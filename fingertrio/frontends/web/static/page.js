@@ -81,17 +81,20 @@ const fingertrio = (() => {
     const button = document.createElement("button");
     button.className = "copy";
     button.type = "button";
-    button.textContent = "Copy";
-    button.setAttribute("aria-label", `Copy ${code.textContent}`);
+    const name = (text, label = text) => {
+      button.textContent = text;
+      button.setAttribute("aria-label", label);
+    };
+    name("Copy", `Copy ${code.textContent}`);
     button.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(code.textContent);  // not there without https
-        button.textContent = "Copied";
+        name("Copied");
       } catch {
         select(code);
-        button.textContent = "Selected";
+        name("Selected");
       }
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      setTimeout(() => name("Copy", `Copy ${code.textContent}`), 2000);
     });
     item.append(button);
   }
