@@ -23,7 +23,9 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> list[str]:
-    return [first or second for first, second in _LINK.findall(_CODE.sub("", page.read_text()))]
+    text = _CODE.sub("", page.read_text())
+    pictures = re.findall(r'<(?:img|source) [^>]*(?:src|srcset)="([^"]+)"', text)
+    return [*(first or second for first, second in _LINK.findall(text)), *pictures]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
