@@ -47,7 +47,7 @@ check: $(VENV)/.develops  ## format, lint and test: run it before every commit
 bench: $(VENV)/.measures  ## measure against named peers and print the tables (ARGS="--quick" for a short one)
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
 	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.http $(ARGS))
-	@$(BIN)/python -m benchmarks.live $(ARGS)
+	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.live $(ARGS))
 	@$(if $(filter-out --write,$(ARGS)),,$(BIN)/python -m benchmarks.setter; $(BIN)/python -m benchmarks.cli $(ARGS))
 	@$(BIN)/python -m benchmarks.irc $(filter --quick,$(ARGS))
 
