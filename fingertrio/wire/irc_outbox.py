@@ -5,6 +5,7 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 
 - askers take turns in the order of their questions, line by line: an asker with three open questions gets no more of
   each round than one with a single question;
+- every second line goes first to askers who have heard nothing for a minute;
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
@@ -29,6 +30,11 @@ FLOOD_BURST = 5
 OPEN_LIMIT = 32
 OPEN_LIMIT_PER_ASKER = 3
 LINE_LIMIT = 60
+
+# An asker to whom nothing was sent for so many seconds is new: every second line goes to the new ones first, so a few
+# people who ask all the time do not delay somebody who asks once.
+NEW_AFTER = 60.0
+_SERVED_LIMIT = 1000
 
 # Seconds from a question to the first line of its reply. 32 replies of one line need 54.
 REPLY_LIFETIME = 60.0
@@ -109,6 +115,8 @@ class Outbox(Generic[R]):
         self._limit = limit
         self._limit_per_asker = limit_per_asker
         self._open: dict[R, None] = {}  # an ordered set
+        self._served: dict[str, float] = {}  # when a line was last sent to an asker; the longest ago first
+        self._new_first = True  # every second line
         self._turns: dict[str, list[R]] = {}  # the open replies of each asker; the askers in the order of their turns
 
     @property
@@ -171,14 +179,34 @@ class Outbox(Generic[R]):
         """The next line to send, with its reply; None: no line before `ready_at`. Close the reply after its last."""
         if not self.has_token(now):
             return None
+        reply = (self._first_new(now) if self._new_first else None) or self._first()
+        if reply is None:
+            return None
+        self._new_first = not self._new_first
+        self._bucket.charge(now)
+        self._remember(reply.asker, now)
+        self._turns[reply.asker] = self._turns.pop(reply.asker)  # to the end, after all other askers
+        reply.started = True
+        return reply, reply.lines.popleft()
+
+    def _first(self) -> R | None:
+        """The next reply in the order of turns."""
+        return next((reply for replies in self._turns.values() for reply in replies if reply.lines), None)
+
+    def _first_new(self, now: float) -> R | None:
+        """The same among the askers to whom nothing was sent lately."""
         for asker, replies in self._turns.items():
-            for reply in replies:
-                if reply.lines:
-                    self._bucket.charge(now)
-                    self._turns[asker] = self._turns.pop(asker)  # to the end, after all other askers
-                    reply.started = True
-                    return reply, reply.lines.popleft()
+            if now - self._served.get(asker, -inf) >= NEW_AFTER:
+                for reply in replies:
+                    if reply.lines:
+                        return reply
         return None
+
+    def _remember(self, asker: str, now: float) -> None:
+        self._served.pop(asker, None)
+        self._served[asker] = now
+        if len(self._served) > _SERVED_LIMIT:
+            del self._served[next(iter(self._served))]
 
     def expired(self, now: float) -> list[R]:
         """The replies that have waited too long for their first line. The caller closes them."""

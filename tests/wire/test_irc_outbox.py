@@ -171,3 +171,59 @@ def test_the_lines_of_a_reply_are_sent_in_order_and_none_is_lost(questions: list
     for first in range(len(sent)):
         for last in range(first, len(sent)):
             assert last - first + 1 <= 5 + (sent[last][0] - sent[first][0]) / 2 + 1e-6
+
+
+def test_somebody_who_asks_once_is_not_delayed_by_people_who_ask_all_the_time():
+    """Ten askers always have a question open; a new one is answered by one of the next two lines, whenever it comes."""
+    outbox: Outbox[Reply] = Outbox(seconds=2.0, burst=1)
+    now, number = 0.0, 0
+
+    def ask(asker: str) -> Reply:
+        reply = Reply(asker, asker, now)
+        assert outbox.admit(reply) is None
+        outbox.put(reply, [f"line for {asker}"])
+        return reply
+
+    for _ in range(3):
+        for busy in range(10):
+            ask(f"busy{busy}")
+    for _ in range(200):
+        now += 2.0
+        taken = outbox.take(now)
+        assert taken is not None
+        outbox.close(taken[0])
+        ask(taken[0].asker)
+        if now % 30 == 0:
+            number += 1
+            new = ask(f"new{number}")
+            served = []
+            for _ in range(2):
+                now += 2.0
+                taken = outbox.take(now)
+                assert taken is not None
+                served.append(taken[0])
+                outbox.close(taken[0])
+                if taken[0] is not new:
+                    ask(taken[0].asker)
+            assert new in served
+    assert number > 5
+
+
+def test_the_rest_of_a_long_answer_is_not_starved_by_new_askers():
+    outbox: Outbox[Reply] = Outbox(seconds=2.0, burst=1)
+    long = Reply("long", "long", 0.0)
+    assert outbox.admit(long) is None
+    outbox.put(long, [str(number) for number in range(5)])
+    now, lines = 0.0, []
+    for number in range(20):
+        new = Reply(f"new{number}", "x", now)
+        assert outbox.admit(new) is None
+        outbox.put(new, ["x"])
+        taken = outbox.take(now)
+        assert taken is not None
+        lines.append(taken[0].asker)
+        if not taken[0].lines:
+            outbox.close(taken[0])
+        now += 2.0
+    assert lines[:10].count("long") >= 4
+    assert lines.count("long") == 5
