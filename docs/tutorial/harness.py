@@ -26,7 +26,7 @@ import trio.testing
 
 HERE = Path(__file__).parent
 FINGER = 7979
-PATIENCE = 10.0  # seconds that an answer may take before the test fails
+PATIENCE = 60.0  # seconds that an answer may take before the test fails
 _count = itertools.count(1)
 
 if str(HERE) not in sys.path:  # listings import earlier listings, as they do when Python runs them as a file
@@ -64,8 +64,8 @@ class Step:
             arguments = {"host": self.host, **arguments}
         async with trio.open_nursery() as nursery:
             if "task_status" in signature(self.main).parameters:
-                with trio.fail_after(PATIENCE):
-                    await nursery.start(self._run, arguments)
+                # Without a deadline: a clock that jumps would jump to it while a thread still reads a file.
+                await nursery.start(self._run, arguments)
             else:
                 nursery.start_soon(self._run, arguments)
                 await trio.testing.wait_all_tasks_blocked()

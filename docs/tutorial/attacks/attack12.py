@@ -11,7 +11,7 @@ async def attack(step: Step) -> None:
         second = Step(step.name)
         second.host = step.host
         try:
-            with trio.fail_after(5):
+            with trio.fail_after(60):
                 await second.main(host=step.host, port=7980)
         except* OSError:
             pass

@@ -9,6 +9,13 @@ from harness import Step
 CLOCK_JUMPS = True
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file as a whole. One that is written in place is empty for a moment, and an empty file is a good file."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 async def becomes(step: Step, answer: bytes) -> None:
     """Wait until the step gives this answer about Ada."""
     said = b""
@@ -25,15 +32,14 @@ async def attack(step: Step) -> None:
         path = Path(folder, "users.txt")
         path.write_text("ada: Weaving\n")
         async with step.running(path=path):
-            path.write_text("ada: Reading\n")
+            replace(path, "ada: Reading\n")
             await becomes(step, b"Reading\r\n")
-            path.write_text("ada: Sleeping\nthis line is only half wri")
+            replace(path, "ada: Sleeping\nthis line is only half wri")
             await trio.sleep(10)
             await becomes(step, b"Reading\r\n")
             path.unlink()
             os.mkfifo(path)
             await trio.sleep(10)
             await becomes(step, b"Reading\r\n")
-            path.unlink()
-            path.write_text("ada: Back\n")
+            replace(path, "ada: Back\n")
             await becomes(step, b"Back\r\n")

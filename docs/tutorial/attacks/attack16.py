@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import pairwise
 
 import trio
@@ -28,8 +29,8 @@ async def attack(step: Step) -> None:
         answered.set()
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, server, 0)
-        async with step.running(irc_server=("localhost", listeners[0].socket.getsockname()[1])):
+        listeners = await nursery.start(partial(trio.serve_tcp, server, 0, host="127.0.0.1"))
+        async with step.running(irc_server=listeners[0].socket.getsockname()):
             with trio.move_on_after(1000):
                 await answered.wait()
             assert await step.ask(b"moshez\r\n") == b"Happy and well\r\n"

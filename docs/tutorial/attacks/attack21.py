@@ -13,7 +13,7 @@ async def attack(step: Step) -> None:
             assert await step.ask(f"{user}\r\n{status}\r\n".encode(), port=1079) == b"OK\r\n"
 
         url = f"ws://{step.host}:8000/api/watch"
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await set_status("ada", "Weaving")
             async with follow(url) as changes:
                 first = await changes.receive()

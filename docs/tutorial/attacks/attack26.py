@@ -34,7 +34,7 @@ async def output_of(process: trio.Process) -> str:
 async def attack(step: Step) -> None:
     """The file has three mistakes: all are told at once, nothing starts, and the status says that it is the file."""
     assert step["read_config"]
-    with TemporaryDirectory() as folder, trio.fail_after(30):
+    with TemporaryDirectory() as folder, trio.fail_after(100):
         file = Path(folder, "finger.toml")
         file.write_text(WRONG)
         async with step.program(file) as process:

@@ -48,7 +48,9 @@ async def check(step: Step) -> None:
             await nursery.start(service.watch)
             await trio.sleep(20)
             assert service.reads == 1
-            path.write_text("ada: Reading a book\n")
+            new = Path(folder, "new.txt")
+            new.write_text("ada: Reading a book\n")
+            new.replace(path)
             while await service.get_user("ada") != "Reading a book":  # noqa: ASYNC110 - there is no event for it
                 await trio.sleep(1)
             await trio.sleep(20)
