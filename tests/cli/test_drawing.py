@@ -46,10 +46,13 @@ class Terminal(io.StringIO):
 
 
 COLUMNS = (Column("user", "bold"), Column("since"), Column("status", wide=True))
-ROWS = [
-    ("ada", datetime.now(UTC) - timedelta(minutes=5, seconds=10), "x" * 200),
-    ("\u674e", None, "\u5728\u82b1\u56ed\u91cc"),
-]
+
+
+def rows() -> list[tuple[str, datetime | None, str]]:
+    return [
+        ("ada", datetime.now(UTC) - timedelta(minutes=5, seconds=10), "x" * 200),
+        ("\u674e", None, "\u5728\u82b1\u56ed\u91cc"),
+    ]
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, width: int) -> list[str]:
@@ -57,7 +60,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, width: int) -> list[str]:
     monkeypatch.setattr("sys.stdout", stdout)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
-    table(COLUMNS, ROWS, empty="nobody")
+    table(COLUMNS, rows(), empty="nobody")
     return [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in stdout.getvalue().splitlines()]
 
 
@@ -73,8 +76,9 @@ def test_a_terminal_that_is_too_narrow_loses_nothing(monkeypatch: pytest.MonkeyP
 
 
 def test_in_a_pipe_it_is_plain_and_exact(capsys: pytest.CaptureFixture[str]):
-    table(COLUMNS, ROWS, empty="nobody")
-    since = ROWS[0][1]
+    shown = rows()
+    table(COLUMNS, shown, empty="nobody")
+    since = shown[0][1]
     assert isinstance(since, datetime)
     assert capsys.readouterr().out.splitlines()[0] == f"ada  {exact(since)}  {'x' * 200}"
 
