@@ -67,6 +67,8 @@ class Client:
             assert self.line("finger", query + b"\r\n")
         for path, status in (("/", 200), ("/ada", 200), ("/nobody", 404), ("/-/style.css", 200), ("/api/users", 200)):
             assert self.get("http", path) == status, path
+        for path in ("/api/docs", "/api/openapi.json"):
+            assert self.get("http", path) == 200, path
         assert self.get("http", "/nobody", Accept="application/json") == 404
         for charset in ("utf-8", "utf-16", "koi8-r", "shift_jis", "no-such-charset"):
             assert self.get("http", "/RPC2", CALL, **{"Content-Type": f"text/xml; charset={charset}"}) in {200, 415}

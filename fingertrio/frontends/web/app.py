@@ -39,6 +39,7 @@ from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.history_pages import history_blueprint
 from fingertrio.frontends.web.listings import listings_blueprint
 from fingertrio.frontends.web.negotiation import text_response, varying, wants_text
+from fingertrio.frontends.web.openapi import openapi_blueprint
 from fingertrio.frontends.web.pages import pages_blueprint
 from fingertrio.frontends.web.private import private_blueprints
 from fingertrio.frontends.web.proofs import Proofs, refusal
@@ -108,6 +109,7 @@ def create_app(
     app.register_blueprint(badges_blueprint(service))
     app.register_blueprint(api.api_blueprint(service))
     app.register_blueprint(listings_blueprint(service))
+    app.register_blueprint(openapi_blueprint(pages))
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
         app.register_blueprint(writing_blueprint(service, proofs))

@@ -177,7 +177,8 @@ class ClientLimits:
             kind, body = b"application/problem+json", api.problem_body(status, title, detail, scope["path"])
         elif _takes_html(scope):
             kind, body = HTML.encode(), self._pages.refusal(status, title, detail, scope["path"])
-        headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        fields = HEADERS | api.CORS if scope["path"].startswith(api.PREFIX) else HEADERS
+        headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
         headers += [
             (b"content-type", kind),
             (b"content-length", b"%d" % len(body)),

@@ -22,6 +22,7 @@ from werkzeug.exceptions import NotFound
 
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web import assets, times
+from fingertrio.frontends.web.api_page import coded
 from fingertrio.frontends.web.avatars import hue, initial
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.text import home, href
@@ -42,7 +43,7 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"home": home, "href": href, "hue": hue, "initial": initial}
+    environment.filters |= {"home": home, "href": href, "hue": hue, "initial": initial, "coded": coded}
     environment.globals |= {"asset": assets.path_of}
     return environment
 

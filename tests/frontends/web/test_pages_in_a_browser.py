@@ -108,6 +108,7 @@ def nothing_is_inaccessible_or_wider_than_the_screen(visitor: Visit) -> None:
     paths = [
         "/",
         "/-/sign-in",
+        "/api/docs",
         "/ken/history",
         f"/ken/at/{place(said[-1].since or EPOCH)}",
         "/?q=user",
