@@ -5,7 +5,7 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 
 - askers take turns in the order of their questions, line by line: an asker with three open questions gets no more of
   each round than one with a single question;
-- every second line goes first to askers who have heard nothing for a minute;
+- every second line goes first to askers who have heard nothing for a minute, and of them to who asks least;
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
@@ -194,13 +194,15 @@ class Outbox(Generic[R]):
         return next((reply for replies in self._turns.values() for reply in replies if reply.lines), None)
 
     def _first_new(self, now: float) -> R | None:
-        """The same among the askers to whom nothing was sent lately."""
-        for asker, replies in self._turns.items():
-            if now - self._served.get(asker, -inf) >= NEW_AFTER:
-                for reply in replies:
-                    if reply.lines:
-                        return reply
-        return None
+        """The same among the askers to whom nothing was sent lately; whoever asks least comes first."""
+        new = [
+            (len(replies), reply)
+            for asker, replies in self._turns.items()
+            if now - self._served.get(asker, -inf) >= NEW_AFTER
+            for reply in replies
+            if reply.lines
+        ]
+        return min(new, key=lambda each: each[0])[1] if new else None
 
     def _remember(self, asker: str, now: float) -> None:
         self._served.pop(asker, None)

@@ -88,7 +88,7 @@ def test_askers_take_turns_line_by_line() -> None:
     ask(outbox, "alice", "a4")
     ask(outbox, "bob", "b1")
     ask(outbox, "carol", "c1", "c2")
-    assert [line for _, line in drain(outbox)] == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
+    assert [line for _, line in drain(outbox)] == ["b1", "a1", "c1", "a2", "c2", "a3", "a4"], "bob asks least"
     assert outbox.open == ()
 
 
@@ -207,6 +207,17 @@ def test_somebody_who_asks_once_is_not_delayed_by_people_who_ask_all_the_time():
                     ask(taken[0].asker)
             assert new in served
     assert number > 5
+
+
+def test_of_several_new_askers_the_one_with_the_fewest_questions_comes_first():
+    outbox: Outbox[Reply] = Outbox(seconds=2.0, burst=1)
+    for asker in ("a", "a", "a", "b", "b", "b", "honest"):
+        reply = Reply(asker, asker, 0.0)
+        assert outbox.admit(reply) is None
+        outbox.put(reply, ["x"])
+    taken = outbox.take(0.0)
+    assert taken is not None
+    assert taken[0].asker == "honest"
 
 
 def test_the_rest_of_a_long_answer_is_not_starved_by_new_askers():
