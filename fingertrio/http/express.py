@@ -112,7 +112,11 @@ class Express:
         wire = kept.wire(this_second())
         errand = self._send_raw(idle, wire if idle.tls is None else encrypt(idle.tls, wire))
         if errand is None:
-            return Turn.LAST if kept.close else Turn.ANSWERED
+            if not kept.close:
+                return Turn.ANSWERED
+            if idle.tls is None:
+                return Turn.LAST
+            errand = Errand(idle.tls)  # it sends the closing alert
         if isinstance(errand, Errand):
             errand.ends = kept.close
         return errand

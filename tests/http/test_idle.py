@@ -179,6 +179,23 @@ async def test_over_tls_the_end_is_announced(
             await stream.aclose()
 
 
+async def test_over_tls_the_end_behind_an_answer_of_the_lane_is_announced(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = GET.replace(b"test", b"test\r\nConnection: close")
+    async with serving(monkeypatch, tls=tls[0]) as door:
+        for repeated in (0, 1):
+            stream = await trio.open_tcp_stream(*door.place)
+            strict = trio.SSLStream(stream, tls[1], server_hostname="localhost")
+            await strict.send_all(last)
+            received = b""
+            while part := await strict.receive_some(1000):  # would raise without the alert
+                received += part
+            assert received.endswith(b"small")
+            assert door.ledger.repeated == repeated
+            await stream.aclose()
+
+
 async def test_over_tls_junk_ends_only_its_connection(
     tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from fingertrio.frontends.web import api
 from fingertrio.frontends.web.gate import note_outcome, scope_extras
 from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.rendering import HTML, Pages
+from fingertrio.http.request import is_host
 from fingertrio.net.address import Network, parse_ip, plain_network
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
@@ -96,8 +97,8 @@ def _apply_headers(scope: HTTPScope, proxies: TrustedProxies) -> None:
             hops += value.decode("latin-1").split(",")
         elif name == b"x-forwarded-proto" and value in {b"http", b"https"}:
             scope["scheme"] = value.decode()
-        elif name == b"x-forwarded-host":
-            scope_extras(scope)[_HOST] = value.decode("latin-1").rpartition(",")[2].strip()
+        elif name == b"x-forwarded-host" and is_host(host := value.rpartition(b",")[2].strip()):
+            scope_extras(scope)[_HOST] = host.decode()  # many proxies pass on what the client wrote
     if (client := client_behind(hops, proxies)) is not None:
         scope["client"] = (client, 0)
         scope_extras(scope)[_FORWARDED] = True

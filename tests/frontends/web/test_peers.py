@@ -107,6 +107,12 @@ async def test_the_host_is_believed_of_proxies_only():
     assert (await seen(("192.0.2.1", 1), headers))[2] == ""
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a b", 'a"<b', "a/b", "a:123456"])
+async def test_a_host_that_is_none_is_not_believed_of_a_proxy_either(host):
+    """Many proxies pass on what the client wrote."""
+    assert (await seen(("10.1.1.1", 1), [("x-forwarded-host", host)]))[2] == ""
+
+
 async def test_a_unix_socket_is_a_proxy_where_it_is_listed():
     headers = [("x-forwarded-for", "192.0.2.7")]
     assert (await seen(None, headers))[0] is None
