@@ -208,22 +208,28 @@ class IdlePool:
                 else:
                     self.close(first)
 
-    def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], None]] | None:
-        """Since when the connection is idle that is idle longest, of those whose peer fits; and what closes it."""
+    def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], bool]] | None:
+        """Since when the connection is idle that is idle longest, of those whose peer fits; and its `close`."""
         self._move_used()
         for idle, since in chain.from_iterable(each.items() for each in (*self._before, self._idle)):
             if idle.idle_since == since and not idle.data and fits(idle.connection.peer):
                 return since, partial(self.close, idle)
         return None
 
-    def close(self, idle: IdleConnection) -> None:
-        """Close an idle connection, after one more look for a request that crosses the close."""
-        if self._give_turn(idle, self._express.receive) is not Turn.NOTHING:
-            return
+    def close(self, idle: IdleConnection) -> bool:
+        """Close an idle connection, after one more look for a request that crosses the close.
+
+        Returns:
+            Whether it ends; False: there was a request.
+        """
+        turn = self._give_turn(idle, self._express.receive)
+        if turn is not Turn.NOTHING:
+            return turn in {Turn.GONE, Turn.LAST}
         if idle.tls is not None:
             self._hand_over(idle, Errand(idle.tls, b""))  # it sends the closing alert
         else:
             self._end(idle)
+        return True
 
     def retire(self) -> None:
         """The door is closing: end idle connections. The others get tasks, which end them after their answers."""

@@ -26,6 +26,9 @@ _TURN = 0.004
 # Connections that one round releases at most: what they do first, parsing a head, takes 50 us.
 _BATCH_LIMIT = 64
 
+# Connections without a task that are tried when one has to be closed: each may have to be answered instead.
+_TRIES = 8
+
 # Seconds that sends may continue after the door was cancelled. The program must end within a second of its grace, and
 # the end of the interpreter takes up to two thirds of that.
 _LAST_SENDS = 0.2
@@ -43,7 +46,7 @@ class Retires(Protocol):
 class Pool(Protocol):
     """The connections without a task; see `idle.IdlePool`."""
 
-    def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], None]] | None: ...
+    def oldest(self, fits: Callable[[str], bool]) -> tuple[float, Callable[[], bool]] | None: ...
     def retire(self) -> None: ...
     def offer(self, peer: str, data: bytes) -> tuple[bool, Recording | None]: ...
     def put_back(self, connection: Connection, tls: TlsStream | None, data: bytes, since: float) -> None: ...
@@ -78,22 +81,28 @@ class Traffic:
         self.pool.retire()
 
     def reclaim(self, peer: str | None) -> bool:
-        """Close the connection that is idle longest, of `peer` if given; False: there is none."""
+        """Close the connection that is idle longest, of `peer` if given; False: there is none.
+
+        One whose client has just sent a request is not idle. If it counted as closed, a client that asks and connects
+        at once would get past every limit.
+        """
         key = None if peer is None else limit_key(peer)
 
         def fits(other: str) -> bool:
             return key is None or limit_key(other) == key
 
-        found = self.pool.oldest(fits)
-        connection = next((each for each in self.idle if fits(each.peer)), None)
-        if connection is not None and (found is None or connection.idle_since < found[0]):
-            connection.retire()
-            del self.idle[connection]
-        elif found is not None:
-            found[1]()
-        else:
-            return False
-        return True
+        for _ in range(_TRIES):
+            found = self.pool.oldest(fits)
+            connection = next((each for each in self.idle if fits(each.peer)), None)
+            if connection is not None and (found is None or connection.idle_since < found[0]):
+                connection.retire()
+                del self.idle[connection]
+                return True
+            if found is None:
+                return False
+            if found[1]():
+                return True
+        return False
 
     async def hurry_when_cancelled(self) -> None:
         """Run in the door's nursery. Once that is cancelled, give the shielded sends a short deadline."""

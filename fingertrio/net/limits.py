@@ -11,6 +11,10 @@ from fingertrio.net.address import Network, parse_ip, plain_network
 
 __all__ = ["ConnectionCaps", "Network", "RateLimiter", "limit_key"]
 
+# Connections beyond a limit, in place of others that are about to be released: a burst of the accept loop. A connection
+# that was chosen because it was idle may live on, if its client sends a request in this moment.
+_BEYOND = 64
+
 
 def limit_key(peer: str) -> str:
     """The key under which a peer is counted: an IPv4 address, or the /64 of an IPv6 address (one subscriber's share).
@@ -52,9 +56,9 @@ class ConnectionCaps:
 
         Args:
             peer: the address.
-            beyond: admit it beyond the limits, in place of a connection that is about to be released.
+            beyond: admit it a little beyond the limits, in place of a connection that is about to be released.
         """
-        if self._open >= self.total and not beyond:
+        if self._open >= self.total + _BEYOND * beyond:
             return "connections"
         if (reason := self.admit_request(peer, beyond=beyond)) is not None:
             return reason
@@ -67,7 +71,7 @@ class ConnectionCaps:
             self._by_proxy[client] += 1
             return None
         key = limit_key(client)
-        if key and self._by_key[key] >= self.per_address and not beyond:
+        if key and self._by_key[key] >= self.per_address + _BEYOND * beyond:
             return "connections_per_address"
         self._by_key[key] += 1
         return None

@@ -6,9 +6,10 @@ import errno
 import io
 import os
 import select
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ async def serving(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncItera
     log = io.StringIO()
     observer = CountingObserver(log)
     listeners = bind(parse_address("127.0.0.1:0"))
-    caps = ConnectionCaps(total=99, per_address=99)
+    caps = options.pop("caps", None) or ConnectionCaps(total=99, per_address=99)
     ledger = Ledger()
     frontend = HttpFrontend(
         lambda: app, door="http", observer=observer, listeners=listeners, caps=caps, lane=Lane(ledger), **options
@@ -266,11 +267,11 @@ async def test_a_request_that_crosses_the_close_is_answered(
         await client.response()
         close = IdlePool.close
 
-        def send_and_close(pool: IdlePool, idle: Any) -> None:
+        def send_and_close(pool: IdlePool, idle: Any) -> bool:
             assert isinstance(client.stream, trio.SocketStream)
             if crossing:
                 os.write(client.stream.socket.fileno(), crossing.pop())
-            close(pool, idle)
+            return close(pool, idle)
 
         crossing = [GET]
         monkeypatch.setattr(IdlePool, "close", send_and_close)
@@ -278,6 +279,24 @@ async def test_a_request_that_crosses_the_close_is_answered(
             door.stopping.set()
         assert (await client.response()).endswith(b"small")
         assert await client.rest() == b""
+
+
+async def test_a_client_that_asks_and_connects_at_once_stays_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is answered, and not closed, if a request is there when it has to make room for another one."""
+    caps, sockets = ConnectionCaps(total=99, per_address=4), list[socket.socket]()
+    async with serving(monkeypatch, caps=caps) as door:
+        await door.warm()
+        for _ in range(30):
+            for each in sockets:
+                with suppress(OSError):  # the server has closed it
+                    os.write(each.fileno(), GET)
+            sockets.append(socket.socket())
+            sockets[-1].setblocking(False)
+            sockets[-1].connect_ex(door.place)
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            assert caps._open <= 4
+        for each in sockets:
+            each.close()
 
 
 async def test_connections_without_a_request_are_closed_in_time(

@@ -53,6 +53,16 @@ def test_all_together_may_have_so_many():
     assert caps.admit("192.0.2.2") is None
 
 
+@pytest.mark.parametrize("caps", [ConnectionCaps(total=2, per_address=99), ConnectionCaps(total=99, per_address=2)])
+def test_beyond_a_limit_is_room_for_a_burst_and_no_more(caps: ConnectionCaps):
+    for _ in range(2):
+        assert caps.admit("192.0.2.1") is None
+    assert caps.admit("192.0.2.1") is not None
+    for _ in range(64):
+        assert caps.admit("192.0.2.1", beyond=True) is None
+    assert caps.admit("192.0.2.1", beyond=True) is not None
+
+
 def test_proxies_count_for_the_total_only_and_their_clients_by_their_requests():
     caps = ConnectionCaps(total=3, per_address=1)
     caps.is_proxy = "192.0.2.99".__eq__
