@@ -57,9 +57,10 @@ compare: $(VENV)/.develops  ## compare the costs of a request with an older chec
 faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" for some of it, ARGS=--soak for ten minutes)
 	@$(BIN)/python -m faults $(ARGS)
 
-reference: $(VENV)/.develops  ## write docs/reference/configuration.md from the models
+reference: $(VENV)/.develops  ## write the tables of docs/reference/configuration.md and http.md from the code
 	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md.new
 	@mv docs/reference/configuration.md.new docs/reference/configuration.md
+	@$(BIN)/python -m tests.frontends.web.http_table
 
 tutorial: $(VENV)/.develops  ## write listings, diffs, drawings and tables into the pages of docs/tutorial
 	@$(BIN)/python docs/tutorial/build.py

@@ -58,7 +58,8 @@ def writing_blueprint(service: FingerService, proofs: Proofs) -> Blueprint:
         """Whose token this is, so that a client can check it and needs no name."""
         writer = await proofs.writer(counts=False)
         document = {"user": writer.user, "admin": writer.admin}
-        return Response(json.dumps(document, ensure_ascii=False) + "\n", content_type="application/json")
+        body = json.dumps(document, ensure_ascii=False) + "\n"
+        return Response(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
     @blueprint.route("/users/<user>/status", methods=["PUT", "POST"])
     async def set_status(user: str) -> Response:
