@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.live_watcher import EVENTS
 from tests.backends.mirror.test_backend import line
+from tests.chromium import launch, need_chromium
 from tests.frontends.web.kit import USERS, serving
 
 pytestmark = pytest.mark.slow  # it starts a browser
@@ -27,16 +27,9 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/live-feed.md").read_text()
 HURRY = "const wait = setTimeout; setTimeout = (action, ms) => wait(action, ms / 100);"
 
 
-@pytest.fixture
-def chromium() -> str:
-    if (path := shutil.which("chromium")) is None:
-        pytest.skip("needs chromium (Debian package chromium)")
-    return path
-
-
-def follow(chromium: str, url: str, set_status: Callable[[str, str], object], cut: Callable[[], object]) -> str:
+def follow(url: str, set_status: Callable[[str, str], object], cut: Callable[[], object]) -> str:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(playwright)
         follow_events(browser, url, set_status, cut)
         page = browser.new_context(bypass_csp=True).new_page()
         page.set_default_timeout(20_000)
@@ -104,9 +97,9 @@ OVER_HTTP2 = """
 """
 
 
-def watch_over_http2(chromium: str, url: str) -> object:
+def watch_over_http2(url: str) -> object:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(playwright)
         page = browser.new_context(bypass_csp=True, ignore_https_errors=True).new_page()
         page.set_default_timeout(20_000)
         page.goto(url)
@@ -115,22 +108,23 @@ def watch_over_http2(chromium: str, url: str) -> object:
         return found
 
 
-async def test_a_page_over_https_opens_the_feed_on_its_http2_connection(chromium: str, tmp_path: Path):
+async def test_a_page_over_https_opens_the_feed_on_its_http2_connection(tmp_path: Path):
+    need_chromium()
     certificate = tmp_path / "localhost.pem"
     trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
     async with serving(MemoryBackend(USERS), certfile=certificate) as site:
-        assert await trio.to_thread.run_sync(watch_over_http2, chromium, site.url) == ["h2", "hello"]
+        assert await trio.to_thread.run_sync(watch_over_http2, site.url) == ["h2", "hello"]
         assert site.observer.metrics.queries["http", "ok"] >= 3
         assert "http_connection_failed" not in site.log.getvalue()
 
 
-async def test_the_scripts_follow_and_come_back(chromium: str, monkeypatch: pytest.MonkeyPatch):
+async def test_the_scripts_follow_and_come_back(monkeypatch: pytest.MonkeyPatch):
+    need_chromium()
     monkeypatch.setattr("fingertrio.frontends.web.live.EVENTS", replace(EVENTS, preamble=b"retry: 30\n\n"))
     backend = MemoryBackend(USERS)
     async with serving(backend) as site, line(site.address[1]) as (relay, url):
         before = await trio.to_thread.run_sync(
             follow,
-            chromium,
             url,
             lambda user, status: trio.from_thread.run(backend.set_user, user, status),
             lambda: trio.from_thread.run(relay.cut),

@@ -221,7 +221,7 @@ def cluster() -> Iterator[Sequence[RedisServer]]:
 @pytest.mark.slow
 async def test_the_contract_holds_in_a_cluster(cluster: Sequence[RedisServer]) -> None:
     options = options_for(f"redis+cluster://127.0.0.1:{cluster[1].port}", shards=2)
-    # Cancelling at every step opens a client for each, which reads the layout of the cluster; on one node all is checked.
+    # To cancel at every step, a client is opened for each, and reads the whole layout. One node is checked for all.
     clauses = [clause for clause in CLAUSES if "cancel" not in str(clause)]
     async with open_redis(options) as other:
         checked = await check_backend(

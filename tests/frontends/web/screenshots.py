@@ -19,6 +19,7 @@ from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.frontend import WebPolicy
 from fingertrio.frontends.web.site import Site
 from fingertrio.net.address import Address
+from tests.chromium import launch
 from tests.frontends.web.kit import serving
 from tests.frontends.web.people import PEOPLE, People
 from tests.helpers import no_accounts
@@ -88,7 +89,7 @@ async def make_token(accounts: Accounts, user: str) -> str:
 
 def take_all(url: str, secret: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = launch(playwright)
         for name, device, scheme in SHOWN:
             take(browser, url, secret, name, device, scheme)  # type: ignore[arg-type]
         browser.close()

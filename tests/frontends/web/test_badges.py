@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +24,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader
 from fingertrio.wire.text import clean_line
+from tests.chromium import launch, need_chromium
 from tests.frontends.web.kit import serving
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -125,22 +125,20 @@ PAGE = """<!doctype html><title>Elsewhere</title>
 
 @pytest.mark.slow
 async def test_the_script_fills_and_follows_in_a_page_of_another_site() -> None:
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("needs chromium (Debian package chromium)")
+    need_chromium()
     backend = MemoryBackend({"ada": "\n<b>coffee</b>\nthen work"})
     async with serving(backend) as site:
 
         def set_elsewhere() -> None:
             trio.from_thread.run(backend.set_user, "ada", "In the garden")
 
-        await trio.to_thread.run_sync(visit_another_site, chromium, site.url, set_elsewhere)
+        await trio.to_thread.run_sync(visit_another_site, site.url, set_elsewhere)
 
 
-def visit_another_site(chromium: str, site: str, set_elsewhere: Callable[[], None]) -> None:
+def visit_another_site(site: str, set_elsewhere: Callable[[], None]) -> None:
     with sync_playwright() as playwright:
         # The page has no server of its own, so Chromium takes it for one of the internet, which may not reach loopback.
-        arguments = ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        browser = launch(playwright, "--disable-features=LocalNetworkAccessChecks")
         page = browser.new_page()
         elsewhere = site.replace("127.0.0.1", "localhost") + "/elsewhere.html"  # another host is another origin
         page.route(elsewhere, lambda route: route.fulfill(body=PAGE.format(site=site), content_type="text/html"))

@@ -6,7 +6,6 @@ One browser and one server for everything, since a start costs more than all of 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from fingertrio.frontends.web.history_pages import place
 from tests.backends.mirror.test_backend import Line, line
+from tests.chromium import launch, need_chromium
 from tests.frontends.web.kit import serving
 from tests.frontends.web.people import DAY, EPOCH, KEN, PEOPLE, People, Person
 from tests.helpers import no_accounts
@@ -70,8 +70,7 @@ class Visit:
 
 
 async def test_a_visit() -> None:
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("needs chromium (Debian package chromium)")
+    need_chromium()
     backend, fresh = People(), People()
     await backend.enter(*PEOPLE, *HARD, *CROWD)
     async with (
@@ -80,12 +79,12 @@ async def test_a_visit() -> None:
         serving(fresh, accounts=no_accounts()) as empty,
     ):
         visitor = partial(Visit, url=url, backend=backend, relay=relay, empty=empty.url, fresh=fresh)
-        await trio.to_thread.run_sync(visit, chromium, visitor)
+        await trio.to_thread.run_sync(visit, visitor)
 
 
-def visit(chromium: str, make_visit: Callable[[Browser], Visit]) -> None:
+def visit(make_visit: Callable[[Browser], Visit]) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(playwright)
         visitor = make_visit(browser)
         nothing_is_inaccessible_or_wider_than_the_screen(visitor)
         a_drawing_scrolls_in_its_own_box(visitor)

@@ -16,6 +16,7 @@ import trustme
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from fingertrio.backends.memory import MemoryBackend
+from tests.chromium import launch, need_chromium
 from tests.frontends.web.browsing import PRESETS
 from tests.frontends.web.kit import serving
 from tests.helpers import no_accounts
@@ -27,14 +28,8 @@ PHONE = {"width": 390, "height": 844}
 PLAN = "Release notes\n\n  /\\_/\\    https://example.org/\n ( o.o )"
 
 
-@pytest.fixture
-def chromium() -> str:
-    if (path := shutil.which("chromium")) is None:
-        pytest.skip("needs chromium (Debian package chromium)")
-    return path
-
-
-async def test_a_visit(chromium: str, tmp_path: Path):
+async def test_a_visit(tmp_path: Path):
+    need_chromium()
     certificate = tmp_path / "localhost.pem"
     trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
     accounts = no_accounts()
@@ -53,12 +48,11 @@ async def test_a_visit(chromium: str, tmp_path: Path):
         def revoked() -> None:
             trio.from_thread.run(accounts.tokens.revoke, token.id)
 
-        await trio.to_thread.run_sync(visit, chromium, url, secret, status, set_elsewhere, revoked)
+        await trio.to_thread.run_sync(visit, url, secret, status, set_elsewhere, revoked)
         assert secret not in site.log.getvalue()
 
 
 def visit(
-    chromium: str,
     url: str,
     secret: str,
     status: Callable[[], str],
@@ -66,7 +60,7 @@ def visit(
     revoked: Callable[[], None],
 ) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(playwright)
         context = new_context(browser)
         page = context.new_page()
         mistakes: list[str] = []
