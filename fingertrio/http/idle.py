@@ -37,6 +37,9 @@ _TURN = 0.004
 # Seconds for a body whose head is here: many clients send the two separately. Then a task waits for it.
 _PARTIAL = 0.25
 
+# No memory, or fs.epoll.max_user_watches is reached; or `run` was cancelled in this round of the loop (ValueError).
+_CANNOT_KEEP = (OSError, ValueError)
+
 
 class _Deadlines(dict[IdleConnection, float]):
     """Connections with the time since when each is here, the oldest first; all stay for the same `limit` of seconds."""
@@ -90,7 +93,7 @@ class IdlePool:
             return
         try:
             idle = self._keep(connection, None)
-        except OSError:  # no memory, or fs.epoll.max_user_watches is reached
+        except _CANNOT_KEEP:
             self._running().start(connection, self._serve(Errand(is_new=True)))
             return
         self._list(idle, self._fresh)
@@ -112,7 +115,7 @@ class IdlePool:
             connection.forget_stream()
         try:
             idle = self._keep(connection, tls)
-        except OSError:
+        except _CANNOT_KEEP:
             self._running().start(connection, self._serve(Errand(tls, data or None)))
             return
         idle.is_first = False
@@ -265,6 +268,8 @@ class IdlePool:
             idle = self._ready.popleft()
             if self._by_descriptor.get(idle.connection.socket.fileno()) is idle:
                 self._give_turn(idle, self._express.answer if idle.data else self._express.receive)
+            if trio.current_time() - began > _TURN:
+                break  # the others are first in the next round
         for descriptor, _ in self._poll.poll(0, _BURST):
             found = self._by_descriptor.get(descriptor)
             if found is not None and (not found.data or found.listed is self._partial):

@@ -22,13 +22,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from fingertrio.http.plain import HEAD_LIMIT, PlainRequest, read_plain
 from fingertrio.http.replay import Kept, Recording
 
-# Requests that are recognized by their bytes, in each of two generations: 4 MB if they are all of the longest kind.
+# Requests that are recognized by their bytes, in each of two generations: 12 MB if they are all of the largest kind.
 _SEEN = 1024
 
 # Targets whose Vary is known, in each of two generations.
 _TARGETS = 10_000
 
-# Bytes of all responses that are kept, and what one adds to its own size.
+# Bytes of host and target together: clients can make up both, and each entry above has them.
+_NAME_LIMIT = 512
+
+# Bytes of all responses that are kept with their keys, and what one adds to its own size.
 KEPT_BYTES = 16 * 1024 * 1024
 _OVERHEAD = 800
 
@@ -180,7 +183,9 @@ class Lane:
         self._bytes = 0
         self._cleared += 1
 
-    def _key(self, request: PlainRequest, sender: Sender, varies: tuple[bytes, ...], condition: bytes) -> Hashable:
+    def _key(
+        self, request: PlainRequest, sender: Sender, varies: tuple[bytes, ...], condition: bytes
+    ) -> tuple[Hashable, ...]:
         values = (self._class_of(name, request.fields.get(name)) for name in varies)
         kind = request.fields.get(b"content-type") if request.body else None
         return (
@@ -206,6 +211,8 @@ class Lane:
         varies = tuple(sorted({name.strip().lower() for name in fields.get(b"vary", b"").split(b",")} - {b""}))
         if recording.status not in _REPEATABLE or b"*" in varies or b"set-cookie" in fields:
             return
+        if len(request.host) + len(request.target) > _NAME_LIMIT:
+            return
         condition = b""
         if recording.status == 304:
             # Only what a client has from us: others could fill the memory with conditions that they made up.
@@ -215,12 +222,16 @@ class Lane:
         kept = recording.kept()
         if kept is None:
             return
-        self._varies.put((request.method, request.host, request.target), varies)
+        # The responses of one target may differ in their Vary, for example with their length. All fields count for each.
+        place = (request.method, request.host, request.target)
+        varies = tuple(sorted({*varies, *(self._varies.get(place) or ())}))
+        self._varies.put(place, varies)
         key = self._key(request, sender, varies, condition)
         if (old := self._kept.pop(key, None)) is not None:
             self._drop(old)
         self._kept[key] = kept
-        self._bytes += kept.size + _OVERHEAD
+        kept.cost = kept.size + _OVERHEAD + _size_of(key)
+        self._bytes += kept.cost
         while self._bytes > self._limit:
             self._drop_one()
 
@@ -235,8 +246,19 @@ class Lane:
             self._drop(kept)
 
     def _drop(self, kept: Kept) -> None:
-        self._bytes -= kept.size + _OVERHEAD
+        self._bytes -= kept.cost
         kept.drop()
+
+
+def _size_of(key: tuple[Hashable, ...]) -> int:
+    """Bytes of what clients have sent in a key."""
+    size = 0
+    for part in key:
+        if isinstance(part, tuple):
+            size += _size_of(part)
+        elif isinstance(part, bytes):
+            size += len(part)
+    return size
 
 
 def _is_whole_answer(kept: Kept, condition: bytes) -> bool:

@@ -60,10 +60,11 @@ class Kept:
         body: the body if it is large, and shared with whoever else holds it; else it is part of the head.
         tag: its entity-tag without W/; empty: none.
         dated: whether it has a Last-Modified.
+        cost: bytes that the lane counts for it.
         used: whether it was sent since the lane last looked for what to drop.
     """
 
-    __slots__ = ("_date_at", "_second", "_wire", "body", "close", "dated", "note", "source", "tag", "used")
+    __slots__ = ("_date_at", "_second", "_wire", "body", "close", "cost", "dated", "note", "source", "tag", "used")
 
     def __init__(self, source: Expiring, recording: Recording, date_at: int) -> None:
         fields = recording.fields()
@@ -72,6 +73,7 @@ class Kept:
         self.close = recording.request.close
         self.tag = fields.get(b"etag", b"").removeprefix(b"W/")
         self.dated = b"last-modified" in fields
+        self.cost = 0
         self.used = False
         head, body = recording.head, recording.body
         self._date_at = date_at

@@ -108,11 +108,11 @@ class HttpFrontend:
 
         def serve(errand: Errand) -> Handler:
             async def handle(connection: Connection) -> None:
-                await traffic.wait_for_turn()  # thousands may connect at once
-                stream: Stream = connection.stream if errand.tls is None else errand.tls
-                if errand.is_new and self._tls is not None:
-                    stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
                 try:
+                    await traffic.wait_for_turn()  # thousands may connect at once
+                    stream: Stream = connection.stream if errand.tls is None else errand.tls
+                    if errand.is_new and self._tls is not None:
+                        stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
                     await HttpConnection(traffic, connection, stream, errand).run()
                 finally:
                     if errand.held:  # cancelled before it was sent

@@ -19,6 +19,7 @@ import trio.testing
 import trustme
 from trio.testing import MockClock
 
+from fingertrio.http import idle
 from fingertrio.http.connection import HttpConnection
 from fingertrio.http.errand import Errand
 from fingertrio.http.express import Express
@@ -27,6 +28,7 @@ from fingertrio.http.lane import Lane, Sender
 from fingertrio.http.replay import ALWAYS, recording_of
 from fingertrio.http.server import HttpFrontend
 from fingertrio.http.tls import make_tls_context
+from fingertrio.http.traffic import Traffic
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all
@@ -344,12 +346,17 @@ async def test_a_connection_at_rest_has_no_task_after_a_second(
         assert trio.current_time() - answered == pytest.approx(5)
 
 
-async def test_where_the_kernel_cannot_watch_more_connections_they_have_tasks(
-    monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), ValueError("I/O operation on closed epoll object")],
+    ids=["full", "the door was cancelled in this moment"],
+)
+async def test_where_no_more_connections_can_be_watched_they_have_tasks(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
 ) -> None:
     class Full:
         def register(self, *_: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise error
 
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
@@ -362,6 +369,56 @@ async def test_where_the_kernel_cannot_watch_more_connections_they_have_tasks(
             assert (await client.response()).endswith(b"small")
             await trio.sleep(1.5)
         assert door.tasks > 1
+
+
+async def test_a_round_in_which_many_connections_are_ready_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(monkeypatch) as door, AsyncExitStack() as stack:
+        await door.warm()
+        clients = [await stack.enter_async_context(await door.connect()) for _ in range(8)]
+        serve_round, rounds = IdlePool._serve_round, list[int]()
+
+        def counted(pool: IdlePool) -> None:
+            before = door.ledger.repeated
+            serve_round(pool)
+            rounds.append(door.ledger.repeated - before)
+
+        monkeypatch.setattr(IdlePool, "_serve_round", counted)
+        monkeypatch.setattr(idle, "_TURN", -1.0)
+        for client in clients:
+            await client.send(GET * 4)
+        for client in clients * 4:
+            await client.response()
+        assert sum(rounds) == 32
+        assert max(rounds) <= 2  # one that was ready, and one that has just sent something
+
+
+async def test_an_answer_that_a_cancelled_task_had_not_begun_to_send_gives_its_memory_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners = bind(parse_address("127.0.0.1:0"))
+    caps, lane = ConnectionCaps(total=9, per_address=9), Lane(Ledger())
+    frontend = HttpFrontend(
+        lambda: app, door="http", observer=CountingObserver(io.StringIO()), listeners=listeners, caps=caps, lane=lane
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(frontend.serve, trio.Event())
+        async with Client(await trio.open_tcp_stream(*listeners[0].getsockname())) as client:
+            await client.send(GET_BIG)
+            await client.response()
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+            async def wait(_: Traffic) -> None:
+                await trio.sleep_forever()
+
+            monkeypatch.setattr(Traffic, "wait_for_turn", wait)
+            async with Client(await trio.open_tcp_stream(*listeners[0].getsockname())) as another:
+                await another.send(GET_BIG * 20)
+                while not frontend._budgets.answers.used:
+                    await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked(0.001)
+                nursery.cancel_scope.cancel()
+    close_all(listeners)
+    assert frontend._budgets.answers.used == 0
 
 
 async def test_a_bug_in_the_lane_is_logged_and_the_request_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,28 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert answer(lane, get("/hot")) is None
 
 
+def test_memory_is_bounded_whatever_the_requests_contain() -> None:
+    """Host, target, body and the fields in Vary are kept with a response, and can be far longer than it."""
+    lane = Lane(Ledger(), limit=20_000)
+    for number in range(100):
+        record(lane, get("/", f"Accept: {number}{'x' * 1000}"), fields=b"vary: accept\r\n", body=b"")
+        assert len(lane) <= 10
+    record(lane, get(f"/{'x' * 600}"))
+    assert answer(lane, get(f"/{'x' * 600}")) is None
+
+
+def test_responses_of_one_target_may_have_another_vary_each() -> None:
+    def post(body: str) -> bytes:
+        return f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    lane = Lane(Ledger())
+    for _ in range(2):  # what was kept before the second Vary was known has to be kept again
+        record(lane, post("list"), fields=b"vary: accept-encoding\r\n", body=b"long")
+        record(lane, post("one"), body=b"short")
+    assert wire(lane, post("list")).endswith(b"long")
+    assert wire(lane, post("one")).endswith(b"short")
+
+
 def test_what_was_being_made_when_the_application_changed_is_not_kept() -> None:
     lane = Lane(Ledger())
     recording = lane.record(read(lane, get()), ME)

@@ -64,6 +64,7 @@ def test_these_are_plain(plain: bytes) -> None:
         request().replace(b"\r\n", b"\n"),
         request().replace(b"Host: test", b"Host: test\n"),
         b"GET / HTTP/1.1\r\n\r\n",
+        request(*(b"x%d: y" % number for number in range(40))),
         request(b"Host: test"),
         request(b"host: other"),
         request(b"Accept: a", b"Accept: b"),

@@ -188,19 +188,20 @@ class Changes:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._seen: OrderedDict[str, tuple[bytes, datetime]] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[bytes, datetime]] = OrderedDict()
 
     def last(self, url: str, body: bytes) -> datetime | None:
         """When the feed at `url` changed to `body`; None: in the second of another change, which a date cannot tell."""
         digest = hashlib.sha256(body).digest()
+        feed = hashlib.sha256(url.encode()).digest()  # clients can make up hosts and queries of 16 kB
         now = self._clock().replace(microsecond=0)
-        before = self._seen.get(url)
+        before = self._seen.get(feed)
         if before is not None and before[0] == digest:
-            self._seen.move_to_end(url)
+            self._seen.move_to_end(feed)
             return before[1]
         if before is not None and before[1] >= now:
             return None
-        self._seen[url] = (digest, now)
+        self._seen[feed] = (digest, now)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         return now

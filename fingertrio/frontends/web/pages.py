@@ -87,7 +87,8 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
             replay_while(answer)
             return text_response(clean(answer.value.status) or NO_PLAN)
         said = await _history(service, answer.value)
-        replay_while(answer, *([] if said is None else [said]), this_minute=True)
+        if said is not None or not service.history.is_kept:  # else it could not be read: the next request tries again
+            replay_while(answer, *([] if said is None else [said]), this_minute=True)
         places, now = places_of(pages), pages.minute()  # after that: the page must not be of the minute before
         earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
         page = pages.response(

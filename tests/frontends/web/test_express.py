@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from fingertrio.accounts.writer import unproved
-from fingertrio.backend import UserInfo
+from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.frontend import WebPolicy
 from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.http.connection import HttpConnection
@@ -339,6 +339,25 @@ async def test_a_change_is_in_the_very_next_answer(asked: str) -> None:
 async def whole(client: Client, request: bytes) -> bytes:
     """One response; to HEAD it has no body."""
     return await (client.until(b"\r\n\r\n") if request.startswith(b"HEAD") else client.response())
+
+
+class Forgetful(FakeBackend):
+    """Cannot read the history at first."""
+
+    async def get_history(self, user: str, limit: int, before: datetime | None = None) -> Sequence[UserInfo]:
+        self.calls["get_history"] += 1
+        if self.calls["get_history"] == 1:
+            raise BackendError("not now")
+        since = datetime(2026, 1, 1, tzinfo=UTC)
+        return [UserInfo(user, f"status {number}", since=since - timedelta(days=number)) for number in range(3)]
+
+
+async def test_a_page_without_a_history_that_could_not_be_read_is_not_repeated() -> None:
+    async with serving(Forgetful(USERS)) as site, await site.connect() as client:
+        await client.send(get())
+        assert b"status 1" not in await client.response()
+        await client.send(get())
+        assert b"status 1" in await client.response()
 
 
 class Ending(FakeBackend):

@@ -152,6 +152,13 @@ def test_last_modified_changes_whenever_the_feed_does():
     assert changes.last("a", b"3") == now.replace(microsecond=0)
 
 
+def test_what_is_remembered_of_a_feed_does_not_depend_on_the_length_of_its_address():
+    changes = Changes(lambda: NOON)
+    for number in range(3):
+        assert changes.last(f"{number}{'x' * 10_000}", b"") is not None
+    assert all(len(feed) == 32 for feed in changes._seen)
+
+
 async def test_pages_name_their_feeds() -> None:
     backend = MemoryBackend({"ada": "coffee"})
     async with client(backend) as web:
