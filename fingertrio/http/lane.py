@@ -222,7 +222,7 @@ class Lane:
         kept = recording.kept()
         if kept is None:
             return
-        # The responses of one target may differ in their Vary, for example with their length. All fields count for each.
+        # The responses of one target may differ in their Vary, for example by their length: all fields count.
         place = (request.method, request.host, request.target)
         varies = tuple(sorted({*varies, *(self._varies.get(place) or ())}))
         self._varies.put(place, varies)
