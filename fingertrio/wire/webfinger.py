@@ -143,7 +143,10 @@ def parse_page(resource: str, base: str) -> str | None:
         resource: such as "https://example.org/ada".
         base: the address of the site, without a slash at the end.
     """
-    found, site = urlsplit(resource), urlsplit(base)
+    try:
+        found, site = urlsplit(resource), urlsplit(base)
+    except ValueError:  # "https://["
+        return None
     if (found.scheme, found.netloc.lower()) != (site.scheme, site.netloc.lower()) or found.query or found.fragment:
         return None
     name = found.path.removeprefix(f"{site.path}/")

@@ -114,6 +114,9 @@ def test_an_account_has_a_user_and_a_host(resource: str, expected: Account | Non
         ("https://example.org.evil.example/people/ada", None),
         ("https://example.org/people/%ff", None),
         ("acct:ada@example.org", None),
+        ("https://[", None),
+        ("https://[v1]/people/ada", None),
+        ("https://\uff0f/people/ada", None),
     ],
 )
 def test_a_page_of_the_site_is_of_a_user(resource: str, user: str | None):

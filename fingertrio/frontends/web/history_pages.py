@@ -28,6 +28,7 @@ from fingertrio.frontends.web.year import year_of
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
 from fingertrio.service.history import HISTORY_LIMIT, HistoryPage
+from fingertrio.wire.times import in_utc
 
 _PAGE = 50  # statuses
 _MICROSECOND = timedelta(microseconds=1)
@@ -46,7 +47,8 @@ def read_place(text: str) -> datetime | None:
     if found is None:
         return None
     try:
-        return datetime(*(int(digits or 0) for digits in found.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]
+        moment = datetime(*(int(digits or 0) for digits in found.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]
+        return in_utc(moment)  # the last microsecond of Python's calendar has none behind it
     except ValueError:
         return None
 

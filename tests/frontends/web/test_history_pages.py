@@ -65,6 +65,14 @@ async def test_a_status_keeps_its_address() -> None:
         assert 'id="year"' not in page
 
 
+@pytest.mark.parametrize("moment", ["99991231T235959.999999Z", "00010101T000000Z"])
+async def test_the_ends_of_the_calendar_are_not_the_time_of_a_status(moment: str) -> None:
+    async with site(ADA) as (browser, _):
+        await get(browser, f"/ada/at/{moment}", 404)
+        await get(browser, f"/ada/history?before={moment}")
+        await get(browser, f"/ada/feed.json?before={moment}", 400)
+
+
 async def test_the_page_of_a_user_tells_the_last_statuses_and_where_all_are() -> None:
     async with site(ADA) as (browser, _):
         html = await get(browser, "/ada")
