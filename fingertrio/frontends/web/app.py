@@ -66,7 +66,7 @@ _BODY_LIMIT = 256 * 1024  # bytes of a request body: many times an XML-RPC call 
 _RETRY_AFTER = "5"  # seconds that a failed backend is given to recover
 
 # RFC 9110 section 9.1: other methods are not implemented at all (501); these may be unsuitable for a resource (405).
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"})
 
 _WELL_KNOWN = "/.well-known/"  # RFC 8615: for programs
 

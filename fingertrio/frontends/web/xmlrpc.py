@@ -40,7 +40,7 @@ _CROSS_SITE_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/f
 
 # All methods, so that each 405 comes from here with the right Allow header, and not from the page of a user.
 _ALLOWED = ["OPTIONS", "POST"]
-_HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 
 
 def finger_methods(service: FingerService, proofs: Proofs | None) -> tuple[Method, ...]:
