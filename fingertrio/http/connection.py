@@ -39,7 +39,7 @@ _RECEIVE = 16384
 # Seconds for an answer after the client has closed its sending side: it may be waiting, or gone.
 _HALF_CLOSED = 10.0
 
-# Seconds for the first request of a connection that was accepted just before the door closed.
+# Seconds for the first request of a connection that was accepted just before the door closed, and for its handshake.
 _LATE_REQUEST = 0.25
 
 # Seconds of rest after which a connection needs no task any more.
@@ -73,8 +73,7 @@ class HttpConnection:
         self._output = Output(traffic, connection.socket, self._reading.cancel)
         self._resting = trio.CancelScope()  # within `_reading`, while the connection is idle
         self._unfed = b""  # received behind the request for an upgrade
-        self._in_handshake = False
-        self._idle = True
+        self._idle, self._in_handshake = True, False
         self._idle_until = inf
         self._ended = False  # by us, with a close that could destroy the answer
 
@@ -220,7 +219,8 @@ class HttpConnection:
 
     async def _shake_hands(self, stream: TlsStream) -> bool:
         """The TLS handshake; False: it failed, or there is no memory for it, and the client was sent the alert."""
-        self._limit_reading(self._traffic.config.ssl_handshake_timeout)
+        closing = self._traffic.context.terminated.is_set()
+        self._limit_reading(_LATE_REQUEST if closing else self._traffic.config.ssl_handshake_timeout)
         self._in_handshake = True
         await trio.lowlevel.wait_readable(self._socket.socket)
         await self._wait(self._traffic.wait_for_round)  # a signature takes a millisecond or two

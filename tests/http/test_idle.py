@@ -199,6 +199,27 @@ async def test_over_tls_the_end_behind_an_answer_of_the_lane_is_announced(
             await stream.aclose()
 
 
+async def test_a_stop_does_not_wait_for_a_handshake_that_does_not_come(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, patient_clock: MockClock
+) -> None:
+    """Nor if the connection was accepted just before the stop, and its task runs only afterwards."""
+    wait_for_turn, stopped = Traffic.wait_for_turn, trio.Event()
+
+    async def wait(traffic: Traffic) -> None:
+        await stopped.wait()
+        await wait_for_turn(traffic)
+
+    monkeypatch.setattr(Traffic, "wait_for_turn", wait)
+    async with serving(monkeypatch, tls=tls[0]) as door, await door.connect() as client:
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        door.stopping.set()
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        began = trio.current_time()
+        stopped.set()
+        assert await client.rest() == b""
+        assert trio.current_time() - began < 1
+
+
 async def test_over_tls_junk_ends_only_its_connection(
     tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
