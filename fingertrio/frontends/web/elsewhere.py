@@ -1,10 +1,11 @@
 """Commands that a page shows: how to read a status without a browser, and how to set the first one.
 
-Each works as it stands in a shell: names are quoted, and the address is the one of the request or the configured one.
-"""
+Each works as it stands in a shell: names and hosts are quoted, and the address is that of the request or the configured
+one.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from fingertrio.net.address import Address
 
 _FINGER_PORT = 79  # RFC 1288 section 2.1
 PROGRAM = "fingertrio"
+
+# Addresses that need no quotes. Brackets hold an IPv6 address; a pattern of file names would need an existing file.
+_PLAIN_URL = re.compile(r"[\w.~:/\[\]%@+=,-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def _fingers(places: Places, user: str) -> Iterator[str]:
     if _FINGER_PORT in ports:
         yield f"finger {shlex.quote(user + '@' + places.host.strip('[]'))}"
     else:
-        yield f"curl gopher://{places.host}:{ports[0]}/0{href(user)}"
+        yield f"curl {_word(f'gopher://{places.host}:{ports[0]}/0{href(user)}')}"
 
 
 def _is_reachable(address: Address, places: Places) -> bool:
@@ -71,10 +75,15 @@ def _is_reachable(address: Address, places: Places) -> bool:
 
 def _fetches(places: Places, user: str, *, watches: bool) -> Iterator[str]:
     if places.base:
-        yield f"curl {places.base}/{href(user)}"
+        yield f"curl {_word(f'{places.base}/{href(user)}')}"
         if watches:
             program = places.program if places.is_local else PROGRAM
-            yield f"{program} watch --url {places.base} {shlex.quote(user)}"
+            yield f"{program} watch --url {_word(places.base)} {shlex.quote(user)}"
+
+
+def _word(url: str) -> str:
+    """A URL as one word of a shell. Its host may come from a link that somebody made: `$(...)` is valid in a Host."""
+    return url if _PLAIN_URL.fullmatch(url) else shlex.quote(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,8 @@ def first_steps(places: Places) -> FirstSteps:
     header = f'-H "Authorization: Bearer $({token})"'
     return FirstSteps(
         by_program=f"{program} set Happy and well",
-        by_curl=f'curl {header} -d "Happy and well" {places.base}/api/users/$(whoami)/status' if places.base else "",
+        by_curl=f'curl {header} -d "Happy and well" {_word(places.base)}/api/users/$(whoami)/status'
+        if places.base
+        else "",
         by_page=token,
     )

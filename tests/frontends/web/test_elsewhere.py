@@ -40,6 +40,17 @@ def test_names_are_safe_in_a_shell_and_in_an_address() -> None:
     assert reading(Places(PUBLIC), "雪", watches=False) == ["curl https://tilde.example/%E9%9B%AA"]
 
 
+def test_a_host_is_safe_in_a_shell() -> None:
+    base = "http://a$(id);b.example"
+    places = Places(base, [Address("0.0.0.0", 7979)])
+    assert reading(places, "ada", watches=True) == [
+        "curl 'gopher://a$(id);b.example:7979/0ada'",
+        f"curl '{base}/ada'",
+        f"fingertrio watch --url '{base}' ada",
+    ]
+    assert first_steps(places).by_curl.endswith(f" '{base}'/api/users/$(whoami)/status")
+
+
 def test_the_program_is_named_with_its_path_only_on_its_own_machine() -> None:
     assert first_steps(Places(LOCAL, (), "/opt/x/fingertrio")).by_program == "/opt/x/fingertrio set Happy and well"
     assert first_steps(Places(PUBLIC, (), "/opt/x/fingertrio")).by_program == "fingertrio set Happy and well"
