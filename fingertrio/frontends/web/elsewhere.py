@@ -2,6 +2,7 @@
 
 Each works as it stands in a shell: names and hosts are quoted, and the address is that of the request or the configured
 one.
+"""
 
 from __future__ import annotations
 
