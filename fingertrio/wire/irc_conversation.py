@@ -10,6 +10,7 @@ from fingertrio.wire.irc_events import (
     Event,
     NickChanged,
     PrivateMessage,
+    PrivateNotice,
     Undeliverable,
     UserGone,
     UserRenamed,
@@ -38,8 +39,8 @@ class Conversation:
     def handle(self, message: Message) -> Event | None:
         """A line of the server, of any kind."""
         match message.command:
-            case "PRIVMSG":
-                return self._said(message)
+            case "PRIVMSG" | "NOTICE":
+                return self._said(message) if message.command == "PRIVMSG" else self._noticed(message)
             case "NICK":
                 return self._renamed(message)
             case "QUIT" if message.source is not None:
@@ -77,6 +78,14 @@ class Conversation:
             account=(message.tags.get("account") or None) if "account-tag" in state.caps else None,
             channel=channel,
         )
+
+    def _noticed(self, message: Message) -> Event | None:
+        state, source = self._state, message.source
+        if source is None or source.user is None or source.host is None:
+            return None
+        if not state.is_me(message.params[0]) or state.is_me(source.nick) or self._batches.has(message.tags):
+            return None
+        return PrivateNotice(source)
 
     def _can_answer(self, source: Source) -> bool:
         """Whether `source` is a person. Servers that send ISUPPORT always send users with user and host."""

@@ -70,6 +70,13 @@ class PrivateMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateNotice:
+    """A NOTICE to us from another client. It is never answered, but shows who has the nick of `source`."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class CTCPRequest:
     """A PRIVMSG to us with a request to the client program: `command` is in upper case, `argument` may be empty."""
 
@@ -145,6 +152,7 @@ Event = (
     | AccountChanged
     | NickChanged
     | PrivateMessage
+    | PrivateNotice
     | CTCPRequest
     | UserRenamed
     | UserGone

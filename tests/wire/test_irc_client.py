@@ -19,6 +19,7 @@ from fingertrio.wire.irc_events import (
     Malformed,
     NickChanged,
     PrivateMessage,
+    PrivateNotice,
     Registered,
     Undeliverable,
     UserGone,
@@ -157,14 +158,18 @@ def test_follows_its_own_nick_changes_only() -> None:
     assert client.nick == "Guest1"
 
 
-def test_reports_messages_and_no_notices() -> None:
+def test_reports_messages_and_of_a_notice_only_its_sender() -> None:
     events, sent = every_way(
         b":alice!~al@host.example PRIVMSG fingerbot :moshez\r\n"
         b":alice!~al@host.example PRIVMSG #chan :moshez\r\n"
         b":alice!~al@host.example NOTICE fingerbot :moshez\r\n"
         b"NOTICE * :*** Looking up your hostname\r\n"
     )
-    assert events == [PrivateMessage(ALICE, "moshez"), PrivateMessage(ALICE, "moshez", channel="#chan")]
+    assert events == [
+        PrivateMessage(ALICE, "moshez"),
+        PrivateMessage(ALICE, "moshez", channel="#chan"),
+        PrivateNotice(ALICE),
+    ]
     assert sent == b""
 
 
@@ -231,7 +236,9 @@ def test_ctcp_is_answered_by_notice(text: str, reply: str | None) -> None:
 
 def test_ctcp_is_never_answered_in_a_channel_nor_to_a_notice() -> None:
     for command in (b"PRIVMSG #chan", b"NOTICE fingerbot"):
-        assert every_way(b":alice!~al@host.example " + command + b" :\x01VERSION\x01\r\n") == ([], b"")
+        events, sent = every_way(b":alice!~al@host.example " + command + b" :\x01VERSION\x01\r\n")
+        assert sent == b""
+        assert not any(isinstance(event, CTCPRequest) for event in events)
 
 
 texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=900)

@@ -16,15 +16,24 @@ import trio
 
 from fingertrio.backend import NO_PLAN, NO_SUCH_USER, BackendError
 from fingertrio.frontends.irc.answer import compose, compose_in_channel, introduction, usage
-from fingertrio.frontends.irc.hearing import BOTLIST, Heard, Hearing
+from fingertrio.frontends.irc.hearing import BOTLIST, Hearing
+from fingertrio.frontends.irc.question import Question
 from fingertrio.frontends.irc.reports import NetworkReports
 from fingertrio.frontends.irc.setting import Setting
 from fingertrio.frontends.irc.settings import NetworkSettings
 from fingertrio.names import is_user_name
 from fingertrio.service import FingerService
+from fingertrio.wire.irc import Source
 from fingertrio.wire.irc_askers import Askers
 from fingertrio.wire.irc_client import IRCClient
-from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
+from fingertrio.wire.irc_events import (
+    CTCPRequest,
+    PrivateMessage,
+    PrivateNotice,
+    Undeliverable,
+    UserGone,
+    UserRenamed,
+)
 from fingertrio.wire.irc_outbox import Outbox, Rejection, Reply, TokenBucket
 from fingertrio.wire.irc_requests import status_to_set
 from fingertrio.wire.irc_split import split_text
@@ -48,19 +57,6 @@ _PAUSED_LIMIT = 100
 
 _HELP = frozenset({"help", "?"})
 BUSY = "I am busy, please try again in a minute"
-
-
-class Question(Reply):
-    """A question, with the data for its log line."""
-
-    def __init__(self, message: PrivateMessage, heard: Heard) -> None:
-        nick = message.source.nick
-        super().__init__(heard.asker, message.channel or nick, trio.current_time(), nick=nick)
-        self.message = message
-        self.name = heard.text  # to look up
-        self.outcome = "error"
-        self.size = 0  # bytes sent
-        self.proof: int | None = None  # of an account that the server is asked for
 
 
 class Questions:
@@ -119,7 +115,7 @@ class Questions:
         """Handle a message; returns a NOTICE for its sender that must not wait, mostly none."""
         now = trio.current_time()
         if message.channel is None:
-            self._drop_impostors(message)
+            self._drop_impostors(message.source)
         heard = None if self._leaving else self._hearing.hear(message, now)
         if heard is None:
             return None
@@ -154,7 +150,21 @@ class Questions:
         else:
             self._reports.refused("ctcp")
 
-    def drop(self, nick: str, reason: str) -> None:
+    def note(self, event: UserGone | Undeliverable | UserRenamed | PrivateNotice) -> None:
+        """Somebody cannot be reached any more, or has another nick."""
+        match event:
+            case UserGone(nick):
+                self._drop(nick, "gone")
+            case Undeliverable(nick, paused):
+                self._drop(nick, "refused")
+                if paused:
+                    self._pause(nick)
+            case UserRenamed(old, new):
+                self._rename(old, new)
+            case PrivateNotice(source):
+                self._drop_impostors(source)
+
+    def _drop(self, nick: str, reason: str) -> None:
         """Send nothing more to `nick`; `reason` is counted for each reply."""
         folded = self._client.fold(nick)
         for reply in self.outbox.open:
@@ -162,14 +172,14 @@ class Questions:
                 self._reports.refused(reason)
                 self.close(reply)
 
-    def pause(self, target: str) -> None:
+    def _pause(self, target: str) -> None:
         """The server says that we write to too many people: answer nothing from `target` for a while."""
         now = trio.current_time()
         self._paused = {name: until for name, until in self._paused.items() if until > now}
         if len(self._paused) < _PAUSED_LIMIT:
             self._paused[self._client.fold(target)] = now + _TARGET_PAUSE
 
-    def rename(self, old: str, new: str) -> None:
+    def _rename(self, old: str, new: str) -> None:
         """An asker has another nick."""
         folded = self._client.fold(old)
         for reply in self.outbox.open:
@@ -205,9 +215,9 @@ class Questions:
         if self._leaving and not self.outbox.open:
             self.settled.set()
 
-    def _drop_impostors(self, message: PrivateMessage) -> None:
-        """Drop the replies to another address with the same nick: that person does not have the nick any more."""
-        folded, source = self._client.fold(message.source.nick), message.source
+    def _drop_impostors(self, source: Source) -> None:
+        """`source` has written to us: drop the replies to its nick at another address, which has lost the nick."""
+        folded = self._client.fold(source.nick)
         for reply in self.outbox.open:
             if isinstance(reply, Question) and self._client.fold(reply.nick) == folded:
                 asked = reply.message.source

@@ -35,6 +35,7 @@ from fingertrio.wire.irc_events import (
     NickChanged,
     Ponged,
     PrivateMessage,
+    PrivateNotice,
     Ready,
     Registered,
     Undeliverable,
@@ -294,14 +295,8 @@ class IRCSession:
         match event:
             case CTCPRequest():
                 self.questions.hear_ctcp(event)
-            case UserGone(nick):
-                self.questions.drop(nick, "gone")
-            case Undeliverable(nick, paused):
-                self.questions.drop(nick, "refused")
-                if paused:
-                    self.questions.pause(nick)
-            case UserRenamed(old, new):
-                self.questions.rename(old, new)
+            case UserGone() | Undeliverable() | UserRenamed() | PrivateNotice():
+                self.questions.note(event)
             case AccountProved():
                 self.setting.proved(event)
             case Ponged():

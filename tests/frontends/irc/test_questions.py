@@ -90,6 +90,7 @@ async def test_a_reply_that_waited_too_long_is_dropped(
         (":alice!~alice@alice.example QUIT :a.example b.example", "gone"),
         (":irc.test KILL alice :(why)", "gone"),
         (":alice!~other@other.example PRIVMSG fingerbot :help", "gone"),
+        (":alice!~other@other.example NOTICE fingerbot :Status of 1: No such user", "gone"),
         (":irc.test 716 fingerbot alice :is in +g mode", "refused"),
         (":irc.test 531 fingerbot alice :You are not permitted to send private messages", "refused"),
     ],

@@ -111,6 +111,7 @@ async def test_a_bouncers_buffer_is_not_answered(ports: tuple[int, int], nursery
                     servers=(ServerAddress(host="127.0.0.1", port=bouncer),),
                     login=Login(nick="fingerbot", password=Secret(password)),
                     flood_seconds=0.05,
+                    set_by={"alice": "moshez"},
                 )
             ],
             times=IRCTimes(first_pause=0.05, leave=0.3),
@@ -130,14 +131,17 @@ async def test_a_bouncers_buffer_is_not_answered(ports: tuple[int, int], nursery
                 if "fingerbot" in (await alice.until(" 303 ")).rpartition(" :")[2]:
                     break
                 await trio.sleep(0.1)
-        await alice.send("PRIVMSG fingerbot :moshez", "PRIVMSG fingerbot :help")  # while the bot is away
+        for text in ("moshez", "help", "set hacked", "set"):  # while the bot is away
+            await alice.send(f"PRIVMSG fingerbot :{text}")
         await alice.settled()
+        before = await service.get_user("moshez")
         stopping = await start("bot/net:secret", "znc")
         await watcher.wait("irc_registered")
         await alice.send("PRIVMSG fingerbot :moshez")
         assert await alice.text("PRIVMSG") == HAPPY
-        assert [line for line in alice.seen if "fingerbot!" in line] == [alice.seen[-1]], "one answer to three messages"
-        assert watcher.metrics.networks["znc"].dropped["replay"] >= 2
+        assert [line for line in alice.seen if "fingerbot!" in line] == [alice.seen[-1]], "one answer to five messages"
+        assert watcher.metrics.networks["znc"].dropped["replay"] >= 4
+        assert await service.get_user("moshez") == before, "a replay sets nothing"
         stopping.set()
         # A wrong password: 464, and no second attempt.
         await start("bot/net:wrong", "refused")
