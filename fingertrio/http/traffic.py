@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from math import inf
 from typing import Protocol
 
@@ -88,6 +89,7 @@ class Traffic:
         """
         key = None if peer is None else limit_key(peer)
 
+        @cache
         def fits(other: str) -> bool:
             return key is None or limit_key(other) == key
 
