@@ -89,8 +89,9 @@ class Express:
             return Turn.PARTIAL
         sender = lane.ledger.sender(idle.connection.peer, request.forwarding) if request.forwarding else idle.sender
         began = trio.current_time()
-        kept = lane.answer(request, sender, began)
-        if kept is None or (kept.body and not self._traffic.budgets.answers.hold(kept.body)):
+        answers = self._traffic.budgets.answers
+        kept = lane.answer(request, sender, began, answers.has_room)
+        if kept is None or (kept.body and not answers.hold(kept.body)):
             errand = Errand(idle.tls, data)
             errand.recording = lane.record(request, sender)
             return errand

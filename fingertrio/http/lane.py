@@ -143,8 +143,13 @@ class Lane:
             self._seen.put(data[: request.size], request)
         return request
 
-    def answer(self, request: PlainRequest, sender: Sender, now: float) -> Kept | None:
-        """The response to send, already counted for the limits; None: the application must answer."""
+    def answer(
+        self, request: PlainRequest, sender: Sender, now: float, has_room: Callable[[bytes], bool] = lambda _: True
+    ) -> Kept | None:
+        """The response to send, already counted for the limits; None: the application must answer, and counts.
+
+        `has_room` is asked whether there is memory for a large body.
+        """
         kept = request.kept
         if kept is None or kept.source.expires <= now:
             kept = self.find(request, sender, now)
@@ -152,7 +157,7 @@ class Lane:
                 return None
             if not request.forwarding:  # else it depends on the peer, and not only on the bytes
                 request.kept = kept
-        if not self.ledger.admits(sender, now):
+        if (kept.body and not has_room(kept.body)) or not self.ledger.admits(sender, now):
             return None
         kept.used = True
         return kept

@@ -33,6 +33,10 @@ class ByteBudget:
         """Return bytes that were taken."""
         self.used -= size
 
+    def has_room(self, data: bytes) -> bool:
+        """Whether `hold` would succeed."""
+        return id(data) in self._shared or self.used + len(data) <= self.limit
+
     def hold(self, data: bytes) -> bool:
         """Take the size of `data`, once for one object however many hold it; False: there is not enough left."""
         held = self._shared.get(id(data), 0)

@@ -45,6 +45,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.repeated = 0
+        self.admitted = 0
         self.fails = False
 
     def sender(self, peer: str, forwarding: Mapping[bytes, bytes]) -> Sender:
@@ -53,6 +54,7 @@ class Ledger:
     def admits(self, sender: Sender, now: float) -> bool:
         if self.fails:
             raise LookupError("a bug")
+        self.admitted += 1
         return True
 
     def replayed(self, sender: Sender, note: Any, seconds: float) -> None:
@@ -265,6 +267,7 @@ async def test_a_large_answer_beyond_the_budget_is_refused_as_the_application_re
         await client.send(GET_BIG)
         assert (await client.response()).startswith(b"HTTP/1.1 503 ")
         assert door.observer.metrics.refusals == {("http", "memory"): 1}
+        assert door.ledger.admitted == 0  # the application counts the request
 
 
 async def test_a_body_that_follows_its_head_is_waited_for(
