@@ -106,20 +106,7 @@ class HttpFrontend:
         lifespan = Lifespan(app, self._config, {})
         traffic = Traffic(app, self._config, self._door, self._observer, self._budgets)
 
-        def serve(errand: Errand) -> Handler:
-            async def handle(connection: Connection) -> None:
-                try:
-                    await traffic.wait_for_turn()  # thousands may connect at once
-                    stream: Stream = connection.stream if errand.tls is None else errand.tls
-                    if errand.is_new and self._tls is not None:
-                        stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
-                    await HttpConnection(traffic, connection, stream, errand).run()
-                finally:
-                    if errand.held:  # cancelled before it was sent
-                        self._budgets.answers.release(errand.held)
-
-            return handle
-
+        serve = self._handlers(traffic)
         self._pool = pool = IdlePool(traffic, self._lane, serve, lambda: self._tls is not None)
 
         async def retire() -> None:
@@ -148,6 +135,25 @@ class HttpFrontend:
                 task_status.started([a if a.startswith("unix:") else f"{scheme}://{a}" for a in addresses])
             await lifespan.wait_for_shutdown()
             nursery.cancel_scope.cancel()
+
+    def _handlers(self, traffic: Traffic) -> Callable[[Errand], Handler]:
+        """Makes the handler for a connection that needs a task."""
+
+        def serve(errand: Errand) -> Handler:
+            async def handle(connection: Connection) -> None:
+                try:
+                    await traffic.wait_for_turn()  # thousands may connect at once
+                    stream: Stream = connection.stream if errand.tls is None else errand.tls
+                    if errand.is_new and self._tls is not None:
+                        stream = trio.SSLStream(connection.stream, self._tls, server_side=True, https_compatible=True)
+                    await HttpConnection(traffic, connection, stream, errand).run()
+                finally:
+                    if errand.held:  # cancelled before it was sent
+                        self._budgets.answers.release(errand.held)
+
+            return handle
+
+        return serve
 
 
 def make_config(observer: Observer, keep_alive: float) -> Config:

@@ -122,12 +122,7 @@ def create_app(
             app.register_blueprint(blueprint)
     for blueprint in more:
         app.register_blueprint(blueprint)
-    app.register_error_handler(HTTPException, app.show_error)
-    app.register_error_handler(BackendError, app.show_backend_error)
-    app.register_error_handler(ProofError, app.show_refusal)
-    app.register_error_handler(NotAllowedError, app.show_not_allowed)
-    app.register_error_handler(TokensError, app.show_tokens_error)
-    app.register_error_handler(trio.TooSlowError, app.show_too_slow)
+    app.handle_errors()
     app.after_request(_finish)
     return app
 
@@ -148,6 +143,15 @@ class _App(QuartTrio):
         _check_request(self._observer)
         with trio.fail_after(self._deadline):
             return await super().dispatch_request(request_context)
+
+    def handle_errors(self) -> None:
+        """Show every failure of a handler."""
+        self.register_error_handler(HTTPException, self.show_error)
+        self.register_error_handler(BackendError, self.show_backend_error)
+        self.register_error_handler(ProofError, self.show_refusal)
+        self.register_error_handler(NotAllowedError, self.show_not_allowed)
+        self.register_error_handler(TokensError, self.show_tokens_error)
+        self.register_error_handler(trio.TooSlowError, self.show_too_slow)
 
     async def show_error(self, error: HTTPException) -> Response:
         """Any HTTP error: as problem+json below /api/; elsewhere as a page, or as text for those who want text."""

@@ -78,32 +78,37 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
 
     @blueprint.get("/<user>")
     async def user(user: str) -> Response:
-        if user in RESERVED:
-            raise NotFound
-        answer = await service.ask_user(user)
-        if answer.value is None:
-            raise await unknown_user(service, user)
-        if wants_text(request.headers):
-            replay_while(answer)
-            return text_response(clean(answer.value.status) or NO_PLAN)
-        said = await _history(service, answer.value)
-        if said is not None or not service.history.is_kept:  # else it could not be read: the next request tries again
-            replay_while(answer, *([] if said is None else [said]), this_minute=True)
-        places, now = places_of(pages), pages.minute()  # after that: the page must not be of the minute before
-        earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
-        page = pages.response(
-            "user.html",
-            address=href(answer.value.user),
-            stale=answer.stale_since,
-            who=profile(answer.value, now),
-            earlier=[one for one in earlier if not one.is_present][:_EARLIER],
-            elsewhere=elsewhere.reading(places, answer.value.user, watches=pages.is_live),
-            permalink=_permalink(service, answer.value),
-            has_history=service.history.is_kept,
-        )
-        return varying(page)
+        return await _user_page(service, pages, user)
 
     return blueprint
+
+
+async def _user_page(service: FingerService, pages: Pages, user: str) -> Response:
+    """The page of one user, or the status alone for those who want text."""
+    if user in RESERVED:
+        raise NotFound
+    answer = await service.ask_user(user)
+    if answer.value is None:
+        raise await unknown_user(service, user)
+    if wants_text(request.headers):
+        replay_while(answer)
+        return text_response(clean(answer.value.status) or NO_PLAN)
+    said = await _history(service, answer.value)
+    if said is not None or not service.history.is_kept:  # else it could not be read: the next request tries again
+        replay_while(answer, *([] if said is None else [said]), this_minute=True)
+    places, now = places_of(pages), pages.minute()  # after that: the page must not be of the minute before
+    earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
+    page = pages.response(
+        "user.html",
+        address=href(answer.value.user),
+        stale=answer.stale_since,
+        who=profile(answer.value, now),
+        earlier=[one for one in earlier if not one.is_present][:_EARLIER],
+        elsewhere=elsewhere.reading(places, answer.value.user, watches=pages.is_live),
+        permalink=_permalink(service, answer.value),
+        has_history=service.history.is_kept,
+    )
+    return varying(page)
 
 
 class _KeptPage:
