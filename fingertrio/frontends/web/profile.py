@@ -134,7 +134,7 @@ def _details(details: dict[str, str], *, shows_zone: bool) -> Iterator[Detail]:
 
 def _detail(label: str, text: str) -> Detail:
     lines = text.split("\n")
-    shown = link(text) if is_link(text) else in_lines(lines)
+    shown = link(text, is_own=True) if is_link(text) else in_lines(lines)
     folded = ""
     if label == "pubkey" or len(lines) > 4:
         first = lines[0].split(" ", 1)[0][:40] if label == "pubkey" else ""

@@ -33,6 +33,7 @@ _SENTENCE_ENDS = frozenset(".,;:!?'*|\u2026\u2019\u201d\u00bb")
 _OPENED_BY = {")": "(", "]": "[", "}": "{"}
 
 _OPEN, _SHOWN, _CLOSE = Markup('<a href="'), Markup('" rel="nofollow ugc noopener">'), Markup("</a>")
+_SHOWN_AS_OWN = Markup('" rel="me nofollow ugc noopener">')  # sites such as Mastodon look for "me", and ignore the rest
 
 # Tabs, drawn lines, blocks, braille; columns: two or more blanks, except after the end of a sentence.
 _LAID_OUT = re.compile(r"\t|[\u2500-\u259f\u2800-\u28ff]|[^\s.!?:]  +\S")
@@ -180,10 +181,10 @@ def linked(text: str) -> Markup:
     return Markup("").join((*parts, escape(text[end:])))
 
 
-def link(address: str) -> Markup:
-    """An address as a link that shows itself."""
+def link(address: str, *, is_own: bool = False) -> Markup:
+    """An address as a link that shows itself; if it is the user's own, with rel="me"."""
     escaped = escape(address)
-    return _OPEN + escaped + _SHOWN + escaped + _CLOSE
+    return _OPEN + escaped + (_SHOWN_AS_OWN if is_own else _SHOWN) + escaped + _CLOSE
 
 
 def _without_sentence(address: str) -> str:

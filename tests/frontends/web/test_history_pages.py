@@ -38,7 +38,7 @@ async def get(browser: Any, path: str, status: int = 200) -> str:
 
 
 def lines(html: str) -> list[str]:
-    found = re.findall(r'<li><a href="[^"]*at/[^"]*">.*?<p[^>]*>(.*?)</p></li>', html, re.DOTALL)
+    found = re.findall(r'<li[^>]*><a href="[^"]*at/[^"]*"[^>]*>.*?<p[^>]*>(.*?)</p></li>', html, re.DOTALL)
     return [unescape(re.sub(r"<[^>]*>|\([^)]*\)", "", line)) for line in found]
 
 
@@ -57,7 +57,7 @@ async def test_the_newest_comes_first_with_what_ended_by_itself() -> None:
 async def test_a_status_keeps_its_address() -> None:
     async with site(ADA) as (browser, backend):
         html = await get(browser, "/ada/history")
-        [*_, old] = re.findall(r'<li><a href="\.\./(ada/at/[^"]*)">', html)
+        [*_, old] = re.findall(r'<li[^>]*><a href="\.\./(ada/at/[^"]*)"[^>]*>', html)
         await backend.set_user("ada", "Something new")
         page = await get(browser, f"/{old}")
         assert "<p>One<br>two</p>" in page
@@ -78,7 +78,7 @@ async def test_the_page_of_a_user_tells_the_last_statuses_and_where_all_are() ->
         html = await get(browser, "/ada")
         assert [line.split()[0] for line in lines(html)] == ["Two", "Lunch", "One"]
         assert 'href="./ada/history"' in html
-        [permalink] = re.findall(r'<a href="\./([^"]*)">permalink</a>', html)
+        [permalink] = re.findall(r'<a href="\./([^"]*)" class="u-url">permalink</a>', html)
         assert "Weaving &lt;b&gt;" in await get(browser, f"/{permalink}")
 
 

@@ -297,7 +297,7 @@ async def test_all_that_is_known_of_a_user() -> None:
         html, read = await page(browser, "/ada")
         assert "<pre>\nOn leave.\n\n  Plan:\nnotes</pre>" in html
         assert "<h1>Ada Lovelace</h1>" in html
-        assert '<time datetime="2026-11-02T08:05:59Z" title="2 November 2026, 08:05 UTC">' in html
+        assert '<time datetime="2026-11-02T08:05:59Z" title="2 November 2026, 08:05 UTC" class="dt-published">' in html
         assert '<time datetime="2999-11-24T00:00:00Z" title="24 November 2999, 00:00 UTC">24 Nov 2999</time>' in html
         assert "<dt>Project</dt>" in html
         assert "<summary>ssh-rsa, 2 lines</summary>" in html
