@@ -159,7 +159,7 @@ class Sessions:
         Raises:
             TokensError, BackendError: the tokens cannot be written; the session lasts.
         """
-        await self._tokens.sign_out(session.token)
+        await self._tokens.sign_out(session.token, session.begun)
 
     def _cookie(self, seals: Seals, token: Token, begun: datetime, form: str) -> str:
         times = [(begun - _EPOCH) // _MICROSECOND, (self._now() - _EPOCH) // _MICROSECOND]

@@ -102,14 +102,17 @@ class TokenStore:
                 ]
             )
 
-    async def sign_out(self, token: Token) -> None:
-        """End the web sessions that were begun with `token`."""
-        now = self._now()
-        await self._change(
-            lambda tokens: [
-                replace(other, signed_out=now) if other.digest == token.digest else other for other in tokens
-            ]
-        )
+    async def sign_out(self, token: Token, begun: datetime) -> None:
+        """End the web sessions that were begun with `token`, also the one that began at `begun`.
+
+        The clock of the server where a session began, or was last ended, may be ahead: the time never goes back.
+        """
+        at_least = max(self._now(), begun)
+
+        def ended(other: Token) -> Token:
+            return replace(other, signed_out=max(at_least, other.signed_out or at_least))
+
+        await self._change(lambda tokens: [ended(other) if other.digest == token.digest else other for other in tokens])
 
     async def end_sessions(self) -> None:
         """End every web session, by forgetting the keys that signed them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from fingertrio.accounts.tokens import Token, TokensError
 from tests.accounts.kit import Clock, MemoryDocument
 
 A_MINUTE = timedelta(minutes=1)
+
+T = TypeVar("T")
 
 
 class Server:
@@ -123,6 +126,29 @@ async def test_servers_that_share_tokens_share_sessions(document: MemoryDocument
     assert session is not None
     await other.sessions.end(session)
     assert await one.find(cookie) is None
+
+
+async def test_a_session_ends_also_on_a_server_whose_clock_is_behind(document: MemoryDocument, clock: Clock):
+    behind = Clock()
+    behind.now = clock.now - A_MINUTE
+    ahead, slow = Server(document, clock), Server(document, behind)
+    _, token = await ahead.tokens.add("ada")
+    first = await ahead.begin(token)
+    clock.now += A_MINUTE / 2
+    await slow.sessions.end(_found(await slow.find(first)))
+    assert await ahead.find(first) is None
+
+    second = await ahead.begin(token)
+    await ahead.sessions.end(_found(await ahead.find(second)))
+    again = await slow.begin(_found(await slow.tokens.find_id(token.id)))
+    await slow.sessions.end(_found(await slow.find(again)))
+    for cookie in (first, second, again):
+        assert await slow.find(cookie) is None
+
+
+def _found(value: T | None) -> T:
+    assert value is not None
+    return value
 
 
 async def test_keys_change_and_go_when_nothing_they_signed_is_valid(
