@@ -268,8 +268,8 @@ class IdlePool:
             idle = self._ready.popleft()
             if self._by_descriptor.get(idle.connection.socket.fileno()) is idle:
                 self._give_turn(idle, self._express.answer if idle.data else self._express.receive)
-            if trio.current_time() - began > _TURN:
-                break  # the others are first in the next round
+            if trio.current_time() - began > _TURN / 2:
+                break  # the others are first in the next round; connections that sent something now have the other half
         for descriptor, _ in self._poll.poll(0, _BURST):
             found = self._by_descriptor.get(descriptor)
             if found is not None and (not found.data or found.listed is self._partial):
