@@ -8,6 +8,8 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 - every second line goes first to askers who have heard nothing for a minute, and of them to who asks least;
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
+- when all places are taken, somebody who has heard nothing and waits for nothing gets the place of a question of an
+  asker with several, or of one who was answered lately;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
 - protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies;
 - announcements, which nobody asked for, come last: only while no line of a reply waits.
@@ -85,6 +87,7 @@ class Reply:
         command: PRIVMSG or NOTICE.
         lines: the texts that wait to be sent.
         started: whether a line was sent.
+        firm: whether it keeps its place, since its question changes something.
     """
 
     def __init__(self, asker: str, target: str, received_at: float, *, nick: str | None = None) -> None:
@@ -95,6 +98,7 @@ class Reply:
         self.command = "NOTICE"
         self.lines: deque[str] = deque()
         self.started = False
+        self.firm = False
 
 
 R = TypeVar("R", bound=Reply)
@@ -136,6 +140,24 @@ class Outbox(Generic[R]):
         self._open[reply] = None
         self._turns.setdefault(reply.asker, []).append(reply)
         return None
+
+    def yielding(self, asker: str, now: float) -> R | None:
+        """The question that gives its place to one of `asker` that was not admitted; None: none does.
+
+        The latest question of the asker with the most open ones; an asker with one question only yields if something
+        was sent to them lately. An answer that has begun is finished.
+        """
+        if asker in self._turns or not self._is_new(asker, now):
+            return None
+        candidates = [
+            (len(replies), replies[-1])
+            for other, replies in reversed(self._turns.items())
+            if (len(replies) > 1 or not self._is_new(other, now)) and not (replies[-1].started or replies[-1].firm)
+        ]
+        if not candidates:
+            return None
+        reply = max(candidates, key=lambda each: each[0])[1]
+        return reply if self.waiting - len(reply.lines) < LINE_LIMIT else None
 
     def put(self, reply: R, lines: Sequence[str]) -> None:
         """Queue the lines of a reply, one or more; nothing happens if it was closed meanwhile."""
@@ -198,11 +220,14 @@ class Outbox(Generic[R]):
         new = [
             (len(replies), reply)
             for asker, replies in self._turns.items()
-            if now - self._served.get(asker, -inf) >= NEW_AFTER
+            if self._is_new(asker, now)
             for reply in replies
             if reply.lines
         ]
         return min(new, key=lambda each: each[0])[1] if new else None
+
+    def _is_new(self, asker: str, now: float) -> bool:
+        return now - self._served.get(asker, -inf) >= NEW_AFTER
 
     def _remember(self, asker: str, now: float) -> None:
         self._served.pop(asker, None)

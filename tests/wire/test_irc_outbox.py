@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingertrio.wire.irc_outbox import REPLY_LIFETIME, Outbox, Rejection, Reply, TokenBucket
+from fingertrio.wire.irc_outbox import LINE_LIMIT, REPLY_LIFETIME, Outbox, Rejection, Reply, TokenBucket
 
 
 def drain(outbox: Outbox[Reply], now: float = 0.0) -> list[tuple[float, str]]:
@@ -238,3 +238,46 @@ def test_the_rest_of_a_long_answer_is_not_starved_by_new_askers():
         now += 2.0
     assert lines[:10].count("long") >= 3
     assert lines.count("long") == 5
+
+
+def filled(*askers: str, answered: str = "") -> Outbox[Reply]:
+    """An outbox whose places are taken by questions of these; one asker heard an answer before, at 0."""
+    outbox: Outbox[Reply] = Outbox(limit=len(askers))
+    if answered:
+        assert ask(outbox, answered, "x")
+        drain(outbox)
+    for asker in askers:
+        assert outbox.admit(Reply(asker, asker, 0.0)) is None
+    return outbox
+
+
+def test_a_new_asker_gets_the_place_of_the_latest_question_of_the_one_with_most() -> None:
+    outbox = filled("a", "a", "b", "b", "b", "c")
+    assert outbox.admit(Reply("new", "new", 1.0)) == Rejection.BUSY
+    yielding = outbox.yielding("new", 1.0)
+    assert yielding is outbox.open[4]
+    outbox.close(yielding)
+    assert outbox.admit(Reply("new", "new", 1.0)) is None
+    assert outbox.yielding("new", 1.0) is None, "who waits gets no second place"
+
+
+def test_who_was_answered_lately_yields_and_is_yielded_nothing() -> None:
+    outbox = filled("a", "b", answered="b")
+    assert outbox.yielding("new", 1.0) is outbox.open[1]
+    assert outbox.yielding("new", 61.0) is None, "a minute later all are equal, and nobody has more than one"
+    assert filled("a", "a", answered="b").yielding("b", 1.0) is None
+
+
+def test_neither_a_begun_answer_nor_a_change_yields() -> None:
+    outbox = filled("a", "a")
+    outbox.open[1].started = True
+    assert outbox.yielding("new", 1.0) is None
+    outbox.open[1].started = False
+    outbox.open[1].firm = True
+    assert outbox.yielding("new", 1.0) is None
+
+
+def test_no_question_yields_if_the_waiting_lines_leave_no_room_even_then() -> None:
+    outbox = filled("a", "a", "b")
+    outbox.put(outbox.open[2], ["x"] * LINE_LIMIT)
+    assert outbox.yielding("new", 1.0) is None

@@ -129,6 +129,7 @@ class Questions:
         if not sets and self._askers.is_repeated(heard.asker, heard.text, now):
             self._reports.refused("loop")
             return None
+        question.firm = sets
         if (rejection := self._admit(question)) is not None:
             return self._apologize(question, rejection)
         if sets:
@@ -252,6 +253,10 @@ class Questions:
         if trio.current_time() < self._admissions.ready_at:
             return Rejection.BUSY
         rejection = self.outbox.admit(reply)
+        if rejection is Rejection.BUSY and (other := self.outbox.yielding(reply.asker, reply.received_at)) is not None:
+            self._reports.refused(rejection)
+            self.close(other)
+            rejection = self.outbox.admit(reply)
         if rejection is None:
             self._admissions.charge(trio.current_time())
         return rejection

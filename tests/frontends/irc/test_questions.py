@@ -53,6 +53,21 @@ async def test_a_batch_is_answered_in_its_order(
     assert await server.lines(20) == [f"PRIVMSG nick{n} :Status of user{n}: here" for n in range(20)]
 
 
+async def test_an_honest_asker_is_not_kept_out_by_people_with_several_questions(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
+) -> None:
+    """Twenty people ask three questions each: all places are taken, another person is answered after their first."""
+    for number in range(60):
+        backend.users[f"user{number}"] = UserInfo(f"user{number}", "here")
+    for number in range(60):
+        await server.say(f":nick{number % 20}!~u@host{number % 20}.example PRIVMSG fingerbot user{number}")
+    await server.lines(5)  # the tokens of the flood rule; 32 questions wait
+    await server.ask("moshez", nick="honest")
+    soon = await server.lines(20)
+    assert f"PRIVMSG honest :{HAPPY}" in soon
+    assert observer.metrics.refusals["irc", "busy"] == 60 - 5 - 32 + 1
+
+
 async def test_busy_is_told_once_a_minute(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
 ) -> None:
