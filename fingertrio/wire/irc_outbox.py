@@ -8,8 +8,8 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 - every second line goes first to askers who have heard nothing for a minute, and of them to who asks least;
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
-- when all places are taken, somebody who has heard nothing and waits for nothing gets the place of a question of an
-  asker with several, or of one who was answered lately;
+- when all places are taken, somebody who has heard nothing and waits for nothing gets the place of a question of
+  whoever asks again and again, or was answered lately;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
 - protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies;
 - announcements, which nobody asked for, come last: only while no line of a reply waits.
@@ -121,6 +121,7 @@ class Outbox(Generic[R]):
         self._open: dict[R, None] = {}  # an ordered set
         self._served: dict[str, float] = {}  # when a line was last sent to an asker; the longest ago first
         self._new_first = True  # every second line
+        self._asked: dict[str, tuple[int, float]] = {}  # how often each asked since when; the longest ago first
         self._turns: dict[str, list[R]] = {}  # the open replies of each asker; the askers in the order of their turns
 
     @property
@@ -141,18 +142,29 @@ class Outbox(Generic[R]):
         self._turns.setdefault(reply.asker, []).append(reply)
         return None
 
+    def asked(self, asker: str, now: float) -> None:
+        """Count a question, whether or not it will be admitted."""
+        number, since = self._asked.pop(asker, (0, now))
+        if now - since >= NEW_AFTER:
+            number, since = 0, now
+        self._asked[asker] = (number + 1, since)
+        if len(self._asked) > _SERVED_LIMIT:
+            del self._asked[next(iter(self._asked))]
+
     def yielding(self, asker: str, now: float) -> R | None:
         """The question that gives its place to one of `asker` that was not admitted; None: none does.
 
-        The latest question of the asker with the most open ones; an asker with one question only yields if something
-        was sent to them lately. An answer that has begun is finished.
+        The latest question of who has asked most in the last minute, counting what was rejected. Who has not asked
+        more than `asker` only yields if something was sent to them lately. An answer that has begun is finished.
         """
         if asker in self._turns or not self._is_new(asker, now):
             return None
+        mine = self._insistence(asker)
         candidates = [
-            (len(replies), replies[-1])
+            (self._insistence(other), replies[-1])
             for other, replies in reversed(self._turns.items())
-            if (len(replies) > 1 or not self._is_new(other, now)) and not (replies[-1].started or replies[-1].firm)
+            if (self._insistence(other) > mine or not self._is_new(other, now))
+            and not (replies[-1].started or replies[-1].firm)
         ]
         if not candidates:
             return None
@@ -218,13 +230,16 @@ class Outbox(Generic[R]):
     def _first_new(self, now: float) -> R | None:
         """The same among the askers to whom nothing was sent lately; whoever asks least comes first."""
         new = [
-            (len(replies), reply)
+            (self._insistence(asker), reply)
             for asker, replies in self._turns.items()
             if self._is_new(asker, now)
             for reply in replies
             if reply.lines
         ]
         return min(new, key=lambda each: each[0])[1] if new else None
+
+    def _insistence(self, asker: str) -> tuple[int, int]:
+        return self._asked.get(asker, (0, 0.0))[0], max(len(self._turns.get(asker, ())), 1)
 
     def _is_new(self, asker: str, now: float) -> bool:
         return now - self._served.get(asker, -inf) >= NEW_AFTER

@@ -281,3 +281,27 @@ def test_no_question_yields_if_the_waiting_lines_leave_no_room_even_then() -> No
     outbox = filled("a", "a", "b")
     outbox.put(outbox.open[2], ["x"] * LINE_LIMIT)
     assert outbox.yielding("new", 1.0) is None
+
+
+def test_who_asks_again_and_again_yields_and_waits_longest_even_if_all_but_one_question_was_rejected() -> None:
+    """A hundred people ask each second, and each once more than there are places; somebody asks once."""
+    outbox: Outbox[Reply] = Outbox()
+    heard: list[tuple[float, str]] = []
+    for second in range(40):
+        people = [f"p{number}" for number in range(100)] + (["honest"] if second == 5 else [])
+        for asker in people:
+            reply = Reply(asker, asker, second)
+            outbox.asked(asker, second)
+            if outbox.admit(reply) is not None:
+                if (other := outbox.yielding(asker, second)) is None:
+                    continue
+                outbox.close(other)
+                assert outbox.admit(reply) is None
+            outbox.put(reply, ["x"])
+        while (taken := outbox.take(second)) is not None:
+            heard.append((second, taken[0].asker))
+            outbox.close(taken[0])
+        assert len(outbox.open) <= 32
+    waited = next(time for time, asker in heard if asker == "honest") - 5
+    assert waited <= 10
+    assert len(heard) == 5 + 39 // 2, "no line was lost"

@@ -252,6 +252,7 @@ class Questions:
     def _admit(self, reply: Reply) -> Rejection | None:
         if trio.current_time() < self._admissions.ready_at:
             return Rejection.BUSY
+        self.outbox.asked(reply.asker, reply.received_at)
         rejection = self.outbox.admit(reply)
         if rejection is Rejection.BUSY and (other := self.outbox.yielding(reply.asker, reply.received_at)) is not None:
             self._reports.refused(rejection)
