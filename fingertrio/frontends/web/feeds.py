@@ -152,9 +152,9 @@ class _Feeds:
 
 
 def _before(read: Callable[[str], T | None]) -> T | None:
-    """The place in the parameter `before`; None: it is not there."""
+    """The place in the parameter `before`; None: it is not there, or empty."""
     text = request.args.get("before")
-    if text is None:
+    if not text:
         return None
     try:
         place = read(text)
