@@ -49,7 +49,7 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.http $(ARGS))
 	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.live $(ARGS))
 	@$(if $(filter-out --write,$(ARGS)),,$(BIN)/python -m benchmarks.setter; $(BIN)/python -m benchmarks.cli $(ARGS))
-	@$(BIN)/python -m benchmarks.irc $(filter --quick,$(ARGS))
+	@$(BIN)/python -m benchmarks.irc $(filter --quick --write,$(ARGS))
 
 compare: $(VENV)/.develops  ## compare the costs of a request with an older checkout (OLD=../old)
 	@$(BIN)/python -m benchmarks.compare $(OLD) $(ARGS)
