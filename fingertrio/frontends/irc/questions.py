@@ -250,16 +250,16 @@ class Questions:
         return None
 
     def _admit(self, reply: Reply) -> Rejection | None:
-        if trio.current_time() < self._admissions.ready_at:
-            return Rejection.BUSY
-        self.outbox.asked(reply.asker, reply.received_at)
-        rejection = self.outbox.admit(reply)
-        if rejection is Rejection.BUSY and (other := self.outbox.yielding(reply.asker, reply.received_at)) is not None:
+        now = reply.received_at
+        self.outbox.asked(reply.asker, now)
+        may_log = now >= self._admissions.ready_at
+        rejection = self.outbox.admit(reply) if may_log else Rejection.BUSY
+        if rejection is Rejection.BUSY and (other := self.outbox.yielding(reply.asker, now)) is not None:
             self._reports.refused(rejection)
-            self.close(other)
-            rejection = self.outbox.admit(reply)
+            self.outbox.close(other)  # not logged: one log line for both
+            return self.outbox.admit(reply)
         if rejection is None:
-            self._admissions.charge(trio.current_time())
+            self._admissions.charge(now)
         return rejection
 
     def _apologize(self, question: Question, rejection: Rejection) -> str | None:
