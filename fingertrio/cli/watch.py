@@ -236,7 +236,10 @@ async def execute(url: str, users: Sequence[str], command: str, path: Path | Non
     try:
         return await until_interrupted(partial(_reconnect, execution))
     except* StateError as group:
-        stop(str(group.exceptions[0]), NOT_ASKED)
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        stop(str(error), NOT_ASKED)
 
 
 def _checked(url: str, users: Sequence[str]) -> list[str]:

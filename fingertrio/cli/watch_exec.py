@@ -1,7 +1,7 @@
 """`fingertrio watch --exec COMMAND`: runs a command for each change, with the change as JSON on its standard input.
 
-One command at a time, in the order of the changes. While one runs, the feed is not read; the server then sends each
-user that changed meanwhile once, in the present state. So a slow command is late, and never behind by more than that.
+One command at a time, in the order of the changes. While one runs, further changes wait, and of each user only the last
+one. So a slow command is late, and never behind by more than one change of each user.
 
 With `--state FILE`, the id of the last change that was dealt with outlasts this program: the next start goes on behind
 it. The command may see a change twice, if this program was killed between the end of the command and the note of it.
@@ -19,8 +19,8 @@ import trio
 
 from fingertrio.cli.watch_output import change_line
 from fingertrio.clients.dial import RemoteError
-from fingertrio.clients.live import open_live
-from fingertrio.wire.live import Changed, Hello, Removed, SnapshotBegins
+from fingertrio.clients.live import LiveFeed, open_live
+from fingertrio.wire.live import Changed, Event, Hello, Removed, SnapshotBegins
 
 # Seconds for one command. Then it is ended, so that one that hangs does not end the service that it gives.
 COMMAND_TIMEOUT = 60.0
@@ -96,6 +96,47 @@ class State:
             raise StateError(f"{self._path} cannot be written: {error.strerror}") from None
 
 
+class _Waiting:
+    """The last change of each user for which no command was run yet, the oldest first."""
+
+    def __init__(self) -> None:
+        self.error: RemoteError | None = None  # how the feed has ended
+        self._changes: dict[str, Changed | Removed] = {}
+        self._at: str | None = None
+        self._news = trio.Event()
+
+    def put(self, event: Event, at: str | None) -> None:
+        """Take an event. `at`: everything up to this id has been received."""
+        if isinstance(event, Changed | Removed):
+            user = _user_of(event)
+            self._changes.pop(user, None)
+            self._changes[user] = event
+        self._at = at
+        self._news.set()
+
+    def end(self, error: RemoteError) -> None:
+        """There will be no more."""
+        self.error = error
+        self._news.set()
+
+    async def are_some(self) -> bool:
+        """Wait for an event; False if the feed has ended, and nothing is left of it."""
+        await self._news.wait()
+        self._news = trio.Event()
+        if self.error is not None:
+            self._news.set()
+        return self.error is None or bool(self._changes)
+
+    def take(self) -> tuple[list[Changed | Removed], str | None]:
+        """All of them, and the id up to which they are all."""
+        changes, self._changes = list(self._changes.values()), {}
+        return changes, self._at
+
+
+def _user_of(change: Changed | Removed) -> str:
+    return change.info.user if isinstance(change, Changed) else change.user
+
+
 class Execution:
     """The feed across several connections, with a command for each change. A `watch.Subscription`.
 
@@ -129,20 +170,32 @@ class Execution:
         async with open_live(self._url, users=self._users, snapshot=False, since=self._state.id) as feed:
             self.messages.opened(feed.hello)
             self._note(feed.id)
+            waiting = _Waiting()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive, feed, waiting)
+                while await waiting.are_some():
+                    batch, at = waiting.take()
+                    for change in batch:
+                        await self._run(change)
+                    self._note(at)
+        if waiting.error is not None:
+            raise waiting.error
+
+    async def _receive(self, feed: LiveFeed, waiting: _Waiting) -> None:
+        try:
             async for event in feed:
-                match event:
-                    case SnapshotBegins() if self._state.id is not None:
-                        self._notice("changes were missed: the server no longer knows them; going on from now")
-                    case Changed() | Removed():
-                        await self._run(event)
-                self._note(feed.id)
+                if isinstance(event, SnapshotBegins) and self._state.id is not None:
+                    self._notice("changes were missed: the server no longer knows them; going on from now")
+                waiting.put(event, feed.id)
+        except RemoteError as error:
+            waiting.end(error)
 
     def _note(self, at: str | None) -> None:
         if at is not None and at != self._state.id:
             self._state.save(at)
 
     async def _run(self, event: Changed | Removed) -> None:
-        user = event.info.user if isinstance(event, Changed) else event.user
+        user = _user_of(event)
         try:
             with trio.fail_after(COMMAND_TIMEOUT):
                 ended = await trio.run_process(self._command, stdin=change_line(event), check=False)
