@@ -1,4 +1,4 @@
-"""The database that a configuration names, for the commands that are told one or find no running server."""
+"""The database that a configuration names, for commands that name one or find no running server."""
 
 from __future__ import annotations
 

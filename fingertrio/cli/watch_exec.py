@@ -146,7 +146,7 @@ class Execution:
         command: the words of the command.
         state: where to go on.
         messages: about the connection.
-        notice: is told what went wrong.
+        notice: reports what went wrong.
     """
 
     def __init__(

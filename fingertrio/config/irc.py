@@ -110,7 +110,7 @@ class IrcNetwork(Section):
     password_file: Path | None = Field(None, description="file with the server's password; a bouncer: user/net:pass")
     tls_ca: Path | Literal["system"] = Field("system", description='"system", or a PEM file with authorities')
     tls_fingerprint: Annotated[tuple[str, ...], BeforeValidator(to_list)] = Field(
-        (), description='"sha-256:<hex>": accept these certificates and no others, whoever issued them'
+        (), description='"sha-256:<hex>": accept these certificates and no others, with any issuer'
     )
     tls_certificate: Path | None = Field(None, description="PEM file with our certificate, for SASL EXTERNAL")
     tls_key: Path | None = Field(None, description="PEM file with its key, if it is not in the same file")
@@ -142,7 +142,7 @@ class IrcNetwork(Section):
         {"burst": 5, "seconds": 2.0}, description="lines at once, and seconds for each further line"
     )
     announce_every: float = Field(10.0, ge=1, description="seconds between two announcements in a channel")
-    quiet_names: bool = Field(True, description="announce names so that they highlight nobody")
+    quiet_names: bool = Field(True, description="announce names so that they highlight no user")
     catch_up: bool = Field(False, description="after a pause, say in a channel how many changes it missed")
     after_ban: str | None = Field(None, description='"6h": try again after a ban, at least 1 h apart; otherwise stop')
     dry_run: bool = Field(False, description="connect and listen, but only log what would be said or set")

@@ -1,4 +1,4 @@
-"""Directories that the program uses unless it is told otherwise."""
+"""Directories that the program uses unless its configuration names others."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `pushing` has the tasks and deadlines. Events are built here: an event is the same bytes for every client, so one event
 is built once and sent to many. The response has no length and no chunks, and ends with its connection (RFC 9112 section
-6.3, item 8) or its HTTP/2 stream. A client that is told the reason to end is told when to come back: clients that wait
+6.3, item 8) or its HTTP/2 stream. A client gets the time to come back with the reason of the end: clients that wait
 for random times do not come back all at once.
 """
 

@@ -77,7 +77,7 @@ class Ledger(Protocol):
 
 
 class _Recent(Generic[K, V]):
-    """The `size` entries used last, or up to twice as many: two generations, of which the older is dropped whole."""
+    """The `size` entries used last, or up to twice as many: two generations; the older is dropped whole."""
 
     def __init__(self, size: int) -> None:
         self._size = size

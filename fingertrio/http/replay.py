@@ -35,7 +35,7 @@ class Expiring(Protocol):
 
     @property
     def expires(self) -> float:
-        """Trio's time until which it holds. Whoever made it sets it back when it no longer holds."""
+        """Trio's time until which it holds. Its maker sets it back when it no longer holds."""
         ...
 
 
@@ -57,7 +57,7 @@ class Kept:
     Attributes:
         note: what the application wants to be told when it was sent again.
         close: whether the connection is closed after it.
-        body: the body if it is large, and shared with whoever else holds it; else it is part of the head.
+        body: the body if it is large, and shared with its other holders; else it is part of the head.
         tag: its entity-tag without W/; empty: none.
         dated: whether it has a Last-Modified.
         cost: bytes that the lane counts for it.

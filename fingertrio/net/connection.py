@@ -40,7 +40,7 @@ class Connection:
         return self._stream
 
     def forget_stream(self) -> None:
-        """Free the stream; the connection stays open. Whoever has the stream must no longer use it."""
+        """Free the stream; the connection stays open. The holder of the stream must no longer use it."""
         self._stream = None
 
     async def send(self, data: bytes, deadline: float) -> bool:

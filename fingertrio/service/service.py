@@ -48,7 +48,7 @@ _PROBED = "readiness-probe"
 
 _LIST = ""  # the key of the list of users in its cache
 
-_TURN = 32  # answers at once, which take some 100 us, after which other tasks run: whoever asks may ask for thousands
+_TURN = 32  # answers at once, which take some 100 us, after which other tasks run: one client may ask for thousands
 
 _NOBODY: Answer[UserInfo | None] = Answer(None, inf)  # for text that is not a login name
 

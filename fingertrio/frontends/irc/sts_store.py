@@ -20,7 +20,7 @@ class STSStore:
 
     Args:
         path: of the file; None: only in memory.
-        observer: is told once if the file cannot be written.
+        observer: logs once if the file cannot be written.
         clock: the time of day, in seconds.
 
     Attributes:
