@@ -61,17 +61,14 @@ def reading(places: Places, user: str, *, watches: bool) -> list[str]:
 
 def _fingers(places: Places, user: str) -> Iterator[str]:
     """By finger; if it is on another port, by curl, since no other program that people have can reach one."""
-    ports = [address.port for address in places.finger if _is_reachable(address, places)]
-    if not places.host or not ports:
+    host, is_local = places.host, places.is_local
+    ports = [address.port for address in places.finger if address.path is None and (is_local or not address.is_local)]
+    if not host or not ports:
         return
     if _FINGER_PORT in ports:
-        yield f"finger {shlex.quote(user + '@' + places.host.strip('[]'))}"
+        yield f"finger {shlex.quote(user + '@' + host.strip('[]'))}"
     else:
-        yield f"curl {_word(f'gopher://{places.host}:{ports[0]}/0{href(user)}')}"
-
-
-def _is_reachable(address: Address, places: Places) -> bool:
-    return address.path is None and (places.is_local or not address.is_local)
+        yield f"curl {_word(f'gopher://{host}:{ports[0]}/0{href(user)}')}"
 
 
 def _fetches(places: Places, user: str, *, watches: bool) -> Iterator[str]:

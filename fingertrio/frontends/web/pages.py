@@ -98,9 +98,11 @@ async def _user_page(service: FingerService, pages: Pages, user: str) -> Respons
         replay_while(answer, *([] if said is None else [said]), this_minute=True)
     places, now = places_of(pages), pages.minute()  # after that: the page must not be of the minute before
     earlier = [] if said is None else list(said_by(said.value.statuses, answer.value, now))
+    address = href(answer.value.user)
     page = pages.response(
         "user.html",
-        address=href(answer.value.user),
+        address=address,
+        here=f"./{address}",
         stale=answer.stale_since,
         who=profile(answer.value, now),
         earlier=[one for one in earlier if not one.is_present][:_EARLIER],
@@ -196,6 +198,7 @@ def check_rendering(pages: Pages) -> None:
     pages.html(
         "user.html",
         root="./",
+        here="./check",
         who=profile(info, now),
         elsewhere=["finger check"],
         permalink="",

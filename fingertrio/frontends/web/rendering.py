@@ -13,16 +13,19 @@ from __future__ import annotations
 import encodings.unicode_escape  # noqa: F401 -- Jinja2 imports it when it compiles a template
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup, escape
 from quart import Response, request
 from werkzeug.exceptions import NotFound
 
 from fingertrio.backend import NO_SUCH_USER
 from fingertrio.frontends.web import assets, times
 from fingertrio.frontends.web.api_page import coded
+from fingertrio.frontends.web.assets import Asset
 from fingertrio.frontends.web.avatars import hue, initial
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.text import home, href
@@ -49,6 +52,15 @@ def _make_environment() -> Environment:
 
 
 _environment = _make_environment()
+
+
+@lru_cache(maxsize=16)
+def _links_of(root: str, style: Asset | None) -> Markup:
+    """The style sheets, icons and scripts of a page whose relative address of the site's root is `root`."""
+    return escape(_environment.get_template("links.html").make_module({"root": root, "style": style}))
+
+
+_environment.globals["links_of"] = _links_of
 
 
 def _now() -> datetime:
