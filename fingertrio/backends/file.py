@@ -89,8 +89,7 @@ class _Reading:
     Attributes:
         state: of the file, before it was read.
         digest: of its bytes.
-        users: status by login name.
-        times: when lines that have changed since the start did so, by login name.
+        users: by login name; made here, so that a question costs no more than finding one.
         order: the users by that time.
         changed: users whose answer differs from that of the previous reading; None: the order of the list.
         problems: bad lines; empty if the bytes are those of the previous reading.
@@ -99,8 +98,7 @@ class _Reading:
 
     state: _State | None = None
     digest: bytes = b""
-    users: Mapping[str, str] = field(default_factory=dict)
-    times: Mapping[str, datetime] = field(default_factory=dict)
+    users: Mapping[str, UserInfo] = field(default_factory=dict)
     order: ByTime = field(default_factory=ByTime)
     changed: Sequence[str | None] = ()
     problems: Sequence[Problem] = ()
@@ -150,20 +148,23 @@ def _read(path: Path, last: _Reading) -> _Reading | _Unusable:
     if digest == last.digest:
         return replace(last, state=state, changed=(), problems=(), is_unsettled=is_unsettled)
     try:
-        users, problems = _parse(data)
+        statuses, problems = _parse(data)
     except _UnusableError as error:
         return _Unusable(str(error), state, is_unsettled)
-    changed: list[str | None] = [user for user, status in users.items() if last.users.get(user) != status]
+    since = None if last.state is None else datetime.now(UTC)
+    users: dict[str, UserInfo] = {}
+    changed: list[str | None] = []
+    for user, status in statuses.items():
+        known = last.users.get(user)
+        if known is None or known.status != status:
+            known = UserInfo(user, status, since=since)
+            changed.append(user)
+        users[user] = known
     changed += last.users.keys() - users.keys()
     if not changed and list(users) != list(last.users):
         changed.append(None)
-    times: dict[str, datetime] = {}
-    if last.state is not None:
-        now = datetime.now(UTC)
-        times = {user: last.times[user] for user in users.keys() & last.times.keys()}
-        times |= {user: now for user in changed if user in users}
-    order = ByTime((user, times.get(user)) for user in users)
-    return _Reading(state, digest, users, times, order, changed, problems, is_unsettled)
+    order = ByTime((user, info.since) for user, info in users.items())
+    return _Reading(state, digest, users, order, changed, problems, is_unsettled)
 
 
 def _read_bytes(path: Path) -> tuple[_State, bytes, bool]:
@@ -211,9 +212,7 @@ class FileBackend:
 
     def get_user_now(self, user: str) -> UserInfo | None:
         """The same at once: see `AnswersAtOnce`."""
-        reading = self._reading
-        status = reading.users.get(user)
-        return None if status is None else UserInfo(user, status, since=reading.times.get(user))
+        return self._reading.users.get(user)
 
     async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
         """The lines that changed last, then those that were there at the start, by name."""
