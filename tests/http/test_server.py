@@ -290,7 +290,7 @@ async def test_idle_tls_clients_get_a_goaway_at_a_stop(certfile: Path, trusting:
 
 async def test_curl_gets_the_page(curl: str) -> None:
     async with serving() as site:
-        assert '<ul><li><a href="moshez">moshez</a>' in await run(curl, "-sS", "--fail", f"{site.url}/")
+        assert '<a href="moshez" class="p-author h-card">moshez</a>' in await run(curl, "-sS", "--fail", f"{site.url}/")
 
 
 async def test_curl_gets_the_head(curl: str) -> None:

@@ -23,8 +23,8 @@ from werkzeug.exceptions import BadRequest, NotFound
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web import assets
 from fingertrio.frontends.web.gate import note_outcome
-from fingertrio.frontends.web.history_pages import place, read_place
 from fingertrio.frontends.web.pages import places_of
+from fingertrio.frontends.web.permalinks import permalink, place, read_place
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.stream_rows import place_text
@@ -169,8 +169,7 @@ def _entries(statuses: Iterable[UserInfo], base: str) -> Iterator[Entry]:
     for info in statuses:
         text = clean(info.status).strip("\n")
         if info.since is not None and text.strip():
-            page = f"{base}/{href(info.user)}"
-            yield Entry(f"{page}/at/{place(info.since)}", text, info.since, _author(info, base))
+            yield Entry(f"{base}/{permalink(info.user, info.since)}", text, info.since, _author(info, base))
 
 
 def _author(info: UserInfo, base: str) -> Author:

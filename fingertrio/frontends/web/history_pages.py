@@ -6,7 +6,6 @@ set at the same time. Both pages exist only where the backend keeps the history,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from werkzeug.exceptions import NotFound
 
 from fingertrio.backend import UserInfo
 from fingertrio.frontends.web import times
+from fingertrio.frontends.web.permalinks import permalink, place, read_place
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.replaying import replay_while
@@ -28,29 +28,9 @@ from fingertrio.frontends.web.year import year_of
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
 from fingertrio.service.history import HISTORY_LIMIT, HistoryPage
-from fingertrio.wire.times import in_utc
 
 _PAGE = 50  # statuses
 _MICROSECOND = timedelta(microseconds=1)
-_PLACE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:\.(\d{6}))?Z", re.ASCII)
-
-
-def place(moment: datetime) -> str:
-    """A time as addresses have it: `20261129T120000.123456Z`."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.year:04}{utc:%m%dT%H%M%S}.{utc.microsecond:06}Z"
-
-
-def read_place(text: str) -> datetime | None:
-    """The inverse of `place`; None: it is not a time."""
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        return None
-    try:
-        moment = datetime(*(int(digits or 0) for digits in found.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]
-        return in_utc(moment)  # the last microsecond of Python's calendar has none behind it
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +128,7 @@ def said_by(statuses: Sequence[UserInfo], present: UserInfo, now: datetime) -> I
         # One that was replaced has ended too; only a status that ended by itself says so.
         has_ended = status.until is not None and not is_present and status.until < (newer or now)
         yield Said(
-            address=f"{href(present.user)}/at/{place(status.since)}" if status.since else href(present.user),
+            address=permalink(present.user, status.since),
             row=row(row_of(status), now),
             is_present=is_present,
             is_cleared=not status.status,

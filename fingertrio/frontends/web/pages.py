@@ -20,9 +20,10 @@ from fingertrio.backend import NO_PLAN, BackendError, UserInfo
 from fingertrio.frontends.web import elsewhere
 from fingertrio.frontends.web.elsewhere import Places
 from fingertrio.frontends.web.gate import note_outcome
-from fingertrio.frontends.web.history_pages import place, said_by
+from fingertrio.frontends.web.history_pages import said_by
 from fingertrio.frontends.web.negotiation import text_response, varying, wants_text
 from fingertrio.frontends.web.peers import forwarded_host
+from fingertrio.frontends.web.permalinks import permalink
 from fingertrio.frontends.web.profile import profile
 from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.frontends.web.replaying import replay_while
@@ -69,6 +70,7 @@ def pages_blueprint(service: FingerService, pages: Pages, stream: Stream) -> Blu
                 rows=[row(status, now) for status in page.rows],
                 links=_StreamLinks(page, has_recent=service.can_list_recent),
                 follows=pages.is_live and service.can_list,
+                has_history=service.history.is_kept,
                 first=elsewhere.first_steps(places_of(pages)) if service.can_set else None,
             ).encode()
 
@@ -182,7 +184,7 @@ async def _history(service: FingerService, info: UserInfo) -> Answer[HistoryPage
 
 def _permalink(service: FingerService, info: UserInfo) -> str:
     """The permanent address of a status, relative to the root of the site; empty: it has none."""
-    return "" if info.since is None or not service.history.is_kept else f"{href(info.user)}/at/{place(info.since)}"
+    return "" if info.since is None or not service.history.is_kept else permalink(info.user, info.since)
 
 
 def places_of(pages: Pages) -> Places:
@@ -220,5 +222,12 @@ def check_rendering(pages: Pages) -> None:
     )
     links = _StreamLinks(page, has_recent=True)
     pages.html(
-        "stream.html", root="./", page=page, rows=[row(row_of(info), now)], links=links, follows=True, first=None
+        "stream.html",
+        root="./",
+        page=page,
+        rows=[row(row_of(info), now)],
+        links=links,
+        follows=True,
+        has_history=True,
+        first=None,
     )

@@ -8,8 +8,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from fingertrio.frontends.web import times
+from fingertrio.frontends.web.permalinks import permalink
 from fingertrio.frontends.web.stream_rows import StreamRow
-from fingertrio.frontends.web.text import linked
+from fingertrio.frontends.web.text import RESERVED, home, linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Row:
         line: the rest of its first line, perhaps cut, with links.
         more: how many lines follow.
         since, until: of the status.
+        permalink: the permanent address of the status, relative to the root of the site; it exists only if the
+            backend keeps the history.
     """
 
     user: str
@@ -32,6 +35,12 @@ class Row:
     more: int
     since: times.Shown | None
     until: times.Shown | None
+    permalink: str
+
+    @property
+    def says(self) -> bool:
+        """Whether there is a status."""
+        return bool(self.emoji or self.line)
 
 
 def row(status: StreamRow, now: datetime) -> Row:
@@ -44,4 +53,5 @@ def row(status: StreamRow, now: datetime) -> Row:
         more=status.more,
         since=None if status.since is None else times.ago(status.since, now),
         until=None if status.until is None else times.until(status.until, now),
+        permalink=home(status.user) if status.user in RESERVED else permalink(status.user, status.since),
     )

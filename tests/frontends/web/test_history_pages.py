@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fingertrio.frontends.web.app import create_app
-from fingertrio.frontends.web.history_pages import place, read_place
+from fingertrio.frontends.web.permalinks import place, read_place
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend

@@ -9,6 +9,10 @@ from typing import Any
 
 import mf2py
 
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.web.app import create_app
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
 from tests.frontends.web.people import HOUR, Person
 from tests.frontends.web.programs import SITE, everything
 
@@ -57,12 +61,53 @@ async def test_a_permanent_address_is_the_same_entry():
 
 async def test_a_history_is_a_feed():
     async with parsing() as parse:
-        page = await parse.page("/ada/history")
-        assert _only(page["items"], "h-card")["url"] == [_HOME]
-        [feed] = [item for item in page["items"] if item["type"] == ["h-feed"]]
+        [feed] = (await parse.page("/ada/history"))["items"]
+        about = feed["properties"]
+        assert (about["name"], about["url"]) == (["Ada Lovelace: history"], [f"{_HOME}/history"])
+        assert _only(about["author"], "h-card")["url"] == [_HOME]
         entries = [child["properties"] for child in feed["children"]]
         assert [entry["summary"] for entry in entries] == [["☕ At lunch"], ["Weaving"]]
         assert all(entry["url"][0].startswith(f"{_HOME}/at/") and entry["published"] for entry in entries)
+
+
+async def test_the_stream_is_a_feed_of_entries_by_their_authors():
+    async with parsing() as parse:
+        await parse.backend.set_user("robots.txt", "Beep")
+        [feed] = (await parse.page("/"))["items"]
+        assert (feed["type"], feed["properties"]) == (["h-feed"], {"name": [SITE.title]})
+        robot, bob, ada = [child["properties"] for child in feed["children"]]
+        assert ada["summary"] == ["☕ At lunch"]
+        assert ada["published"][0].endswith("Z")
+        assert "name" not in ada  # a note has none
+        author = _only(ada["author"], "h-card")
+        assert (author["name"], author["url"]) == (["Ada Lovelace"], [_HOME])
+        assert _only(bob["author"], "h-card")["name"] == ["bob"]
+        # The address of the entry is that of the page which has all of it, and where there is no such page, the user's.
+        address = ada["url"][0].removeprefix(str(SITE.url))
+        assert (
+            _only((await parse.page(address))["items"], "h-entry")["content"][0]["value"] == "☕ At lunch\nback at two"
+        )
+        assert robot["url"] == _only(robot["author"], "h-card")["url"] == [f"{SITE.url}/api/users/robots.txt"]
+
+
+async def test_in_the_list_by_name_a_user_without_a_status_is_a_person():
+    async with parsing() as parse:
+        await parse.backend.set_user("ada", "")
+        [feed] = (await parse.page("/?by=name"))["items"]
+        assert [child["type"] for child in feed["children"]] == [["h-card"], ["h-entry"]]
+
+
+async def test_without_a_history_an_entry_has_the_address_of_its_author():
+    async with FingerService.open(MemoryBackend({"ada": "Hello"})) as service:
+        client = create_app(service, Observer()).test_client()
+        html = await (await client.get("/")).get_data(as_text=True)
+    [feed] = mf2py.parse(doc=html, url=f"{SITE.url}/")["items"]
+    assert feed["children"][0]["properties"]["url"] == [_HOME]
+
+
+async def test_a_page_of_nobody_is_no_feed():
+    async with parsing() as parse:
+        assert (await parse.page("/?q=nobody+at+all"))["items"] == []
 
 
 async def test_a_user_without_a_status_is_a_person_who_says_nothing():

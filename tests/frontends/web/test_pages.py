@@ -101,8 +101,8 @@ async def page(browser: Any, path: str, status: int = 200) -> tuple[str, Page]:
 async def test_the_list() -> None:
     async with client(UserInfo("moshez", "Happy and well"), UserInfo("shawn", "y")) as browser:
         html, read = await page(browser, "/")
-        assert '<ul><li><a href="moshez">moshez</a>' in html
-        assert '<li><a href="shawn">shawn</a>' in html
+        assert '<ul><li class="h-entry"><a href="moshez" class="p-author h-card">moshez</a>' in html
+        assert '<a href="shawn" class="p-author h-card">shawn</a>' in html
         assert "Happy and well" in read.text
 
 
@@ -120,7 +120,7 @@ async def test_a_row_of_the_list_tells_who_what_and_when() -> None:
         html, read = await page(browser, "/")
         assert '<b class="name">Ada Lovelace</b>' in html
         assert '<span class="emoji">☕</span> Coffee, then <a href="https://example.net"' in html
-        assert '<time datetime="2026-11-02T08:05:59Z" title="2 November 2026, 08:05 UTC">' in html
+        assert '<time datetime="2026-11-02T08:05:59Z" title="2 November 2026, 08:05 UTC" class="dt-published">' in html
         assert "until 24 Nov 2999 (24 November 2999, 00:00 UTC)" in read.text
         assert '<span class="more">+2 lines</span>' in html
 
@@ -130,7 +130,7 @@ async def test_the_list_is_searched_and_sorted_on_the_server() -> None:
     async with serving(backend) as site, httpx2.AsyncClient(base_url=site.url) as browser:
 
         async def users(path: str) -> list[str]:
-            return re.findall(r'<li><a href="([^"]*)">', (await browser.get(path)).text)
+            return re.findall(r'<li[^>]*><a href="([^"]*)"', (await browser.get(path)).text)
 
         assert sorted(await users("/?q=coffee")) == ["ken", "zoe"]
         assert await users("/?by=name") == ["ada", "ken", "zoe"]
@@ -151,7 +151,7 @@ async def test_every_user_is_on_one_page_and_the_pages_are_small(by: str) -> Non
             assert path is not None
             html = (await browser.get(path)).text
             assert len(html.encode()) < 60_000
-            seen += re.findall(r'<li><a href="([^"]*)">', html)
+            seen += re.findall(r'<li[^>]*><a href="([^"]*)"', html)
             found = re.search(r'rel="next" href="\./([^"]*)"', html)
             path = None if found is None else f"/{unescape(found[1])}"
         assert len(set(seen)) == len(seen) == 5 * 50
@@ -184,7 +184,7 @@ async def test_a_fresh_installation_says_how_to_set_the_first_status() -> None:
 async def test_a_reserved_name_is_in_the_list_and_found_as_json(name: str) -> None:
     async with client(UserInfo(name, "Happy and well")) as browser:
         html, _ = await page(browser, "/")
-        assert f'<ul><li><a href="api/users/{name}">{name}</a>' in html
+        assert f'<a href="api/users/{name}" class="p-author h-card">{name}</a>' in html
         found = await browser.get(f"/{name}")
         assert b"Happy and well" not in await found.get_data(as_text=False)
         assert (await (await browser.get(f"/api/users/{name}")).get_json())["status"] == "Happy and well"
@@ -208,7 +208,7 @@ async def test_a_change_is_on_the_front_page_at_once() -> None:
         for number in range(20):
             await browser.get("/")
             await backend.set_user("moshez", f"number {number}")
-            assert f"<p>number {number}</p>" in (await browser.get("/")).text
+            assert f'<span class="p-summary">number {number}</span>' in (await browser.get("/")).text
             assert f"<p>number {number}</p>" in (await browser.get("/moshez")).text
 
 
@@ -406,7 +406,7 @@ async def test_a_browser_for_text_shows_everything(program: str, tmp_path: Path)
 
 async def test_over_http() -> None:
     async with serving(USERS) as site, httpx2.AsyncClient(base_url=site.url) as browser:
-        assert '<a href="moshez">moshez</a>' in (await browser.get("/")).text
+        assert '<a href="moshez" class="p-author h-card">moshez</a>' in (await browser.get("/")).text
         assert "<p>Happy and well</p>" in (await browser.get("/moshez")).text
         assert (await browser.get("/nobody")).status_code == 404
     assert site.observer.metrics.queries == {("http", "list"): 1, ("http", "ok"): 1, ("http", "unknown"): 1}

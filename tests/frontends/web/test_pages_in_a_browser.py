@@ -17,7 +17,7 @@ import pytest
 import trio
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from fingertrio.frontends.web.history_pages import place
+from fingertrio.frontends.web.permalinks import place
 from tests.backends.mirror.test_backend import Line, line
 from tests.chromium import launch, need_chromium
 from tests.frontends.web.kit import serving
@@ -212,7 +212,8 @@ def the_stream_moves(visitor: Visit) -> None:
 PRINT = """
     (row) => {
         const copy = row.cloneNode(true);
-        copy.removeAttribute("class");
+        copy.classList.remove("fresh");
+        if (!copy.className) copy.removeAttribute("class");
         for (const time of copy.querySelectorAll("time")) {
             for (const name of ["title", "datetime"]) time.removeAttribute(name);
         }

@@ -4,7 +4,8 @@
 // builds it on the server.
 
 (() => {
-  const moves = document.currentScript.dataset.list === "newest";
+  const { list: order, history: hasHistory } = document.currentScript.dataset;
+  const moves = order === "newest";
   const { showTimes, site } = fingertrio;
   const { fetchPage, flash, follow, hasSelection, keepingPlace, print, whenFree } = fingertrio.live;
 
@@ -76,33 +77,49 @@
         made.append(text);
         return made;
       };
-      const time = (moment) => {
-        const made = node("time", "", "");
+      const time = (moment, className) => {
+        const made = node("time", className, "");
         made.dateTime = moment;
         made.title = moment;
         return made;
       };
-      const { user, name } = message;
+      const data = (className, value) => {
+        const made = document.createElement("data");
+        return Object.assign(made, { hidden: true, className, value });
+      };
+      const { user, name, emoji, since } = message;
+      const line = cut(message.line ?? message.status.trim().split("\n")[0]);
+      const says = Boolean(emoji || line);
+      const isReserved = RESERVED.has(user);
+      const home = `${isReserved ? "api/users/" : ""}${quote(user)}`;
       const link = node("a", "", user);
-      link.href = new URL(`${RESERVED.has(user) ? "api/users/" : ""}${encodeURIComponent(user)}`, site);
+      link.href = new URL(home, site);
+      link.className = says ? "p-author h-card" : "h-card";
+      if (name) link.append(data("p-name", name));
       const avatar = node("span", `avatar h${hue(user)}`, "");
       avatar.dataset.initial = initial(name || user);
       avatar.setAttribute("aria-hidden", "true");
-      const row = node("li", "", link);
+      const row = node("li", says ? "h-entry" : "", link);
       row.append(avatar);
       if (name) row.append(" ", node("b", "name", name));
-      if (message.since) row.append(" ", time(message.since), node("span", "unseen", ""));
+      if (since) row.append(" ", time(since, says ? "dt-published" : ""), node("span", "unseen", ""));
       const text = node("p", "", "");
-      if (message.emoji) text.append(node("span", "emoji", message.emoji), " ");
-      text.append(...linked(cut(message.line ?? message.status.trim().split("\n")[0])));
+      if (says) {
+        const summary = node("span", "p-summary", "");
+        if (emoji) summary.append(node("span", "emoji", emoji), " ");
+        summary.append(...linked(line));
+        text.append(summary);
+      }
       if (message.until) {
         const chip = node("span", "chip", "until ");
-        chip.append(time(message.until), node("span", "unseen", ""));
+        chip.append(time(message.until, ""), node("span", "unseen", ""));
         text.append(" ", chip);
       }
       const more = message.status.replace(/^\n+|\n+$/g, "").split("\n").length - 1;
       if (more) text.append(" ", node("span", "more", `+${more} ${more === 1 ? "line" : "lines"}`));
       row.append(text);
+      const isKept = hasHistory && since && !isReserved;
+      if (says) row.append(data("u-url", isKept ? `${home}/at/${place(since)}` : home));
       showTimes(row);
       return row;
     }
@@ -159,6 +176,17 @@
       end = found.index + address.length;
     }
     return [...parts, text.slice(end)];
+  }
+
+  // As Python's quote: encodeURIComponent leaves some signs as they are.
+  function quote(text) {
+    return encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
+  }
+
+  // A time as permanent addresses have it: permalinks.py.
+  function place(since) {
+    const [, second, , part = ""] = since.match(/^([^.Z]*)(\.(\d*))?Z$/);
+    return `${second.replace(/[-:]/g, "")}.${part.padEnd(6, "0")}Z`;
   }
 
   function closes(address) {
