@@ -23,7 +23,9 @@ PAGES = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_that_the_table_names_exists(page: str):
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / f"docs/reference/{page}.md").read_text())
+    named = re.findall(
+        r"`((?:examples/[\w-]+/)?tests/[\w/]+\.py)::(\w+)`", (ROOT / f"docs/reference/{page}.md").read_text()
+    )
     assert len(named) > 10
     missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
     assert not missing

@@ -26,6 +26,9 @@ PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 # The files on the page, by name: the word after the language of a code block.
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
+# The packages of examples/ that are built and installed with those of the page: each plug-in, and its kind.
+EXAMPLES = {"gopher": "frontends", "vending-machine": "backends"}
+
 ENVIRONMENT = {name: value for name, value in environment().items() if not name.startswith("PYTHON")}
 
 
@@ -39,10 +42,12 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a fresh environment with the page's packages, built and installed."""
     place = tmp_path_factory.mktemp("write-a-backend")
     for name, text in FILES.items():
-        path = place / ("gopher" if name == "gopher/pyproject.toml" else "countdown") / Path(name).name
+        path = place / "countdown" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    shutil.copy(ROOT / "examples/gopher.py", place / "gopher")
+    # Copies, since building writes into the source.
+    copies = [shutil.copytree(ROOT / "examples" / example, place / example) for example in EXAMPLES]
+    projects = [place / "countdown", *copies]
 
     # Nothing can be fetched: this test's own environment has the build tool and the dependencies.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -54,13 +59,13 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--wheel-dir",
         place / "dist",
     ]
-    subprocess.run([*pip, *build, place / "countdown", place / "gopher"], check=True)
+    subprocess.run([*pip, *build, *projects], check=True)
     venv.create(place / "env", with_pip=False, symlinks=True)
     python = place / "env/bin/python"
     site = next((place / "env/lib").glob("python*/site-packages"))
     (site / "parent.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     wheels = sorted((place / "dist").glob("*.whl"))
-    assert [wheel.name.partition("-")[0] for wheel in wheels] == ["countdown", "gopher"]
+    assert len(wheels) == len(projects)
     subprocess.run([*pip, "--python", python, "install", "--no-index", "--no-deps", *wheels], check=True)
     return python
 
@@ -95,6 +100,11 @@ def test_the_backend_is_chosen_by_name_and_asked_over_finger(python: Path) -> No
         assert set(program.addresses) == {"finger"}
         assert re.fullmatch(r"-?\d+ days to go\r\n", talk(program, "finger", b"christmas\r\n").decode())
         assert talk(program, "finger", b"easter\r\n") == b"No such user\r\n"
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_installs(python: Path, example: str) -> None:
+    assert f"(fingertrio-{example})" in run(python, "fingertrio", EXAMPLES[example])
 
 
 def test_the_tests_on_the_page_pass(python: Path) -> None:

@@ -6,10 +6,7 @@
 "Vending machines should NEVER NEVER EVER eat money": `buy` either takes the price, hands out the item and returns the
 change, or takes nothing at all. It contains no await, so a cancellation cannot interrupt it halfway.
 
-To install it, add this line to your package; `use = "vending_machine"` in [backend] then finds it:
-
-    [project.entry-points."fingertrio.backends"]
-    vending_machine = "vending_machine:open_vending_machine"
+The entry point in pyproject.toml names `open_vending_machine`; `use = "vending_machine"` in [backend] finds it.
 """
 
 from __future__ import annotations

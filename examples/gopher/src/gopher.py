@@ -3,10 +3,7 @@
     curl gopher://127.0.0.1:7070/           the menu
     curl gopher://127.0.0.1:7070/0moshez    the status of moshez
 
-To install it, add these lines to your package; a section [gopher] with `listen = ["127.0.0.1:7070"]` enables it:
-
-    [project.entry-points."fingertrio.frontends"]
-    gopher = "gopher:open_gopher"
+The entry point in pyproject.toml names `open_gopher`; a section [gopher] with `listen = ["127.0.0.1:7070"]` enables it.
 """
 
 import trio

@@ -1,17 +1,19 @@
-"""RFC 1288 section 2.5.5, through the contract kit and the renderers."""
+"""RFC 1288 section 2.5.5, through the contract kit, the renderers, and the real program."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.vending_machine import Item, NotSoldError, VendingMachine, VendingMachineOptions, open_vending_machine
 from fingertrio.backend import ListsUsers
 from fingertrio.frontends.finger.text import render_full, render_list
 from fingertrio.testing import check_backend
+from fingertrio.testing.program import Configuration, running
+from vending_machine import Item, NotSoldError, VendingMachine, VendingMachineOptions, open_vending_machine
 
 OPTIONS = VendingMachineOptions.model_validate(
     {
@@ -89,3 +91,16 @@ def counts(slots: Mapping[str, Item]) -> dict[str, int]:
 def test_machine_that_would_cheat_cannot_be_configured(item: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="greater"):
         VendingMachineOptions.model_validate({"slots": {"tea": {"name": "Tea", **item}}})
+
+
+def test_the_program_serves_it() -> None:
+    config: Configuration = {
+        "backend": {"use": "vending_machine", "slots": {"tea": {"name": "Green tea", "price": 120, "count": 2}}},
+        "finger": {"listen": ["127.0.0.1:0"]},
+    }
+    with running(config) as program:
+        with socket.create_connection(program.address("finger"), timeout=10) as connection:
+            connection.sendall(b"tea\r\n")
+            with connection.makefile("rb") as answer:
+                assert answer.read() == b"2 left, 1.20 each\r\n"
+        program.end()
