@@ -9,29 +9,26 @@ background task would cancel the caller's nursery; `_run_reader` contains them.
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import cast
-from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
 
 from fingertrio.clients.dial import AddressRule, RemoteError, Resolver, connect, resolve
-from fingertrio.wire.text import clean_line
+from fingertrio.clients.tls import TLSError, start_tls
+from fingertrio.wire.http_url import HTTP, HTTPURL, parse_http_url
 
 _HANDSHAKE_LIMIT = 65536  # bytes of the server's handshake or of its error response
 
 _CLOSE_TIMEOUT = 1.0  # seconds for the closing handshake
 
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,252})|[0-9a-f:.]+)\Z")
-
 _NO_WEBSOCKET = "the server does not speak WebSocket"
 
-_SCHEMES = {"http": (False, 80), "ws": (False, 80), "https": (True, 443), "wss": (True, 443)}
+_SCHEMES = {**HTTP, "ws": HTTP["http"], "wss": HTTP["https"]}
 
 
 class HandshakeError(RemoteError):
@@ -50,44 +47,17 @@ class RefusedError(HandshakeError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class WebSocketURL:
-    """The parsed URL of a WebSocket. `path` has no trailing slash."""
-
-    host: str
-    port: int
-    tls: bool
-    path: str
-
-    @property
-    def host_header(self) -> str:
-        """The value of the Host header; the port is included unless it is the default port of the scheme."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+WebSocketURL = HTTPURL
 
 
 def parse_url(url: str) -> WebSocketURL:
-    """`url`, parsed; http and https mean ws and wss.
+    """`url`, parsed; http and https mean ws and wss. The path has no trailing slash.
 
     Raises:
         ValueError: the message says what is wrong with the URL.
     """
-    shown = f'"{clean_line(url)}"'
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        if ":" not in host:
-            host = host.encode("idna").decode()  # also rejects overlong labels, on which wsproto would fail
-    except ValueError:  # UnicodeError is one
-        raise ValueError(f"{shown} is not a URL") from None
-    if parts.scheme not in _SCHEMES or not _HOST.match(host):
-        raise ValueError(f"{shown} is not a URL that starts with http:// or https:// and a host")
-    if "@" in parts.netloc or parts.query or parts.fragment or port == 0:
-        raise ValueError(f"{shown}: only a scheme, host, port and path are allowed")
-    if not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
-        raise ValueError(f"{shown}: the path contains a character that must be percent-encoded")
-    tls, standard = _SCHEMES[parts.scheme]
-    return WebSocketURL(host, port or standard, tls, parts.path.removesuffix("/"))
+    target = parse_http_url(url, schemes=_SCHEMES)
+    return replace(target, path=target.path.removesuffix("/"))
 
 
 @asynccontextmanager
@@ -158,17 +128,10 @@ async def _dial(
     stream = await connect(target.host, target.port, allow=allow, resolve=resolve)
     if not target.tls:
         return stream
-    context = ssl_context or ssl.create_default_context()
-    secured = trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
     try:
-        await secured.do_handshake()
-    except BaseException as error:
-        await trio.aclose_forcefully(stream)
-        if not isinstance(error, trio.BrokenResourceError):
-            raise
-        reason = getattr(error.__cause__, "verify_message", "") or "the server does not speak TLS"
-        raise HandshakeError(f"{target.host}: {reason}") from error
-    return secured
+        return await start_tls(stream, target.host, ssl_context or ssl.create_default_context())
+    except TLSError as error:
+        raise HandshakeError(str(error)) from error.__cause__
 
 
 async def _run_reader(

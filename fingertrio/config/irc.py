@@ -12,7 +12,6 @@ checked.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fingertrio.config.irc_server import IrcServer, to_server
+from fingertrio.config.secret_files import SecretFileError, read_secret
 from fingertrio.config.sections import Section, to_list
 from fingertrio.net.address import Address
 from fingertrio.wire.irc_login import pass_mistake
@@ -32,36 +32,7 @@ _FINGERPRINT = re.compile(r"sha-256:[0-9a-fA-F]{64}|sha-512:[0-9a-fA-F]{128}")
 _CHANNEL = re.compile(r"[#&+!][^\0\a\r\n ,:]{1,199}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
-_CREDENTIALS = "$CREDENTIALS_DIRECTORY"  # systemd's LoadCredential=
-_SECRET_LIMIT = 4096  # bytes of a file with a secret
-
 Sasl = Literal["external", "scram-sha-256", "plain"]
-
-
-class SecretFileError(ValueError):
-    """A file with a secret cannot be used. The message never contains its content."""
-
-
-def read_secret(path: Path) -> str:
-    """The content of a file with a secret, without one trailing newline.
-
-    Raises:
-        SecretFileError: it cannot be read.
-    """
-    place = str(path)
-    if place.startswith(_CREDENTIALS):
-        place = os.environ.get("CREDENTIALS_DIRECTORY", _CREDENTIALS) + place[len(_CREDENTIALS) :]
-    try:
-        with Path(place).expanduser().open("rb") as file:
-            content = file.read(_SECRET_LIMIT + 1)
-    except OSError as error:
-        raise SecretFileError(f'"{path}" cannot be read: {error.strerror}') from None
-    if len(content) > _SECRET_LIMIT:
-        raise SecretFileError(f'"{path}" is larger than {_SECRET_LIMIT} bytes')
-    try:
-        return content.removesuffix(b"\n").removesuffix(b"\r").decode()
-    except UnicodeDecodeError:
-        raise SecretFileError(f'"{path}" is not UTF-8 text') from None
 
 
 class IrcChannel(Section):

@@ -8,8 +8,9 @@ import pytest
 
 from fingertrio.config.config import parse_config
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.irc import IrcSection, read_secret
+from fingertrio.config.irc import IrcSection
 from fingertrio.config.irc_server import IrcServer, to_server
+from fingertrio.config.secret_files import read_secret
 from fingertrio.frontends.irc.door import to_networks
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import trio
 
 from fingertrio import version
-from fingertrio.config.irc import IrcChannel, IrcNetwork, IrcSection, read_secret
+from fingertrio.config.irc import IrcChannel, IrcNetwork, IrcSection
 from fingertrio.config.places import state_directory
+from fingertrio.config.secret_files import read_secret
 from fingertrio.config.sections import OptionError
 from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.irc import (

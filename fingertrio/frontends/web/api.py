@@ -26,9 +26,9 @@ from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.shared import SharedBody
 from fingertrio.service import FingerService
 from fingertrio.service.cache import Answer
-from fingertrio.wire.emoji import headline
 from fingertrio.wire.live import timestamp
-from fingertrio.wire.text import clean, clean_line
+from fingertrio.wire.text import clean_line
+from fingertrio.wire.user_json import user_json
 
 PREFIX = "/api/"
 
@@ -74,21 +74,6 @@ def api_blueprint(service: FingerService) -> Blueprint:
         return response
 
     return blueprint
-
-
-def user_json(info: UserInfo) -> dict[str, object]:
-    """The JSON object for one user."""
-    first = headline(info.status)
-    return {
-        "user": info.user,
-        "status": clean(info.status),
-        "emoji": first.emoji,
-        "line": first.line,
-        "name": None if info.name is None else clean_line(info.name),
-        "since": timestamp(info.since),
-        "until": timestamp(info.until),
-        "details": {clean_line(key): clean(value) for key, value in info.details.items()},
-    }
 
 
 def user_document(answer: Answer[UserInfo | None]) -> bytes:

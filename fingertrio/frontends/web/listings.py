@@ -17,7 +17,7 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound
 
 from fingertrio.backend import NO_SUCH_USER, Recency, UserInfo
-from fingertrio.frontends.web.api import NO_LIST, json_response, user_json
+from fingertrio.frontends.web.api import NO_LIST, json_response
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.sorted_names import SortedNames, name_of, sortable
@@ -28,6 +28,7 @@ from fingertrio.service.history import HistoryPage
 from fingertrio.service.recent import RECENT_LIMIT, RecentPage
 from fingertrio.wire.live import timestamp
 from fingertrio.wire.times import in_utc
+from fingertrio.wire.user_json import user_json
 
 PAGE = 50  # statuses, unless the client asks for another number
 

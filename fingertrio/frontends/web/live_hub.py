@@ -20,7 +20,6 @@ from contextlib import AbstractContextManager
 import trio
 
 from fingertrio.backend import BackendError
-from fingertrio.frontends.web.api import user_json
 from fingertrio.frontends.web.live_fanout import FanOut, Subscription
 from fingertrio.frontends.web.live_log import LOG_LIMIT, ChangeLog
 from fingertrio.frontends.web.live_rendering import Form, RenderedUser, SnapshotPages, text
@@ -29,6 +28,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import live
 from fingertrio.wire.backoff import Backoff
+from fingertrio.wire.user_json import user_json
 
 # Bytes of rendered users that are kept: ten thousand users with a few words each, or a thousand plan files.
 _KEPT_BYTES = 16 * 1024 * 1024
