@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "set, with a token": [SCRIPT, "set", "--url", "{url}", "at", "work"],
     "finger": [SCRIPT, "finger", "{me}"],
     "whoami": [SCRIPT, "whoami"],
+    "healthcheck": [SCRIPT, "healthcheck"],
     "watch --once": [SCRIPT, "watch", "--once"],
     "token list": [SCRIPT, "token", "list"],
     "user list": [SCRIPT, "user", "list"],

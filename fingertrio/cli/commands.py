@@ -44,6 +44,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "frontends": LazyCommand(
         "plugins", "frontends", "List the installed front ends with their options, by the section that opens each."
     ),
+    "healthcheck": LazyCommand(
+        "healthcheck",
+        "healthcheck",
+        "Ask the server whether it is ready, print one line, and exit with 0 or 1.",
+    ),
     "import": LazyCommand(
         "store", "import_", "Import users from SOURCE: a users file, a directory of plans, or an export."
     ),

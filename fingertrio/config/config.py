@@ -9,9 +9,8 @@ Environment variables named FINGERTRIO_SECTION__KEY override the file. The types
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -34,14 +33,7 @@ from fingertrio.config.sections import (
     ServiceSection,
     WebFingerSection,
 )
-
-_PREFIX = "FINGERTRIO_"
-
-# Read by the commands that ask a server, not by the server.
-CLIENT_VARIABLES = frozenset({"FINGERTRIO_URL", "FINGERTRIO_CONFIG", "FINGERTRIO_TOKEN"})
-
-# The order in which our doors open and are listed; those of other packages follow, by name.
-_DOOR_ORDER = ("finger", "setter", "http", "irc", "admin")
+from fingertrio.config.table import DOOR_ORDER, FIXED_SECTIONS, load_table
 
 T = TypeVar("T")
 
@@ -71,18 +63,6 @@ class Config:
         return {name: getattr(self, name) for name in FIXED_SECTIONS} | dict(self.doors)
 
 
-FIXED_SECTIONS = tuple(field.name for field in fields(Config) if field.name != "doors")
-
-# What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
-DEFAULT: Mapping[str, Any] = {
-    "backend": {"use": "sqlite"},  # the file is in the user's state directory; in a checkout, in var/
-    "process": {"run_as_root": True},  # on loopback, for a first look; a server has a user of its own
-    "finger": {"listen": ["127.0.0.1:7979"]},
-    "setter": {"listen": ["127.0.0.1:1079"]},
-    "http": {"listen": ["127.0.0.1:8000"], "trusted_proxies": []},
-}
-
-
 def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ, *, to_serve: bool = False) -> Config:
     """Read `path` (None: the built-in default) and the environment.
 
@@ -94,8 +74,8 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
     Raises:
         ConfigError: with every mistake, not only the first.
     """
-    table, source = _load_table(path, environ)
-    return parse_config(table, source, to_serve=to_serve)
+    table = load_table(path, environ)
+    return parse_config(table.sections, table.source, to_serve=to_serve)
 
 
 def load_backend(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> BackendSection:
@@ -104,10 +84,10 @@ def load_backend(path: Path | None = None, environ: Mapping[str, str] = os.envir
     Raises:
         ConfigError: with every mistake in the section.
     """
-    table, source = _load_table(path, environ)
-    parser = _Parser(table)
+    table = load_table(path, environ)
+    parser = _Parser(table.sections)
     section = parser.required("backend", BackendSection)
-    parser.raise_mistakes(source)
+    parser.raise_mistakes(table.source)
     return section
 
 
@@ -119,11 +99,11 @@ def load_accounts(
     Raises:
         ConfigError: with every mistake in the two sections.
     """
-    table, source = _load_table(path, environ)
-    parser = _Parser(table)
+    table = load_table(path, environ)
+    parser = _Parser(table.sections)
     backend = parser.required("backend", BackendSection)
     accounts = parser.optional("accounts", AccountsSection)
-    parser.raise_mistakes(source)
+    parser.raise_mistakes(table.source)
     return backend, accounts
 
 
@@ -184,7 +164,7 @@ class _Parser:
 
     def doors(self) -> dict[str, Any]:
         """The sections of all front ends, each validated by its plug-in."""
-        names = [name for name in _DOOR_ORDER if name in self._table]
+        names = [name for name in DOOR_ORDER if name in self._table]
         names += sorted(self._table.keys() - {*FIXED_SECTIONS, *names})
         return {name: self._door(name) for name in names}
 
@@ -206,7 +186,7 @@ class _Parser:
         """What a server needs besides: a door, and options that the backend accepts."""
         self._check_backend(self._table.get("backend"))
         if not self._table.keys() - set(FIXED_SECTIONS):
-            *sections, last = [f"[{name}]" for name in _DOOR_ORDER]
+            *sections, last = [f"[{name}]" for name in DOOR_ORDER]
             self._mistakes.append(f"no section opens a door: add {', '.join(sections)} or {last}")
 
     def check_webfinger(self, config: Config) -> None:
@@ -230,58 +210,3 @@ class _Parser:
             self._mistakes += error.mistakes
         except ConfigError as error:
             self._mistakes.append(str(error))
-
-
-def _load_table(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], str]:
-    """The merged table, and its name for messages: the file and the variables that were used."""
-    table = dict(DEFAULT) if path is None else _read(path)
-    variables = _override(table, environ)
-    source = str(path) if path is not None else "the built-in configuration"
-    return table, f"{source} with {', '.join(variables)}" if variables else source
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
-
-
-def _override(table: dict[str, Any], environ: Mapping[str, str]) -> Sequence[str]:
-    """Put FINGERTRIO_SECTION__KEY variables into the table; return their names."""
-    used = []
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith(_PREFIX) or variable in CLIENT_VARIABLES:
-            continue
-        section, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
-        known = dict.fromkeys([*FIXED_SECTIONS, *_DOOR_ORDER])
-        if section not in known:
-            known |= dict.fromkeys(frontend_names())
-        if not separator or not key or section not in known:
-            sections = ", ".join(name.upper() for name in known)
-            raise ConfigError(
-                f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, where SECTION is one of {sections}"
-            )
-        target = table[section] = dict(table.get(section) or {})
-        *parents, last = key.split("__")
-        for parent in parents:
-            target[parent] = dict(target.get(parent) or {})
-            target = target[parent]
-        target[last] = _value(text)
-        used.append(variable)
-    return used
-
-
-def _value(text: str) -> object:
-    """A variable's text as a TOML value, or as a string if it is not valid TOML, so that strings need no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

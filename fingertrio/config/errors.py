@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pydantic_core import ErrorDetails
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # Pydantic's error types for a wrong type, and TOML's terms for what was expected.
 _EXPECTED = {
@@ -58,8 +59,10 @@ def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence
     section, *rest = (str(part) for part in place)
     where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
     if kind in {"extra_forbidden", "unexpected_keyword_argument", "unknown_section"}:
+        from difflib import get_close_matches  # noqa: PLC0415 -- only for errors
+
         name = rest[-1] if rest else section
-        close = difflib.get_close_matches(name, known, 1)
+        close = get_close_matches(name, known, 1)
         thing = "section" if kind == "unknown_section" else "key"
         hint = f'did you mean "{close[0]}"?' if close else f"expected one of: {', '.join(sorted(known))}"
         return f"{where}: unknown {thing}; {hint}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from fingertrio.config.config import DEFAULT
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.options import Option, list_options
 from fingertrio.config.plugins import Open, Plugin, installed_backends, installed_frontends
@@ -24,6 +23,7 @@ from fingertrio.config.sections import (
     ServiceSection,
     WebFingerSection,
 )
+from fingertrio.config.table import DEFAULT
 
 _INTRODUCTION = """# Configuration
 

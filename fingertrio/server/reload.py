@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fingertrio.config.config import FIXED_SECTIONS, Config
+from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.sections import PresetsSection
+from fingertrio.config.table import FIXED_SECTIONS
 from fingertrio.observe.observer import Observer
 
 # A participant's first phase: prepare for the new configuration, or raise; return the function that makes the change.

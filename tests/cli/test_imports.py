@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, tuple[list[str], str]] = {
     "set by HTTP": (["set", "--url", "http://127.0.0.1:1", "x"], "click"),
     "finger": (["finger", "@127.0.0.1:1"], "click trio"),
     "whoami": (["whoami"], "click"),
+    "healthcheck": (["healthcheck"], "click"),
+    "healthcheck of a configuration": (["healthcheck", "--config", "conf/fingertrio.toml"], "click"),
     "logout": (["logout"], "click"),
     "user list": (["user", "list", "--database", "{db}"], "click"),
     "user add": (["user", "add", "bob", "--database", "{db}"], "click"),

@@ -1,13 +1,15 @@
 """Configuration: what is read, and the messages when it cannot be read."""
 
+import dataclasses
 import math
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from fingertrio.config.config import DEFAULT, load_backend, load_config
+from fingertrio.config.config import Config, load_backend, load_config
 from fingertrio.config.errors import ConfigError
+from fingertrio.config.table import DEFAULT, FIXED_SECTIONS
 from fingertrio.net.address import Address
 from fingertrio.net.limits import RateLimiter
 
@@ -36,6 +38,10 @@ def test_without_a_file_the_built_in_default_opens_three_doors_on_loopback():
     assert list(config.doors) == ["finger", "setter", "http"]
     for section in config.doors.values():
         assert all(address.is_local for address in section.listen)
+
+
+def test_the_sections_that_belong_to_no_front_end_are_those_of_the_configuration():
+    assert (*FIXED_SECTIONS, "doors") == tuple(field.name for field in dataclasses.fields(Config))
 
 
 def test_the_file_that_make_run_uses_says_what_the_built_in_default_says_but_for_the_place_of_the_database():

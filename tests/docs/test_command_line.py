@@ -9,7 +9,7 @@ import pytest
 
 from fingertrio.cli import errors, finger, output, signals
 from fingertrio.cli.commands import COMMANDS
-from fingertrio.config.config import CLIENT_VARIABLES
+from fingertrio.config.table import CLIENT_VARIABLES
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/command-line.md").read_text("utf-8")
 
