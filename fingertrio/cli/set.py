@@ -19,11 +19,11 @@ _INPUT_LIMIT = 64 * 1024  # bytes of standard input: what is longer cannot be a 
 
 
 @click.command("set")
-@click.option("--user", type=text, help="Whose status; by default your own.")
+@click.option("--user", metavar="NAME", type=text, help="Whose status; by default your own.")
 @click.option("--for", "length", metavar="LENGTH", help="How long it holds: 40m, 1h30m, 3d.")
 @click.option("--until", metavar="TIME", help="When it ends: 17:00, tomorrow, friday, 2026-12-24T18:00.")
 @click.option("--clear", is_flag=True, help="Take the present status back.")
-@click.option("--url", help="Web front end of a server, for a token of FINGERTRIO_TOKEN or of login.")
+@click.option("--url", metavar="URL", help="Web front end of a server, for a token of FINGERTRIO_TOKEN or of login.")
 @click.option("--at", "place", metavar="ADDRESS", help="Setter: HOST:PORT, tls://HOST:PORT or unix:/path.")
 @click.argument("words", metavar="[STATUS]...", nargs=-1, type=text)
 def set_command(

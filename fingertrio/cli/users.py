@@ -175,7 +175,9 @@ def user_check(place: Place) -> None:
 
 @user.command("show")
 @click.argument("login", metavar="USER")
-@click.option("--history", default=5, show_default=True, type=click.IntRange(0), help="Number of past statuses.")
+@click.option(
+    "--history", metavar="NUMBER", default=5, show_default=True, type=click.IntRange(0), help="Number of past statuses."
+)
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one line of an export.")
 @place_options
 def user_show(place: Place, login: str, history: int, as_json: bool) -> None:

@@ -54,7 +54,11 @@ _TEMPORARY = frozenset({408, 425, 429})  # the 4xx statuses of HTTP after which 
 
 
 @click.command("watch")
-@click.option("--url", help="Web front end to watch; by default that of FINGERTRIO_URL, of login, or of this machine.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Web front end to watch; by default that of FINGERTRIO_URL, of login, or of this machine.",
+)
 @click.option("--json/--text", "as_json", default=None, help="By default text on a terminal, JSON lines otherwise.")
 @click.option("--once", is_flag=True, help="Show the current statuses and exit.")
 @click.option("--exec", "command", metavar="COMMAND", help="Run COMMAND for each change, with it as JSON on its input.")

@@ -21,7 +21,14 @@ from fingertrio.wire.webfinger import Descriptor, dump_descriptor
 @click.command("webfinger")
 @click.option("--rel", "rels", multiple=True, help="Only links with this relation; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="The descriptor as JSON.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for everything.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds for everything.",
+)
 @click.option(
     "--ca",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
