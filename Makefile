@@ -66,10 +66,13 @@ reference: $(VENV)/.develops  ## write the tables of docs/reference and the manu
 tutorial: $(VENV)/.develops  ## write listings, diffs, drawings and tables into the pages of docs/tutorial
 	@$(BIN)/python docs/tutorial/build.py
 
+docs: $(VENV)/.documents  ## build the documentation as a site, into dist/docs
+	@$(BIN)/python docs/site/build.py
+
 screenshots: $(VENV)/.develops  ## take the pictures in docs/images with Chromium; look at them before you commit
 	@$(BIN)/python -m tests.frontends.web.screenshots
 
-lock: $(VENV)/.develops $(VENV)/.measures  ## write the versions that are installed into constraints.txt
+lock: $(VENV)/.develops $(VENV)/.measures $(VENV)/.documents  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
 clean:  ## remove the virtual environments and the files of tools
@@ -106,4 +109,9 @@ $(VENV)/.breaks: $(VENV)/.develops faults/requirements.txt
 	@$(INSTALL) --requirement faults/requirements.txt
 	@touch $@
 
-.PHONY: help run test test-all coverage lint check bench compare faults reference tutorial lock clean
+$(VENV)/.documents: $(VENV)/.develops docs/site/requirements.txt
+	@echo "installing Sphinx into $(VENV) ..."
+	@$(INSTALL) --requirement docs/site/requirements.txt
+	@touch $@
+
+.PHONY: help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean
