@@ -10,6 +10,7 @@ from typing import Protocol
 
 import click
 
+from fingertrio.wire.emoji import headline
 from fingertrio.wire.live import Changed, LiveUser, Removed, timestamp
 from fingertrio.wire.text import first_line
 
@@ -63,9 +64,12 @@ def change_line(change: Changed | Removed) -> bytes:
 
 
 def _members(info: LiveUser) -> dict[str, object]:
+    first = headline(info.status)
     return {
         "user": info.user,
         "status": info.status,
+        "emoji": first.emoji,
+        "line": first.line,
         "name": info.name,
         "since": timestamp(info.since),
         "until": timestamp(info.until),

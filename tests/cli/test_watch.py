@@ -167,6 +167,8 @@ def test_json_lines_have_every_field(lines: Callable[[], list[str]]):
         "type": "user",
         "user": "ada",
         "status": 'a\n"b"',
+        "emoji": None,
+        "line": "a",
         "name": "Ada L",
         "since": NOW.isoformat().replace("+00:00", "Z"),
         "until": (NOW + timedelta(hours=1)).isoformat().replace("+00:00", "Z"),
