@@ -72,6 +72,9 @@ docs: $(VENV)/.documents  ## build the documentation as a site, into dist/docs
 screenshots: $(VENV)/.develops  ## take the pictures in docs/images with Chromium; look at them before you commit
 	@$(BIN)/python -m tests.frontends.web.screenshots
 
+dist: $(VENV)/.develops  ## build the wheel and the sdist of the last commit into dist/, reproducibly
+	@packaging/dist $(BIN)/python dist
+
 lock: $(VENV)/.develops $(VENV)/.measures $(VENV)/.documents  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
 
@@ -114,4 +117,4 @@ $(VENV)/.documents: $(VENV)/.develops docs/site/requirements.txt
 	@$(INSTALL) --requirement docs/site/requirements.txt
 	@touch $@
 
-.PHONY: help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean
+.PHONY: dist deb help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean

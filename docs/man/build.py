@@ -1,4 +1,4 @@
-"""Writes the manual pages in this folder, and the options in docs/reference/command-line.md: `make reference`.
+"""Writes the manual pages beside this file, and the options in docs/reference/command-line.md: `make reference`.
 
 One page for each command, because `man fingertrio-set` is where people look; fingertrio(1) has what all commands share,
 and fingertrio.toml(5) every key. Commands and options come from the commands themselves, the rest from docs/reference.
@@ -94,11 +94,11 @@ class Command:
 
 
 def pages() -> dict[str, str]:
-    """Return every page of the manual by the name of its file."""
+    """Return every page of the manual by its file in this folder, which `man -M docs/man` finds."""
     top = Command("fingertrio", cli)
-    found = {"fingertrio.1": _overview(top), "fingertrio.toml.5": _configuration()}
+    found = {"man1/fingertrio.1": _overview(top), "man5/fingertrio.toml.5": _configuration()}
     for command in top.commands:
-        found[f"{command.words.replace(' ', '-')}.1"] = _command(command)
+        found[f"man1/{command.words.replace(' ', '-')}.1"] = _command(command)
     return found
 
 
@@ -257,8 +257,8 @@ def _marked(words: str) -> str:
 def main() -> None:
     """Write the pages; those of commands that are gone are removed."""
     found = pages()
-    for stale in {path.name for path in HERE.glob("*.[15]")} - set(found):
-        (HERE / stale).unlink()
+    for stale in set(HERE.glob("man?/*")) - {HERE / name for name in found}:
+        stale.unlink()
     for name, text in found.items():
         (HERE / name).write_text(text, "utf-8")
     PAGE.write_text(options_page(PAGE.read_text("utf-8")), "utf-8")

@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
 
 
 def test_the_pages_are_those_that_the_commands_give(pages):
-    written = {path.name: path.read_text("utf-8") for path in MAN.glob("*.[15]")}
+    written = {str(path.relative_to(MAN)): path.read_text("utf-8") for path in MAN.glob("man?/*")}
     assert written == pages, "run: make reference"
 
 
@@ -47,7 +47,7 @@ def test_every_option_of_every_command_is_in_its_page_and_in_the_reference(pages
     found = dict(commands(cli, "fingertrio"))
     assert {words.split()[1] for words in found} == set(COMMANDS)
     for words, command in found.items():
-        manual = pages[f"fingertrio-{words.split()[1]}.1"]
+        manual = pages[f"man1/fingertrio-{words.split()[1]}.1"]
         (entry,) = re.findall(rf"^### `{words}`\n(.*?)(?=^### |^<!-- end)", reference, re.MULTILINE | re.DOTALL)
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
@@ -59,11 +59,11 @@ def test_mandoc_and_groff_find_nothing_to_complain_about():
     for program, package in (("mandoc", "mandoc"), ("man", "man-db")):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program} (Debian package {package})")
-    files = sorted(MAN.glob("*.[15]"))
+    files = sorted(MAN.glob("man?/*"))
     linted = subprocess.run(["mandoc", "-Tlint", "-Wwarning", *files], capture_output=True, text=True, check=False)
     assert linted.stdout + linted.stderr == ""
     rendered = subprocess.run(
-        ["man", "--warnings", "--local-file", MAN / "fingertrio.1", MAN / "fingertrio.toml.5"],
+        ["man", "--warnings", "--local-file", MAN / "man1/fingertrio.1", MAN / "man5/fingertrio.toml.5"],
         capture_output=True,
         text=True,
         check=True,
