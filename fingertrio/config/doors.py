@@ -226,6 +226,9 @@ class HttpSection(SecuredSection):
     )
     index: bool = Field(False, description="allow search engines to list the pages")
     style: Path | None = Field(None, description="a style sheet of your own, which pages use after ours")
+    docs_url: Annotated[str, BeforeValidator(_to_base)] | None = Field(
+        None, description="address of a documentation site; with it, the foot of every page links there"
+    )
 
     @field_validator("title", "description")
     @classmethod

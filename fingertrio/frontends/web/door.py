@@ -43,6 +43,7 @@ class _Http:
             "url",
             "index",
             "style",
+            "docs_url",
         }
     )
 
@@ -92,6 +93,7 @@ class _Http:
                 url=options.url,
                 index=options.index,
                 style=_style(options),
+                docs_url=options.docs_url,
                 finger=self._door.neighbours.get("finger", ()),
                 program=_program(),
             ),

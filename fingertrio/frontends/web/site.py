@@ -23,6 +23,7 @@ class Site:
         url: its public address without a slash at the end; None: that of each request.
         index: whether search engines may list its pages.
         style: a style sheet of the operator, after ours.
+        docs_url: where the documentation is, for the foot of every page; None: no link.
         finger: the addresses on which this server's finger front end listens.
         program: the command line of fingertrio on this machine.
     """
@@ -32,6 +33,7 @@ class Site:
     url: str | None = None
     index: bool = False
     style: Asset | None = None
+    docs_url: str | None = None
     finger: Sequence[Address] = ()
     program: str = PROGRAM
 

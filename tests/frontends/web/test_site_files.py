@@ -118,3 +118,16 @@ def test_an_address_with_the_hash_is_kept_for_a_year_and_others_for_an_hour(name
 @pytest.mark.parametrize("name", ["", "nothing.css", "style", "../app.py", "style-1234.css", "site.css"])
 def test_what_is_no_asset_is_not_found(name: str) -> None:
     assert find(name) is None
+
+
+async def test_the_foot_of_every_page_links_to_the_documentation_if_there_is_one() -> None:
+    link = '<a href="https://docs.example.org/f?a&amp;b">Documentation</a>'
+    pages = ("/", "/ada", "/api/docs")
+    async with browsing(docs_url="https://docs.example.org/f?a&b") as browser:
+        for page in pages:
+            assert link in (await get(browser, page)).partition("<footer>")[2], page
+        missing = await browser.get("/nobody", headers={"Accept": "text/html"})
+        assert link in await missing.get_data(as_text=True)
+    async with browsing() as browser:
+        for page in pages:
+            assert "Documentation" not in (await get(browser, page)).partition("<footer>")[2], page
