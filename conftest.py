@@ -6,11 +6,14 @@
   inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
 - Hypothesis sets no time limit.
 - The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
+- The garbage collector rests while tests are collected, and then leaves alone what is there: hundreds of thousands of
+  objects of modules and test items, through which it would look again at each full collection.
 - Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -26,6 +29,7 @@ _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()
     # nohup and many CI runners start programs with these ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -45,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(directory.cleanup)
     process.begin_forking()
     config.add_cleanup(process.end_forking)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -22,15 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(_LEFT))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def frozen() -> Iterator[None]:
-    """Exclude older objects from garbage collections, which makes each of them ten times as fast."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     """Collect what a test leaves, so that the warnings belong to this test and not to the next."""
