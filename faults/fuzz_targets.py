@@ -14,12 +14,13 @@ import h11
 
 from fingertrio.http.request import is_proper, vet
 from fingertrio.names import check_user_name, is_user_name
-from fingertrio.wire import ProtocolError
+from fingertrio.wire import PROXY_HEADER, ProtocolError
 from fingertrio.wire.finger import encode_query, parse_query, query_line
 from fingertrio.wire.irc_client import IRCClient
 from fingertrio.wire.irc_events import CTCPRequest, PrivateMessage
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.lines import LineBuffer
+from fingertrio.wire.proxy import HEADER_LIMIT, read_header
 from fingertrio.wire.setter import encode_request, parse_request
 from fingertrio.wire.text import clean, clean_line, decode, escape, first_line, to_wire
 from fingertrio.wire.xmlrpc import XMLRPCError, dump_call, dump_response, parse_call, parse_response
@@ -43,6 +44,18 @@ def setter(data: bytes) -> None:
         request = parse_request(data)
         with suppress(ValueError):  # a lone CR is not a line end: it can be read but not written
             assert parse_request(encode_request(request.user, request.status)) == request
+
+
+def proxy(data: bytes) -> None:
+    """A PROXY header is the same however much follows it, and is never waited for beyond its limit."""
+    for sent in (data, PROXY_HEADER + data, b"PROXY " + data):
+        with suppress(ProtocolError):
+            header = read_header(sent)
+            if header is None:
+                assert len(sent) < HEADER_LIMIT
+            else:
+                assert read_header(sent[: header.size] + b"x") == header
+                assert read_header(sent[: header.size - 1]) is None
 
 
 def lines(data: bytes) -> None:
@@ -143,13 +156,20 @@ def http(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (finger, setter, lines, irc, xmlrpc_call, xmlrpc_response, text, names, http)
+    target.__name__: target
+    for target in (finger, setter, proxy, lines, irc, xmlrpc_call, xmlrpc_response, text, names, http)
 }
 
 # Initial inputs. Without them, the fuzzer would need long to find the grammar.
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "finger": (b"/W moshez@a@b\r\n", b"moshez\n"),
     "setter": (b"moshez\r\nHappy and well\r\n",),
+    "proxy": (
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 79\r\n",
+        b"PROXY TCP6 ::1 ::1 1 2\r\n",
+        b"\x21\x11\x00\x17" + bytes(12) + b"\x03\x00\x04\0\0\0\0\x04\x00\x01x",
+        b"\x20\x00\x00\x00",
+    ),
     "lines": (b"\x05one\r\ntwo\nthree",),
     "irc": (b"@a=b :x!y@z PRIVMSG fingerbot :\x01PING 1\x01\r\nPING :1\r\n:x!y@z PRIVMSG fingerbot :moshez\r\n",),
     "xmlrpc_call": (b"\0" + dump_call("getUser", ["moshez", 1, 1.5, True, [b"x", {"a": "b"}]]),),

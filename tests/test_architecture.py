@@ -39,7 +39,7 @@ TABLE = (
     Row("names"),
     Row("wire"),
     # Trio, and whatever reporting object they are given.
-    Row("net", others="trio"),
+    Row("net", ours="wire.proxy", others="trio"),
     Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
     Row("changes", ours="backend", others="trio"),
     Row("observe", ours="wire", others="structlog"),

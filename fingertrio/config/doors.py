@@ -24,11 +24,47 @@ from fingertrio.config.sections import (
     to_network,
 )
 from fingertrio.net.address import Address
+from fingertrio.net.proxies import UNIX, TrustedProxies
 from fingertrio.net.targets import parse_target
 from fingertrio.wire.text import clean_line
 
 
-class SecuredSection(ListeningSection):
+def _to_proxy(value: object) -> object:
+    return value if value == UNIX else to_network(value)
+
+
+Proxies = tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...]
+
+
+class ProxiedSection(ListeningSection):
+    """The keys of a section whose clients can come through proxies."""
+
+    knows_forwarded: ClassVar[bool] = False  # the protocol has another way to report the client
+
+    proxy_protocol: bool = Field(
+        False, description="trusted proxies begin every connection with the PROXY header, version 1 or 2"
+    )
+    trusted_proxies: Proxies = Field(
+        (), description='networks of the proxies that send the PROXY header; "unix": every client of a unix socket'
+    )
+
+    @property
+    def header_senders(self) -> TrustedProxies | None:
+        """The proxies that send the PROXY header; None: no peer does."""
+        return TrustedProxies(self.trusted_proxies) if self.proxy_protocol else None
+
+    @model_validator(mode="after")
+    def _names_its_proxies(self) -> Self:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError(
+                'proxy_protocol = true needs trusted_proxies = ["192.0.2.1"], the addresses of the proxies'
+            )
+        if self.trusted_proxies and not (self.proxy_protocol or self.knows_forwarded):
+            raise ValueError("trusted_proxies needs proxy_protocol = true, or leave it out")
+        return self
+
+
+class SecuredSection(ProxiedSection):
     """The keys of a section whose sockets can have TLS."""
 
     certfile: Path | None = Field(None, description="PEM file with the certificate chain; switches TLS on")
@@ -53,7 +89,7 @@ class SecuredSection(ListeningSection):
         return self
 
 
-class FingerSection(ListeningSection):
+class FingerSection(ProxiedSection):
     """[finger]: RFC 1288."""
 
     client_speaks_first: ClassVar[bool] = True
@@ -159,6 +195,9 @@ class SetterSection(SecuredSection):
 
     def refusal_at(self, address: Address, auth: Auth) -> str | None:
         """Why this proof is not safe at this address; None: it is."""
+        proxied = self.proxy_protocol and (address.path is None or UNIX in self.trusted_proxies)
+        if proxied and auth != "token":
+            return f'auth = "{auth}" cannot be proved through a proxy (proxy_protocol): use auth = "token"'
         if auth == "peer" and address.path is None:
             return 'auth = "peer" needs a unix socket: use "unix:/path", or auth = "token"'
         if address.is_local:
@@ -171,10 +210,6 @@ class SetterSection(SecuredSection):
                 "loopback address, or allow_plaintext = true where something else encrypts the connections"
             )
         return None
-
-
-def _to_proxy(value: object) -> object:
-    return value if value == "unix" else to_network(value)
 
 
 def _to_origin(value: object) -> object:
@@ -205,8 +240,12 @@ def _to_base(value: object) -> object:
 class HttpSection(SecuredSection):
     """[http]: pages, JSON, XML-RPC and the live feed."""
 
-    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_to_proxy)], ...] = (
-        Field((), description='networks whose X-Forwarded headers are trusted; "unix": every client of a unix socket')
+    knows_forwarded: ClassVar[bool] = True
+
+    trusted_proxies: Proxies = Field(
+        (),
+        description="networks whose X-Forwarded headers are trusted, or with proxy_protocol the PROXY header "
+        'instead; "unix": every client of a unix socket',
     )
     keep_alive: float = Field(130.0, gt=0, description="seconds that an idle connection is kept")
     max_buffered: int = Field(

@@ -151,7 +151,7 @@ class HttpConnection:
 
     async def _converse(self) -> None:
         traffic, tls = self._traffic, isinstance(self._stream, trio.SSLStream)
-        async with exchanges_of(traffic, self._socket.socket, tls=tls) as exchanges:
+        async with exchanges_of(traffic, self._socket.socket, self.peer, tls=tls) as exchanges:
             with self._reading:
                 await self._run_errand()
                 if data := await self._greet():

@@ -182,15 +182,15 @@ class Exchanges(TaskGroup):
         return put_unless_answered
 
 
-def exchanges_of(traffic: Traffic, sock: trio.socket.SocketType, *, tls: bool) -> Exchanges:
-    """The exchanges of a connection."""
+def exchanges_of(traffic: Traffic, sock: trio.socket.SocketType, peer: str, *, tls: bool) -> Exchanges:
+    """The exchanges of a connection. The socket's own peer may be a proxy; of `peer`, the port is not known."""
     return Exchanges(
         traffic.app,
         traffic.config,
         traffic.context,
         traffic.budgets,
         tls=tls,
-        client=parse_socket_addr(sock.family, sock.getpeername()),
+        client=(peer, 0) if peer else None,
         server=parse_socket_addr(sock.family, sock.getsockname()),
     )
 

@@ -30,6 +30,7 @@ from fingertrio.http.traffic import Traffic
 from fingertrio.net.connection import Connection
 from fingertrio.net.keeper import Handler
 from fingertrio.net.limits import ConnectionCaps
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
 
@@ -52,6 +53,7 @@ class HttpFrontend:
         keep_alive: seconds that an idle connection is kept. At a limit of `caps`, the one idle longest is closed early.
         memory: bytes that all clients may occupy together; see `limits.Budgets`.
         lane: the responses of the application that may be repeated.
+        proxies: which peers send the PROXY header, before TLS and HTTP; see `net.server.Server.trust`.
     """
 
     def __init__(
@@ -66,8 +68,11 @@ class HttpFrontend:
         keep_alive: float = KEEP_ALIVE,
         memory: int = MEMORY,
         lane: Lane | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._lane = lane
+        self._server: Server | None = None  # of the present run
+        self._header_senders = proxies
         self._pool: IdlePool | None = None  # of the present run
         self._make_app = make_app
         self._door = door
@@ -79,12 +84,17 @@ class HttpFrontend:
         self._budgets = Budgets()
         self._budgets.resize(memory)
 
-    def adopt_transport(self, *, tls: ssl.SSLContext | None, keep_alive: float, memory: int) -> None:
-        """Use another `tls` for new connections, another `keep_alive` for connections that become idle, and `memory`.
+    def adopt_transport(
+        self, *, tls: ssl.SSLContext | None, keep_alive: float, memory: int, proxies: TrustedProxies | None = None
+    ) -> None:
+        """Use another `tls` and `proxies` for new connections, another `keep_alive` for idle ones, and `memory`.
 
         No connection is dropped.
         """
         self._tls = tls
+        self._header_senders = proxies
+        if self._server is not None:
+            self._server.trust(proxies)
         self._config.keep_alive_timeout = keep_alive
         if self._pool is not None:
             self._pool.adopt(keep_alive)
@@ -113,7 +123,7 @@ class HttpFrontend:
             await stopping.wait()
             await traffic.retire()
 
-        server = Server(
+        self._server = server = Server(
             self._door,
             self._listeners,
             serve(Errand(is_new=True)),
@@ -122,6 +132,7 @@ class HttpFrontend:
             keeper=pool,
             refusal=_TOO_MANY if self._tls is None else BUSY_ALERT,
             reclaim=traffic.reclaim,
+            proxies=self._header_senders,
         )
         scheme = "http" if self._tls is None else "https"
         async with trio.open_nursery() as nursery:

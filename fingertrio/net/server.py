@@ -12,21 +12,22 @@ it fails for 10 s for another reason than a lack of descriptors or memory, the d
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
-from weakref import WeakKeyDictionary
 
 import trio
 
+from fingertrio.net import accept_errors
 from fingertrio.net.connection import Connection, abort
 from fingertrio.net.keeper import Handler, Keeper, Tasks
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.linger import LingerPool
 from fingertrio.net.listen import address_of
+from fingertrio.net.proxies import TrustedProxies, receive_header, take_header
 from fingertrio.net.reports import Guard, Reports
+from fingertrio.wire.proxy import ProxyHeaderError
 
 # Connections accepted in one round: enough to share one wake-up, and few enough that other tasks wait at most 2 ms.
 BURST = 64
@@ -37,38 +38,14 @@ FIRST_READ = 1024
 # Seconds in which a peer must read an answer that did not fit into the kernel's send buffer.
 SEND_DEADLINE = 30.0
 
+# Seconds between two log lines about invalid PROXY headers: a wrong setting concerns every connection.
+_REJECTION_PAUSE = 60.0
+
 _DONT_WAIT = int(socket.MSG_DONTWAIT)
 
 # For an answer that the end of the connection follows at once: both leave in one packet, which is half the work of the
 # kernel on both sides. What the kernel holds back meanwhile, it sends with the FIN, or after 200 ms in any case.
 _END_FOLLOWS = _DONT_WAIT | int(socket.MSG_MORE)
-_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-# Errors of one connection that ended before it was accepted (accept(2)). The next call can succeed.
-_ABORTED = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ECONNRESET,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENONET,
-        errno.ENOPROTOOPT,
-        errno.EPERM,
-        errno.EPROTO,
-    }
-)
-
-_PAUSE = 0.1  # seconds before `accept` is tried again; after a lack of descriptors, recovery must take less than 1 s
-_FAILS_AFTER = 10.0  # seconds of failing `accept` after which the door fails
-
-# When a failing `accept` was last logged, for each log. A lack of descriptors concerns the process, so all doors that
-# share a log write one line a second together.
-_last_warning: WeakKeyDictionary[Reports, float] = WeakKeyDictionary()
-
-
 # From the bytes received so far and the peer, the whole answer, or None for a task. Must be quick.
 Lane = Callable[[bytes, str], bytes | None]
 
@@ -93,11 +70,12 @@ class Server:
         lane: the express lane, if the protocol has one with one answer for each connection.
         keeper: gets each admitted connection instead of `handler`, if the protocol has connections without a task.
         caps: limits of open connections.
-        rate: the limit of connections per address and second, in both lanes.
+        rate: the limit of connections per address and second.
         refusal: what a refused client is sent, in the terms of the protocol. Empty: the connection is just closed.
         reclaim: called when a limit of `caps` is reached, with the peer, or with None if the limit is the total. Closes
             a connection that is idle, of that peer if one is given, and returns whether there was one.
         reports: receives every event.
+        proxies: which peers send the PROXY header; see `trust`.
     """
 
     def __init__(
@@ -113,6 +91,7 @@ class Server:
         rate: RateLimiter | None = None,
         refusal: bytes = b"",
         reclaim: Callable[[str | None], bool] | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._door = door
         self._listeners = listeners
@@ -125,6 +104,19 @@ class Server:
         self._rate = rate
         self._reports = reports
         self._linger = LingerPool()
+        self._rejected = -inf  # when a header was last logged as wrong
+        self._proxies: TrustedProxies | None = None
+        if proxies is not None:
+            self.trust(proxies)
+
+    def trust(self, proxies: TrustedProxies | None) -> None:
+        """From now on, these proxies begin their connections with the PROXY header; None: no peer does.
+
+        The header gives the connection its client, in limits, logs and `Connection.peer`. A connection of the proxy
+        itself, or without its header yet, counts for the total of `caps` only.
+        """
+        self._proxies = proxies
+        self._caps.is_proxy = None if proxies is None else proxies.includes
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -167,19 +159,67 @@ class Server:
                     break
                 except OSError as error:
                     failures += 1
-                    if error.errno in _ABORTED and failures < BURST:
+                    if error.errno in accept_errors.ABORTED and failures < BURST:
                         continue
-                    failing_since = min(failing_since, now) if error.errno not in _RESOURCES else inf
-                    await self._pause_accepting(error, failed_for=now - failing_since)
+                    failing_since = min(failing_since, now) if error.errno not in accept_errors.RESOURCES else inf
+                    self._has_reclaimed(None)
+                    await accept_errors.pause(error, self._door, self._reports, failed_for=now - failing_since)
                     break
                 failures, failing_since = 0, inf
                 sock = socket.SocketType(family, kind, protocol, descriptor)
-                self._greet(sock, address[0] if named else "", now, handlers)
+                peer = address[0] if named else ""
+                if self._proxies is None or not self._proxies.includes(peer):
+                    self._greet(sock, peer, now, handlers)
+                else:
+                    self._introduce(sock, peer, now, handlers)
             self._reports.flush()
 
-    def _greet(self, sock: socket.SocketType, peer: str, now: float, handlers: trio.Nursery) -> None:
-        """Answer a new connection from the lane, or start its task."""
-        if self._rate is not None and not self._rate.allow(peer, now):
+    def _introduce(self, sock: socket.SocketType, proxy: str, now: float, handlers: trio.Nursery) -> None:
+        """Serve the client of a trusted proxy. If the header is not here yet, a task waits for it."""
+        try:
+            header = take_header(sock, taken := bytearray())
+        except ProxyHeaderError as error:
+            self._reject(sock, proxy, error)
+        except (EOFError, OSError):
+            sock.close()
+        else:
+            if header is None:
+                self._admit(Connection(sock, proxy, bytes(taken), now), partial(self._await_header, handlers), handlers)
+            else:
+                self._greet(sock, header.client or proxy, now, handlers, limited=not header.is_local)
+
+    async def _await_header(self, handlers: trio.Nursery, connection: Connection) -> None:
+        sock = connection.socket
+        try:
+            header = await receive_header(sock, bytearray(connection.data))
+        except ProxyHeaderError as error:
+            self._reject(sock, connection.peer, error)
+        except trio.TooSlowError:
+            self._reports.refused(self._door, "deadline")
+            abort(sock)
+        except (EOFError, OSError):
+            sock.close()
+        else:
+            connection.kept = True  # from now on it is the client's, and is counted as that
+            self._forget(connection)
+            client = header.client or connection.peer
+            self._greet(sock, client, trio.current_time(), handlers, limited=not header.is_local)
+            self._reports.flush()
+
+    def _reject(self, sock: socket.SocketType, proxy: str, error: ProxyHeaderError) -> None:
+        """Abort the connection, so that the proxy notices, and log it once a minute."""
+        abort(sock)
+        self._reports.refused(self._door, "proxy_header")
+        now = trio.current_time()
+        if now - self._rejected >= _REJECTION_PAUSE:
+            self._rejected = now
+            self._reports.warning("proxy_header_rejected", door=self._door, peer=proxy or "unix", reason=str(error))
+
+    def _greet(
+        self, sock: socket.SocketType, peer: str, now: float, handlers: trio.Nursery, *, limited: bool = True
+    ) -> None:
+        """Answer a new connection from the lane, or start its task. `limited`: the limit of the address applies."""
+        if limited and self._rate is not None and not self._rate.allow(peer, now):
             self._refuse(sock, "rate")
             return
         data = b""
@@ -237,7 +277,7 @@ class Server:
             reason = self._caps.admit(connection.peer, beyond=True)
         if reason is None:
             self._reports.connected(self._door, 1)
-            if self._keeper is not None:
+            if self._keeper is not None and handler is self._handler:
                 self._keeper.take(connection)
             else:
                 handlers.start_soon(self._guarded, connection, handler)
@@ -263,8 +303,7 @@ class Server:
 
     def _end(self, connection: Connection, *, lingering: bool) -> None:
         """A connection has ended: count it, and close it if it is open."""
-        self._reports.connected(self._door, -1)
-        self._caps.release(connection.peer)
+        self._forget(connection)
         sock = connection.socket
         if sock.fileno() >= 0:
             if lingering:
@@ -272,22 +311,10 @@ class Server:
             else:
                 sock.close()
 
+    def _forget(self, connection: Connection) -> None:
+        self._reports.connected(self._door, -1)
+        self._caps.release(connection.peer)
+
     async def _send_rest(self, connection: Connection) -> None:
         if not await connection.send(connection.data, SEND_DEADLINE):
             self._reports.refused(self._door, "slow_reader")
-
-    async def _pause_accepting(self, error: OSError, *, failed_for: float) -> None:
-        """Log a failing `accept`, at most once a second, and wait. Raises `error` if it fails for too long.
-
-        After a lack of descriptors or memory (`failed_for` is then negative), existing connections will end and free
-        some. Other errors may never end.
-        """
-        if failed_for >= _FAILS_AFTER:
-            raise error
-        now = trio.current_time()
-        if now - _last_warning.get(self._reports, -inf) >= 1.0:
-            _last_warning[self._reports] = now
-            self._reports.warning("cannot_accept", door=self._door, reason=os.strerror(error.errno or 0))
-        self._has_reclaimed(None)
-        self._reports.refused(self._door, "resources" if error.errno in _RESOURCES else "accept")
-        await trio.sleep(_PAUSE)

@@ -4,10 +4,9 @@ A parser takes bytes and returns frozen dataclasses. "More is needed" is a value
 ProtocolError and no other exception.
 """
 
-# The signature of the PROXY protocol's binary header (version 2). Its first line looks like an empty query, so nothing
-# shorter will do: a client may send other data after an empty query.
+# The signature of the PROXY protocol's binary header (version 2; `wire.proxy`). It begins like an empty query.
 PROXY_HEADER = b"\r\n\r\n\0\r\nQUIT\n"
-PROXY_REFUSAL = "The PROXY protocol is not supported here: turn it off in the proxy"
+PROXY_REFUSAL = "Unexpected PROXY header: set proxy_protocol and trusted_proxies here, or turn it off in the proxy"
 
 
 class ProtocolError(Exception):

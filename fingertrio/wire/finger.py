@@ -91,13 +91,24 @@ def query_line(received: bytes, *, ended: bool = False) -> bytes | None:
     Raises:
         ProtocolError: the line is longer than `QUERY_LIMIT`, finished or not; or this is a PROXY header.
     """
-    if received.startswith(PROXY_HEADER):
-        raise ProtocolError(PROXY_REFUSAL)
+    if received.startswith(b"\r\n\r"):
+        if received.startswith(PROXY_HEADER):
+            raise ProtocolError(PROXY_REFUSAL)
+        if not ended and may_be_proxy_header(received):
+            return None
     end = received.find(b"\n", 0, QUERY_LIMIT + 2)
     line = received[: end if end >= 0 else QUERY_LIMIT + 2].removesuffix(b"\r")
     if len(line) > QUERY_LIMIT:
         raise TooLongError("Query too long")
     return line if end >= 0 or ended else None
+
+
+def may_be_proxy_header(received: bytes) -> bool:
+    """Whether this is more than an empty query, and all of it is the beginning of a PROXY header.
+
+    A client sends no second line, so the rest of the header is close behind: the caller need not wait long for it.
+    """
+    return len(received) > len(b"\r\n") and PROXY_HEADER.startswith(received)
 
 
 def parse_query(line: bytes) -> Query:
@@ -125,7 +136,7 @@ def parse_query(line: bytes) -> Query:
     if any(name.startswith("/") for name in names):
         raise ProtocolError("Unknown switch: there is only /W, and a space after it")
     if len(names) > 1:
-        raise ProtocolError("One name at a time, please")
+        raise ProtocolError(PROXY_REFUSAL if names[0] == "PROXY" else "One name at a time, please")
     user, *hosts = names[0].split("@")
     if not all(hosts):
         raise ProtocolError("A host name is missing after @")

@@ -69,7 +69,7 @@ def parse_request(data: bytes) -> SetRequest:
     Raises:
         ProtocolError: the data is not in the grammar, or not UTF-8; the message is the reason.
     """
-    if data.startswith(PROXY_HEADER):
+    if data.startswith((PROXY_HEADER, b"PROXY ")):  # a name has no space
         raise ProtocolError(PROXY_REFUSAL)
     lines = data.split(b"\n")
     if lines.pop():

@@ -66,6 +66,16 @@ def test_a_passed_socket_has_the_proof_of_the_section():
             "the network could read the tokens",
         ),
         ({"listen": [5]}, "expected an address"),
+        ({"listen": ["127.0.0.1:1079"], "proxy_protocol": True}, "needs trusted_proxies"),
+        ({"listen": ["127.0.0.1:1079"], "trusted_proxies": ["127.0.0.1"]}, "needs proxy_protocol"),
+        (
+            {"listen": ["127.0.0.1:1079"], "proxy_protocol": True, "trusted_proxies": ["127.0.0.1"]},
+            'auth = "none" cannot be proved through a proxy',
+        ),
+        (
+            {"listen": ["unix:/s"], "auth": "peer", "proxy_protocol": True, "trusted_proxies": ["unix"]},
+            'auth = "peer" cannot be proved through a proxy',
+        ),
     ],
 )
 def test_unsafe_combinations_are_refused(values: dict[str, object], reason: str):
@@ -87,3 +97,15 @@ def test_with_a_certificate_tcp_speaks_tls_and_tokens_may_come_from_other_machin
     secured = {str(address): setter.tls_at(address) for address in setter.listen}
     assert secured == {"0.0.0.0:1079": True, "unix:/run/fingertrio/setter": False, "127.0.0.1:1080": False}
     assert not setter.local_only
+
+
+def test_a_unix_socket_that_no_proxy_uses_keeps_its_proof():
+    setter = section(
+        listen=["127.0.0.1:1079", {"address": "unix:/s", "auth": "peer"}],
+        auth="token",
+        proxy_protocol=True,
+        trusted_proxies=["127.0.0.2"],
+    )
+    assert setter.header_senders is not None
+    assert setter.header_senders.includes("127.0.0.2")
+    assert not setter.header_senders.includes("127.0.0.1")

@@ -17,7 +17,9 @@ from fingertrio.net.targets import parse_target
 
 
 class _Finger:
-    reloadable = frozenset({"answer", "user_list", "show", "ambiguous", "forwarding", "forward_to"})
+    reloadable = frozenset(
+        {"answer", "user_list", "show", "ambiguous", "forwarding", "forward_to", "proxy_protocol", "trusted_proxies"}
+    )
 
     def __init__(self, options: FingerSection, door: Door) -> None:
         self._frontend = FingerFrontend(
@@ -27,6 +29,7 @@ class _Finger:
             caps=door.caps,
             rate=door.queries,
             policy=_policy(options),
+            proxies=options.header_senders,
         )
         self.serve = self._frontend.serve
 
@@ -35,7 +38,7 @@ class _Finger:
         render_full(UserInfo("check", "one\ntwo", name="Name", since=datetime(2026, 1, 1, tzinfo=UTC)), verbose=True)
 
     def prepare(self, options: FingerSection) -> Callable[[], None]:
-        return partial(self._frontend.adopt, _policy(options))
+        return partial(self._frontend.adopt, _policy(options), options.header_senders)
 
 
 def _policy(options: FingerSection) -> FingerPolicy:

@@ -6,6 +6,7 @@ answer and sends it. The answers come from `answers`; this file has the connecti
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -15,21 +16,25 @@ import trio
 from fingertrio.frontends.finger.answers import FingerAnswers, FingerPolicy, Rendered
 from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.net.server import SEND_DEADLINE, Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire import ProtocolError
-from fingertrio.wire.finger import query_line
+from fingertrio.wire.finger import may_be_proxy_header, query_line
 from fingertrio.wire.text import to_wire
 
 # Seconds for one query line, enough to type a name in telnet.
 READ_DEADLINE = 10.0
 
+# Seconds for the rest of what may be a PROXY header. It comes in one packet; a client that sent two empty lines waits.
+_HEADER_REST = 0.2
+
 TOO_MANY = to_wire("Too many queries from your address, please try again later")
 
 
 class FingerFrontend:
-    """Serves RFC 1288 on bound sockets."""
+    """Serves RFC 1288 on bound sockets. `proxies`: see `net.server.Server.trust`."""
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class FingerFrontend:
         rate: RateLimiter | None = None,
         policy: FingerPolicy | None = None,
         read_deadline: float = READ_DEADLINE,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._observer = observer
         self._service = service
@@ -56,11 +62,13 @@ class FingerFrontend:
             caps=caps,
             rate=rate,
             refusal=TOO_MANY,
+            proxies=proxies,
         )
 
-    def adopt(self, policy: FingerPolicy) -> None:
-        """Use another policy from the next query on."""
+    def adopt(self, policy: FingerPolicy, proxies: TrustedProxies | None = None) -> None:
+        """Use another policy from the next query on, and other proxies from the next connection on."""
         self._answers = self._answers_by(policy)
+        self._server.trust(proxies)
 
     def _answers_by(self, policy: FingerPolicy) -> FingerAnswers:
         return FingerAnswers(self._service, policy, partial(self._observer.refused, "finger"))
@@ -112,7 +120,9 @@ class FingerFrontend:
 
 async def _read_query(connection: Connection) -> bytes | None:
     while (line := query_line(connection.data)) is None:
-        chunk = await connection.stream.receive_some(1024)
+        chunk = b""
+        with trio.move_on_after(_HEADER_REST if may_be_proxy_header(connection.data) else math.inf):
+            chunk = await connection.stream.receive_some(1024)
         if not chunk:
             return query_line(connection.data, ended=True) if connection.data else None
         connection.data += chunk

@@ -18,7 +18,7 @@ Sockets = dict[Proof, list[socket.socket]]
 
 
 class _Setter:
-    reloadable = frozenset({"certfile", "keyfile"})
+    reloadable = frozenset({"certfile", "keyfile", "proxy_protocol", "trusted_proxies"})
 
     def __init__(self, options: SetterSection, door: Door) -> None:
         plain, secured = _sorted(options, door)
@@ -31,6 +31,7 @@ class _Setter:
             tls=_tls(options),
             caps=door.caps,
             rate=door.writes,
+            proxies=options.header_senders,
         )
         self.serve = self._frontend.serve
 
@@ -41,6 +42,7 @@ class _Setter:
 
         def change() -> None:
             self._frontend.tls = tls
+            self._frontend.trust(options.header_senders)
 
         return change
 

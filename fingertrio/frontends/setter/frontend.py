@@ -24,6 +24,7 @@ from fingertrio.frontends.setter.secure import HandshakeError, Secured, finish, 
 from fingertrio.http.tls import BUSY_ALERT
 from fingertrio.net.connection import Connection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.net.server import Server
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
@@ -58,6 +59,7 @@ class SetterFrontend:
         caps: how many connections may be open at once, over all sockets.
         rate: how often one address may set a status.
         read_deadline: seconds for a whole request.
+        proxies: see `net.server.Server.trust`. The PROXY header comes before the TLS handshake.
     """
 
     def __init__(
@@ -72,13 +74,14 @@ class SetterFrontend:
         tls: ssl.SSLContext | None = None,
         rate: RateLimiter | None = None,
         read_deadline: float = READ_DEADLINE,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._service = service
         self._accounts = accounts
         self._observer = observer
         self._read_deadline = read_deadline
         self.tls = tls
-        make = partial(Server, "setter", reports=observer, caps=caps, rate=rate)
+        make = partial(Server, "setter", reports=observer, caps=caps, rate=rate, proxies=proxies)
         self._plain = [
             make(sockets, partial(self._handle, proof), refusal=TOO_MANY) for proof, sockets in listeners.items()
         ]
@@ -86,6 +89,11 @@ class SetterFrontend:
             make(sockets, partial(self._handle_secured, proof), refusal=BUSY_ALERT)
             for proof, sockets in (secured or {}).items()
         ]
+
+    def trust(self, proxies: TrustedProxies | None) -> None:
+        """See `net.server.Server.trust`."""
+        for server in (*self._plain, *self._secured):
+            server.trust(proxies)
 
     async def serve(
         self, stopping: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED

@@ -16,13 +16,13 @@ from fingertrio.frontend import Door, Frontend
 from fingertrio.frontends.web.assets import Asset, make_asset
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
-from fingertrio.frontends.web.peers import UNIX, TrustedProxies
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.webfinger import WebFingerPolicy
 from fingertrio.http.tls import CertificateError, make_tls_context
 from fingertrio.net.address import Address, Network, parse_address, plain_network
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import address_of
+from fingertrio.net.proxies import UNIX, TrustedProxies
 
 _STYLE_LIMIT = 256 * 1024  # bytes of the operator's style sheet; ours has 12 kB
 
@@ -32,6 +32,7 @@ class _Http:
         {
             "certfile",
             "keyfile",
+            "proxy_protocol",
             "trusted_proxies",
             "keep_alive",
             "max_buffered",
@@ -82,6 +83,7 @@ class _Http:
     def _policy(self, options: HttpSection) -> WebPolicy:
         return WebPolicy(
             trusted_proxies=options.trusted_proxies,
+            proxy_protocol=options.proxy_protocol,
             live=LivePolicy(caps=self._watchers, origins=options.allowed_origins),
             tls=_tls(options),
             keep_alive=options.keep_alive,

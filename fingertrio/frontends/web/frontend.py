@@ -20,7 +20,7 @@ from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
 from fingertrio.frontends.web.negotiation import is_curl
-from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient, TrustedProxies
+from fingertrio.frontends.web.peers import ClientLimits, ForwardedClient
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.reading import LateReading
 from fingertrio.frontends.web.rendering import Pages
@@ -33,6 +33,7 @@ from fingertrio.http.lane import Lane
 from fingertrio.http.limits import KEEP_ALIVE, MEMORY
 from fingertrio.http.server import HttpFrontend
 from fingertrio.net.limits import ConnectionCaps, Network, RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.wire.presets import Presets
@@ -51,6 +52,8 @@ class WebPolicy:
         site: how the pages look, and what they know of this server.
         webfinger: which accounts WebFinger describes.
         tls, keep_alive, memory: see `HttpFrontend`.
+        proxy_protocol: the trusted proxies send the PROXY header instead. It names the client, and what the client
+            writes into X-Forwarded headers is ignored.
     """
 
     trusted_proxies: Collection[Network | str] = ()
@@ -60,6 +63,17 @@ class WebPolicy:
     tls: ssl.SSLContext | None = None
     keep_alive: float = KEEP_ALIVE
     memory: int = MEMORY
+    proxy_protocol: bool = False
+
+    @property
+    def header_senders(self) -> TrustedProxies | None:
+        """The proxies that send the PROXY header."""
+        return TrustedProxies(self.trusted_proxies) if self.proxy_protocol else None
+
+    @property
+    def forwarders(self) -> TrustedProxies:
+        """The proxies that send X-Forwarded headers."""
+        return TrustedProxies(() if self.proxy_protocol else self.trusted_proxies)
 
 
 class WebFrontend(HttpFrontend):
@@ -95,7 +109,8 @@ class WebFrontend(HttpFrontend):
         self._make_stream = partial(Stream, service, observer)
         self._stream = self._make_stream()
         self._policy = policy = policy or WebPolicy()
-        self._proxies = TrustedProxies(policy.trusted_proxies)
+        self._proxies = policy.forwarders
+        self._trusted = TrustedProxies(policy.trusted_proxies)
         caps.is_proxy = self._is_proxy
         proofs = None if accounts is None else Proofs(accounts, writes, observer)
         visits = None if accounts is None else Visits(accounts, writes, observer, lambda: self._policy.site.url)
@@ -131,16 +146,21 @@ class WebFrontend(HttpFrontend):
             keep_alive=policy.keep_alive,
             memory=policy.memory,
             lane=Lane(WebLedger(observer, lambda: self._proxies, rate, caps), classes=_CLASSES),
+            proxies=policy.header_senders,
         )
 
     def _is_proxy(self, peer: str) -> bool:
-        return self._proxies.includes(peer)
+        return self._trusted.includes(peer)
 
     def adopt(self, policy: WebPolicy) -> None:
         """Use another policy from the next request, handshake and connection on. Open connections stay open."""
         self._policy = policy
-        self._proxies = TrustedProxies(policy.trusted_proxies)
-        self.adopt_transport(tls=policy.tls, keep_alive=policy.keep_alive, memory=policy.memory)
+        self._proxies = policy.forwarders
+        self._trusted = TrustedProxies(policy.trusted_proxies)
+        self.adopt_transport(
+            tls=policy.tls, keep_alive=policy.keep_alive, memory=policy.memory, proxies=policy.header_senders
+        )
+        self._caps.is_proxy = self._is_proxy  # the server knows those that send the header only
 
     async def check(self) -> None:
         """Ask the application for a page, as `fingertrio.frontend.ChecksItself` requires. Raises what went wrong."""

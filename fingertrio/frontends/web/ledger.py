@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fingertrio.frontends.web.peers import TrustedProxies, client_behind, plain_peer
+from fingertrio.frontends.web.peers import client_behind, plain_peer
 from fingertrio.frontends.web.replaying import ReplayNote
 from fingertrio.http.lane import Sender
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.observe.observer import Observer
 
 _FORWARDED_FOR = b"x-forwarded-for"

@@ -11,7 +11,7 @@ set only one of the two headers and pass the other on as the client sent it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import trio
@@ -22,12 +22,11 @@ from fingertrio.frontends.web.gate import note_outcome, scope_extras
 from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.http.request import is_host
-from fingertrio.net.address import Network, parse_ip, plain_network
+from fingertrio.net.address import parse_ip
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.observe.observer import Observer
 from fingertrio.wire.xmlrpc import FaultCode, dump_fault
-
-UNIX = "unix"  # in a list of trusted proxies: every client of a Unix socket
 
 _FORWARDED = "fingertrio.forwarded"  # in the scope: a proxy forwarded this request for another address
 
@@ -37,29 +36,6 @@ _TOO_OFTEN = "Too many requests from your address, please try again later"
 _TOO_MANY_AT_ONCE = "Too many requests at once from your address, please try again later"
 _RETRY_AFTER = 5  # seconds, as for a connection that is refused
 _HOPS = 20  # entries of X-Forwarded-For that are read; real chains of proxies are far shorter
-
-
-class TrustedProxies:
-    """The proxies whose headers are used.
-
-    Args:
-        entries: networks; and `UNIX` if proxies connect by a Unix socket.
-    """
-
-    def __init__(self, entries: Collection[Network | str] = ()) -> None:
-        self._networks = [plain_network(entry) for entry in entries if not isinstance(entry, str)]
-        self._unix = UNIX in entries
-
-    def includes(self, peer: str) -> bool:
-        """Whether `peer` is a trusted proxy: an address, or "" for a client of a Unix socket."""
-        if not peer:
-            return self._unix
-        address = parse_ip(peer) if self._networks else None
-        return address is not None and self.include_address(address)
-
-    def include_address(self, address: IPv4Address | IPv6Address) -> bool:
-        """The same for a parsed address."""
-        return any(address in network for network in self._networks)
 
 
 class ForwardedClient:

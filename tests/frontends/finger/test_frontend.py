@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_network
 
 import pytest
 import trio
@@ -27,6 +28,7 @@ from fingertrio.frontends.finger.frontend import FingerFrontend
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps
 from fingertrio.net.listen import bind, close_all, tune
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.net.targets import parse_target
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService, ServicePolicy
@@ -77,6 +79,7 @@ async def open_door(
     read_deadline: float = 10.0,
     cache_ttl: float = 1000.0,
     observer: Observer | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     sockets = bind(address or Address("127.0.0.1", 0))
     tune(sockets[0], defer_accept=True)
@@ -92,6 +95,7 @@ async def open_door(
                 caps=ConnectionCaps(total=100, per_address=100),
                 policy=policy,
                 read_deadline=read_deadline,
+                proxies=proxies,
             )
             async with trio.open_nursery() as nursery:
                 stopping = trio.Event()
@@ -160,6 +164,35 @@ QUERIES = {
 async def test_every_query_is_answered_the_same_in_both_lanes(line):
     async with open_door() as place:
         assert await both_lanes(place, line) == QUERIES[line]
+
+
+V2 = b"\r\n\r\n\x00\r\nQUIT\n!\x11\x00\x0c" + bytes([192, 0, 2, 7, 192, 0, 2, 2, 4, 210, 0, 79])
+
+
+@pytest.mark.parametrize("line", QUERIES)
+async def test_every_query_behind_a_proxy_header_is_answered_the_same_in_both_lanes(line):
+    log = io.StringIO()
+    proxies = TrustedProxies([ip_network("127.0.0.1/32")])
+    async with open_door(observer=Observer(log, human=False), proxies=proxies) as place:
+        assert await ask(place, V2 + line) == await ask(place, V2 + line) == QUERIES[line]
+        assert await ask(place, V2, line) == await ask(place, V2 + line[:1], line[1:]) == QUERIES[line]
+    queries = [record for record in map(json.loads, log.getvalue().splitlines()) if record["event"] == "query"]
+    assert [record["peer"] for record in queries] == ["192.0.2.7"] * 4
+
+
+@pytest.mark.parametrize("size", range(3, len(V2)))
+async def test_without_the_protocol_a_header_in_two_segments_is_refused_and_not_answered_with_the_list(size):
+    async with open_door() as place:
+        assert await ask(place, V2[:size], V2[size:] + b"moshez\r\n") == PROXY_REFUSAL.encode() + b"\r\n"
+
+
+async def test_two_empty_lines_are_the_empty_query_after_a_moment():
+    async with open_door() as place:
+        assert (
+            await ask(place, b"\r\n\r\n")
+            == await ask(place, b"\r\n\r\n\0", half_close=True)
+            == await ask(place, b"\r\n")
+        )
 
 
 @pytest.mark.parametrize("line", [b"/W moshez\r\n", b"/w moshez\r\n", b"moshez /W\r\n"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 import trustme
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fingertrio.clients.setter import SetterError, set_status
 from fingertrio.clients.setter_blocking import set_status as set_status_blocking
@@ -50,6 +50,27 @@ class Files:
         pair.private_key_pem.write_to_path(self.key)
 
 
+class Prefixed(trio.abc.Stream):
+    """Sends some bytes in one segment with the first of the stream."""
+
+    def __init__(self, stream: trio.SocketStream, prefix: bytes) -> None:
+        self._stream = stream
+        self._prefix = prefix
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        prefix, self._prefix = self._prefix, b""
+        await self._stream.send_all(prefix + bytes(data))
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class Place:
     """An open setter with TLS."""
 
@@ -59,6 +80,7 @@ class Place:
         self.frontend = frontend
         self.files = files
         self.addresses: list[str] = []
+        self.log = io.StringIO()
 
     async def set(self, user: str, status: str, **options: Any) -> None:
         """Set a status with both of our clients, which must agree."""
@@ -79,6 +101,14 @@ class Place:
         await stream.do_handshake()
         return stream
 
+    async def is_cut_off(self) -> bool:
+        """Whether a connection ends at its first bytes, those of TLS."""
+        async with await self.connect() as stream:
+            tls = trio.SSLStream(stream, self.files.trusting, server_hostname="127.0.0.1")
+            with pytest.raises(trio.BrokenResourceError):
+                await tls.do_handshake()
+        return True
+
     async def status(self, user: str = "ada") -> str | None:
         info = await self.service.get_user(user)
         return None if info is None else info.status
@@ -93,7 +123,8 @@ def section(files: Files, **values: Any) -> SetterSection:
 @asynccontextmanager
 async def opened(files: Files, **values: Any) -> AsyncIterator[Place]:
     listeners = bind(Address("127.0.0.1", 0))
-    observer = Observer(io.StringIO(), human=False)
+    log = io.StringIO()
+    observer = Observer(log, human=False)
     try:
         async with FingerService.open(FakeBackend({}), observer=observer) as service, trio.open_nursery() as nursery:
             door = Door(
@@ -110,6 +141,7 @@ async def opened(files: Files, **values: Any) -> AsyncIterator[Place]:
             assert isinstance(frontend, TakesOptions)
             stopping = trio.Event()
             place = Place(listeners[0].getsockname()[1], service, frontend, files)
+            place.log = log
             place.addresses = await nursery.start(frontend.serve, stopping)
             yield place
             stopping.set()
@@ -120,6 +152,34 @@ async def opened(files: Files, **values: Any) -> AsyncIterator[Place]:
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
+
+
+V1 = b"PROXY TCP4 192.0.2.7 192.0.2.2 1234 1079\r\n"
+
+
+@pytest.mark.parametrize("size", [0, 5, len(V1) - 1, len(V1)])
+async def test_a_proxy_header_comes_before_the_handshake(files: Files, size: int):
+    """In pieces, or in one segment with the ClientHello. The request is logged with the address of the client."""
+    async with opened(files, auth="token", proxy_protocol=True, trusted_proxies=["127.0.0.1"]) as place:
+        stream = await place.connect()
+        if size:
+            await stream.send_all(V1[:size])
+            await wait_all_tasks_blocked()
+        tls = trio.SSLStream(Prefixed(stream, V1[size:]), files.trusting, server_hostname="127.0.0.1")
+        async with tls:
+            await tls.send_all(REQUEST + b"end:\r\n")
+            assert b"a token is needed" in await tls.receive_some()
+        assert '"peer": "192.0.2.7"' in place.log.getvalue()
+        assert await place.is_cut_off()
+
+
+async def test_a_reload_switches_the_proxy_header_on_and_off(files: Files):
+    async with opened(files, auth="token") as place:
+        proxied = section(files, auth="token", proxy_protocol=True, trusted_proxies=["127.0.0.1"])
+        place.frontend.prepare(proxied)()
+        assert await place.is_cut_off()
+        place.frontend.prepare(section(files, auth="token"))()
+        await trio.aclose_forcefully(await place.connect_tls())
 
 
 async def test_our_client_sets_a_status_and_the_token_is_never_in_plain_text(files: Files):
@@ -209,7 +269,7 @@ async def test_a_failed_handshake_ends_with_its_alert(files: Files):
 
 async def test_a_reload_renews_the_certificate_and_never_switches_tls_off(files: Files):
     async with opened(files) as place:
-        assert set(place.frontend.reloadable) == {"certfile", "keyfile"}
+        assert {"certfile", "keyfile"} < set(place.frontend.reloadable)
         async with await place.connect_tls() as old, await place.connect_tls() as other:
             first = other.getpeercert(binary_form=True)
             files.issue()

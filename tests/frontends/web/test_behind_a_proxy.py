@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web.frontend import WebPolicy
 from fingertrio.frontends.web.live_watcher import LivePolicy
+from fingertrio.http.tls import make_tls_context
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.testing import FakeBackend
-from tests.frontends.web.kit import USERS, Client, serving
+from tests.frontends.web.kit import USERS, Client, Site, serving
 from tests.frontends.web.nginx import nginx
 from tests.frontends.web.watching import WebSocketClient, opened
 
@@ -213,3 +218,70 @@ async def test_clients_of_a_proxy_on_a_unix_socket_that_is_not_listed_are_not_li
     rate = RateLimiter(rate=0.001, burst=3)
     async with serving(at=path, caps=caps(), rate=rate) as _site, nginx(path, tmp_path) as address:
         assert [await status(address, "127.0.0.2") for _ in range(4)] == [200] * 4
+
+
+# The PROXY protocol
+
+PROXIED = WebPolicy(trusted_proxies=PROXY, proxy_protocol=True)
+HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.2 1234 80\r\n"
+REQUEST = b"GET /moshez HTTP/1.1\r\nHost: test\r\n%sConnection: close\r\n\r\n"
+
+
+def peers(log: str) -> list[str]:
+    return [record["peer"] for record in map(json.loads, log.splitlines()) if record["event"] == "query"]
+
+
+async def ask(site: Site, *parts: bytes) -> bytes:
+    """The response to what is sent part by part."""
+    async with await site.connect() as client:
+        for part in parts:
+            await client.send(part)
+            await wait_all_tasks_blocked()
+        return await client.rest()
+
+
+async def test_the_header_names_the_client_in_both_lanes_and_x_forwarded_for_does_not():
+    """Whatever the client itself writes into X-Forwarded-For is ignored: only the header is the proxy's."""
+    forged = REQUEST % b"X-Forwarded-For: 203.0.113.1\r\n"
+    async with serving(policy=PROXIED) as site:
+        for request in (REQUEST % b"", forged):
+            for parts in ((HEADER + request,), (HEADER, request), (HEADER[:9], HEADER[9:] + request)):
+                for _ in range(2):
+                    assert (await ask(site, *parts)).startswith(b"HTTP/1.1 200")
+        # UNKNOWN leaves the proxy's own address, which is not believed either.
+        assert (await ask(site, b"PROXY UNKNOWN\r\n" + forged)).startswith(b"HTTP/1.1 200")
+        with pytest.raises(trio.BrokenResourceError):
+            await ask(site, REQUEST % b"")
+        assert peers(site.log.getvalue()) == ["192.0.2.7"] * 12 + ["127.0.0.1"]
+
+
+async def test_a_header_split_at_every_byte_comes_before_tls(tmp_path: Path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    policy = replace(PROXIED, tls=make_tls_context(tmp_path / "cert.pem", None))
+    async with serving(policy=policy) as site:
+        for size in range(0, len(HEADER) + 1, 4):
+            stream = await trio.open_tcp_stream(*site.address)
+            for part in (HEADER[:size], HEADER[size:]):
+                await stream.send_all(part)
+                await wait_all_tasks_blocked()
+            tls = trio.SSLStream(stream, trusting, server_hostname="localhost", https_compatible=True)
+            async with Client(tls) as client:
+                await client.send(REQUEST % b"")
+                assert (await client.rest()).startswith(b"HTTP/1.1 200")
+        assert set(peers(site.log.getvalue())) == {"192.0.2.7"}
+
+
+async def test_a_reload_switches_the_header_on_and_off_and_the_limits_stay():
+    counted = caps()
+    async with serving(caps=counted, policy=WebPolicy(trusted_proxies=PROXY)) as site:
+        assert (await ask(site, REQUEST % b"")).startswith(b"HTTP/1.1 200")
+        site.door.adopt(PROXIED)
+        assert (await ask(site, HEADER + REQUEST % b"")).startswith(b"HTTP/1.1 200")
+        site.door.adopt(WebPolicy(trusted_proxies=PROXY))
+        assert (await ask(site, REQUEST % b"")).startswith(b"HTTP/1.1 200")
+        assert counted.is_proxy is not None
+        assert counted.is_proxy("127.0.0.1")

@@ -12,10 +12,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.frontends.web.frontend import WebFrontend, WebPolicy
-from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies, forwarded_host
+from fingertrio.frontends.web.peers import ForwardedClient, forwarded_host
 from fingertrio.net.address import parse_address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.net.listen import bind, close_all
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend

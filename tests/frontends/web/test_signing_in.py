@@ -11,8 +11,9 @@ from trio.testing import MockClock
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.gate import _target
-from fingertrio.frontends.web.peers import ForwardedClient, TrustedProxies
+from fingertrio.frontends.web.peers import ForwardedClient
 from fingertrio.net.limits import RateLimiter
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.testing import FakeReader
 from tests.frontends.web.browsing import Browser, Page, a_site
 
