@@ -1,8 +1,4 @@
-"""The examples' tests, run with the rest of the suite as if each example were installed.
-
-An example's own pyproject.toml makes pytest leave this file out when its tests are run from its directory or by its
-path alone; then it must be installed, as its README says.
-"""
+"""The examples' tests, run with the rest of the suite as if each example were installed."""
 
 from __future__ import annotations
 

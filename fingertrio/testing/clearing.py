@@ -5,8 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from fingertrio.backend import Backend, ClearsStatus, ListsUsers, SetsStatus, UserInfo
-from fingertrio.testing.kit import Chapter, Subject, ask, listed, new_name, require, set_status, shown
+from fingertrio.backend import Backend, BackendError, ClearsStatus, ListsUsers, SetsStatus, UserInfo
+from fingertrio.testing.kit import (
+    Chapter,
+    SkippedClauseError,
+    Subject,
+    ask,
+    listed,
+    new_name,
+    require,
+    set_status,
+    shown,
+)
 
 chapter = Chapter()
 
@@ -37,7 +47,10 @@ async def clearing_reaches_what_lies_beneath(_subject: Subject, backend: _Cleare
     """A status that would come back when a passing one ends is taken back with it."""
     user = new_name()
     await set_status(backend, user, "Happy and well")
-    await backend.set_user(user, "At lunch", until=datetime.now(UTC) + timedelta(hours=1))
+    try:
+        await backend.set_user(user, "At lunch", until=datetime.now(UTC) + timedelta(hours=1))
+    except BackendError:  # it takes no ends, so nothing lies beneath
+        raise SkippedClauseError from None
     require(_is_empty(await backend.clear_user(user)), "clear_user did not return an empty status")
     require(_is_empty(await ask(backend, user)), "a status was left after clear_user")
 

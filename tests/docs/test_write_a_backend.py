@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 # The packages of examples/ that are built and installed with those of the page: each plug-in, and its kind.
-EXAMPLES = {"gopher": "frontends", "vending-machine": "backends"}
+EXAMPLES = {"gopher": "frontends", "ldap": "backends", "vending-machine": "backends"}
 
 ENVIRONMENT = {name: value for name, value in environment().items() if not name.startswith("PYTHON")}
 
