@@ -14,19 +14,25 @@ import click
 from fingertrio.observe.observer import Observer
 
 
-def announce(observer: Observer, addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> None:
-    """Announce the doors. `addresses` are those that the front ends reported, by section."""
+def announce(
+    observer: Observer,
+    addresses: Mapping[str, Sequence[str]],
+    backend: str,
+    version: str,
+    config: Path | None = None,
+) -> None:
+    """Announce the doors. `addresses` are those that the front ends reported, by section; `config` is the file."""
     if observer.human:
-        banner = _banner(addresses, backend, version)
+        banner = _banner(addresses, backend, version, config)
         observer.write_text(banner if observer.colors else click.unstyle(banner))
         return
     for door, places in addresses.items():
         for place in places:
             observer.info("connecting" if door == "irc" else "listening", door=door, address=place)
-    observer.info("ready", backend=backend, version=version)
+    observer.info("ready", backend=backend, version=version, **({} if config is None else {"config": str(config)}))
 
 
-def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str) -> str:
+def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str, config: Path | None) -> str:
     # The setter comes first: while no user has a status, the other doors show an empty list.
     rows = [
         (door if number == 0 else "", place, _example(door, place))
@@ -36,6 +42,9 @@ def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str) 
     place_columns = max((len(place) for _, place, _ in rows), default=0)
     lines = [
         click.style(f"fingertrio {version} is ready", bold=True) + f"; statuses come from the {backend} backend.",
+        "It runs the built-in configuration; fingertrio init writes one."
+        if config is None
+        else f"Configuration: {config}",
         "",
     ]
     for door, place, hint in rows:

@@ -7,15 +7,22 @@ from typing import NoReturn
 
 import click
 
+from fingertrio.cli.discover import named_config
 from fingertrio.cli.errors import stop
 from fingertrio.config.config import Config, load_config
 from fingertrio.config.errors import ConfigError
 
 
 @click.command("check-config")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-def check_config(path: Path) -> None:
-    """Report every mistake in a configuration file. Opens no port and no backend."""
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+def check_config(path: Path | None) -> None:
+    """Report every mistake in a configuration file. Opens no port and no backend.
+
+    Without FILE, the one of FINGERTRIO_CONFIG or the one that init wrote.
+    """
+    path = path or named_config()
+    if path is None:
+        raise click.UsageError("name a FILE; there is none where init writes it")
     load_or_exit(path)
     click.echo(f"{path}: no mistakes found")
 

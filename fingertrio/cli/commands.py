@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "import": LazyCommand(
         "store", "import_", "Import users from SOURCE: a users file, a directory of plans, or an export."
     ),
+    "init": LazyCommand("init", "init", "Write a configuration with a few questions, and make the first token."),
     "irc-check": LazyCommand(
         "irc_check",
         "irc_check",

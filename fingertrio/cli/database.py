@@ -1,9 +1,10 @@
 """Shared by the commands for a database: which file it is, and how failures are reported.
 
 The commands work on the file itself, whether a server has it open or not. The file is that of `--database FILE`, of the
-configuration of `--config` or FINGERTRIO_CONFIG, of the server that runs on this machine, or of the built-in
-configuration. In the last two cases standard error says which file it is. The running server says itself where its
-database is, since variables of its environment may have named another file than its configuration.
+configuration of `--config` or FINGERTRIO_CONFIG, of the server that runs on this machine, of the configuration that
+`fingertrio init` wrote, or of the built-in one. In the last three cases standard error says which file it is. The
+running server says itself where its database is, since variables of its environment may have named another file than
+its configuration.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fingertrio.backends.sqlite.files import absolute
 from fingertrio.backends.sqlite.rows import DEFAULT_HISTORY, Retention
 from fingertrio.cli.discover import running_server
 from fingertrio.cli.errors import stop
+from fingertrio.config.places import default_config
 from fingertrio.server.runtime import RunningServer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,7 +63,7 @@ class Place:
         if (server := running_server()) is not None:
             found, note = _of(server), f"of the server with pid {server.pid}"
         else:
-            found, note = _configured(None), "no server runs here"
+            found, note = _configured(default_config()), "no server runs here"
         click.echo(f"database: {found.path} ({note})", err=True)
         return found
 

@@ -6,7 +6,8 @@ The first of these that is there:
 2. FINGERTRIO_URL (with FINGERTRIO_TOKEN), or FINGERTRIO_CONFIG for commands that work on files;
 3. what `fingertrio login` stored;
 4. the server that runs on this machine (`server.runtime`);
-5. the default: the addresses of `make run`, or the built-in configuration's files.
+5. for commands that work on files, the configuration that `fingertrio init` wrote (`config.places`);
+6. the default: the addresses of `make run`, or the built-in configuration's files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fingertrio.cli.errors import stop
+from fingertrio.config.places import config_directory, default_config
 from fingertrio.server.runtime import RunningServer, running_servers
 
 # Where `make run` and `python -m fingertrio` listen.
@@ -47,8 +49,7 @@ class Login:
 
 def login_path(environ: Mapping[str, str] = os.environ) -> Path:
     """The file with the stored login, in the user's configuration directory (XDG)."""
-    config = environ.get("XDG_CONFIG_HOME", "")
-    return (Path(config) if config.startswith("/") else Path("~/.config").expanduser()) / "fingertrio" / "login.json"
+    return config_directory(environ) / "login.json"
 
 
 def read_login(environ: Mapping[str, str] = os.environ) -> Login | None:
@@ -87,6 +88,12 @@ def running_server() -> RunningServer | None:
         names = "; ".join(f"pid {server.pid}, {server.config or 'built-in configuration'}" for server in servers)
         stop(f"several servers run here ({names}); name one by an option or in the environment")
     return servers[0] if servers else None
+
+
+def named_config() -> Path | None:
+    """The configuration of FINGERTRIO_CONFIG, or the one that `fingertrio init` wrote; None: there is neither."""
+    named = os.environ.get("FINGERTRIO_CONFIG")
+    return Path(named) if named else default_config()
 
 
 def web_url() -> str:

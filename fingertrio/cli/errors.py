@@ -78,7 +78,7 @@ def reported() -> Iterator[None]:
     except click.ClickException as error:
         stop(error.format_message(), error.exit_code)
     except click.Abort as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):  # a prompt hides it
             sys.exit(INTERRUPTED)
         stop("nothing was changed", REFUSED)  # "no" to a question, or no answer
     except KeyboardInterrupt:

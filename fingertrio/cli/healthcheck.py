@@ -1,7 +1,7 @@
 """`fingertrio healthcheck`: whether the server answers, in one line and an exit status, for containers and balancers.
 
-Which server, the first of these: --url, --config, FINGERTRIO_URL, FINGERTRIO_CONFIG, the server that runs here. Which
-door, the first that it has:
+Which server, the first of these: --url, --config, FINGERTRIO_URL, FINGERTRIO_CONFIG, the server that runs here, and
+the configuration that `fingertrio init` wrote. Which door, the first that it has:
 
     [admin]   /readyz, or /healthz with --live: exact, and not in the log
     [http]    a user of the JSON interface, or with --live /robots.txt
@@ -26,6 +26,7 @@ import click
 
 from fingertrio.cli.errors import REFUSED, failure
 from fingertrio.cli.probes import Place, UnhealthyError, ask_admin, ask_finger, ask_pages, ask_setter
+from fingertrio.config.places import default_config
 from fingertrio.server.runtime import RunningServer, running_servers
 from fingertrio.wire.text import clean_line
 
@@ -115,7 +116,7 @@ def _question(url: str | None, path: Path | None, *, live: bool) -> Question:
         raise UnhealthyError(f"several servers run here ({names}); name one with --config or --url")
     if servers:
         return _of_doors(servers[0].doors, servers[0], live=live)
-    if path is None:
+    if (path := path or default_config()) is None:
         raise UnhealthyError("no server runs here; name one with --config or --url")
     return _of_doors(_configured(path), None, live=live)
 

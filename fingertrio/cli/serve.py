@@ -22,6 +22,7 @@ from fingertrio.cli.check_config import load_or_exit, refuse
 from fingertrio.cli.signals import INTERRUPTED, EarlySignals
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
+from fingertrio.config.places import default_config
 from fingertrio.observe.observer import stderr_observer
 from fingertrio.observe.stray import StrayOutput
 from fingertrio.server.app import run
@@ -40,7 +41,7 @@ _DRY_RUN = "FINGERTRIO_IRC__DRY_RUN"
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    help="TOML file; without it, the built-in default runs on loopback.",
+    help="TOML file; without it, the one that init wrote, or the built-in default on loopback.",
 )
 @click.option("--irc-dry-run", is_flag=True, help="Stay on IRC, but only log what would be said or set there.")
 @click.make_pass_decorator(EarlySignals, ensure=True)
@@ -48,6 +49,7 @@ def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool 
     """Open every door that the configuration names."""
     if irc_dry_run:
         os.environ[_DRY_RUN] = "true"  # as an operator would, so that it holds for reloads too
+    path = path or default_config()
     config = load_or_exit(path)
     human = {"auto": None, "text": True, "json": False}[config.log.format]
     observer = stderr_observer(human=human, level=config.log.level, anonymize=config.log.anonymize_addresses)
@@ -59,7 +61,7 @@ def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool 
         gc.set_threshold(*_COLLECTION)
         if runtime is not None:
             publish(runtime, config, path, addresses, observer)
-        announce(observer, addresses, config.backend.use, version)
+        announce(observer, addresses, config.backend.use, version, path)
         signals.deliver()
 
     runtime = RuntimeFile.open()

@@ -23,6 +23,7 @@ from fingertrio.cli.arguments import text
 from fingertrio.cli.drawing import Column, table
 from fingertrio.cli.errors import REFUSED, Group, failure
 from fingertrio.cli.output import write_utf8
+from fingertrio.config.places import default_config
 from fingertrio.wire.text import clean_line
 from fingertrio.wire.when import parse_when
 
@@ -142,8 +143,10 @@ async def _store(path: Path | None) -> AsyncIterator[TokenStore]:
             click.echo(f"tokens: {server.tokens} (of the server with pid {server.pid})", err=True)
             yield TokenStore(TokenFile(Path(server.tokens)))
             return
-        path = None if server is None or server.config is None else Path(server.config)
-        note = " (no server runs here)" if server is None else ""
+        if server is None:
+            path, note = default_config(), " (no server runs here)"
+        else:
+            path = None if server.config is None else Path(server.config)
     from fingertrio.cli.token_store import configured_store  # noqa: PLC0415 -- reads the configuration, with pydantic
 
     async with configured_store(path, note) as store:

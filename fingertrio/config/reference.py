@@ -27,8 +27,9 @@ from fingertrio.config.table import DEFAULT
 
 _INTRODUCTION = """# Configuration
 
-One TOML file. A section for a front end starts that front end; a key that no model knows is an error. Without a file,
-`fingertrio serve` uses the default at the end of this page. `fingertrio check-config FILE` reports every mistake.
+One TOML file. A section for a front end starts that front end; a key that no model knows is an error. `fingertrio init`
+writes a first one. Without any, `fingertrio serve` uses the default at the end of this page. `fingertrio check-config`
+reports every mistake.
 
 An environment variable overrides a key: `FINGERTRIO_FINGER__LISTEN` stands for `listen` in `[finger]`. The value is
 read as TOML, or as text if it is not valid TOML.

@@ -30,6 +30,13 @@ def interrupted(kind: type[BaseException]) -> BaseException:
     return error
 
 
+def interrupted_prompt() -> click.Abort:
+    """What click's own prompts raise at Ctrl-C: `raise Abort from None`."""
+    error = click.Abort()
+    error.__context__ = KeyboardInterrupt()
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
@@ -38,6 +45,7 @@ def interrupted(kind: type[BaseException]) -> BaseException:
         (click.UsageError("URL is wrong"), 2, "fingertrio: URL is wrong (fingertrio --help)\n"),
         (click.Abort(), 1, "fingertrio: nothing was changed\n"),
         (interrupted(click.Abort), 130, ""),
+        (interrupted_prompt(), 130, ""),
         (KeyboardInterrupt(), 130, ""),
         (BaseExceptionGroup("tasks", [BaseExceptionGroup("more", [KeyboardInterrupt()])]), 130, ""),
         (click.exceptions.Exit(7), 7, ""),
