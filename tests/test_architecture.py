@@ -257,3 +257,17 @@ def test_the_root_holds_public_modules_only():
         "frontend",
         "names",
     }
+
+
+def test_every_file_and_every_function_can_be_read_in_one_sitting():
+    too_long: list[str] = []
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if (lines := source.count("\n")) > 320:
+            too_long.append(f"{path.relative_to(PACKAGE)}: {lines} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > 50:
+                    too_long.append(f"{path.relative_to(PACKAGE)}: {node.name} has {lines} lines")
+    assert too_long == [], "a file has at most 320 lines, a function 50: make two of it"

@@ -67,12 +67,7 @@ async def run(
 
     with unwrapped():  # also from the backend's or the service's own nursery
         async with _opened(config, observer, source) as (backend, service, doors):
-            participants: list[Prepare] = [
-                partial(_prepare_service, service, observer),
-                *(door.prepare for door in doors.values()),
-            ]
-            reloadable = {name: door.reloadable for name, door in doors.items()}
-            reloader = Reloader(config, load or (lambda: config), observer, participants, reloadable)
+            reloader = _make_reloader(config, load or (lambda: config), observer, service, doors)
             await supervise(
                 [Supervised(name, door.serve) for name, door in doors.items()],
                 reports=observer,
@@ -124,6 +119,20 @@ async def _opened(
 
 def _tcp_addresses(listeners: Sequence[socket.socket]) -> list[Address]:
     return [Address(*listener.getsockname()[:2]) for listener in listeners if listener.family != socket.AF_UNIX]
+
+
+def _make_reloader(
+    config: Config,
+    load: Callable[[], Config],
+    observer: Observer,
+    service: FingerService,
+    doors: Mapping[str, OpenDoor],
+) -> Reloader:
+    participants: list[Prepare] = [
+        partial(_prepare_service, service, observer),
+        *(door.prepare for door in doors.values()),
+    ]
+    return Reloader(config, load, observer, participants, {name: door.reloadable for name, door in doors.items()})
 
 
 def _reload(reloader: Reloader, manager: ServiceManager, status: str) -> None:

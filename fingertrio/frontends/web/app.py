@@ -102,14 +102,8 @@ def create_app(
     """
     pages = pages or Pages()
     app = _App(observer, deadline, pages)
-    app.register_blueprint(pages_blueprint(service, pages, stream or Stream(service, observer)))
-    app.register_blueprint(history_blueprint(service, pages))
-    app.register_blueprint(site_blueprint(pages))
-    app.register_blueprint(feeds_blueprint(service, pages))
-    app.register_blueprint(badges_blueprint(service))
-    app.register_blueprint(api.api_blueprint(service))
-    app.register_blueprint(listings_blueprint(service))
-    app.register_blueprint(openapi_blueprint(pages))
+    for blueprint in _reading_blueprints(service, pages, stream or Stream(service, observer)):
+        app.register_blueprint(blueprint)
     app.register_blueprint(xmlrpc_blueprint(service, observer, proofs))
     if proofs is not None:
         app.register_blueprint(writing_blueprint(service, proofs))
@@ -125,6 +119,20 @@ def create_app(
     app.handle_errors()
     app.after_request(_finish)
     return app
+
+
+def _reading_blueprints(service: FingerService, pages: Pages, stream: Stream) -> list[Blueprint]:
+    """The routes that only read, and that every site has."""
+    return [
+        pages_blueprint(service, pages, stream),
+        history_blueprint(service, pages),
+        site_blueprint(pages),
+        feeds_blueprint(service, pages),
+        badges_blueprint(service),
+        api.api_blueprint(service),
+        listings_blueprint(service),
+        openapi_blueprint(pages),
+    ]
 
 
 class _App(QuartTrio):

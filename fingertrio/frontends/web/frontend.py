@@ -91,6 +91,8 @@ class WebFrontend(HttpFrontend):
         caps: see `HttpFrontend`. Trusted proxies count for the total only, the clients behind them by their requests.
     """
 
+    _app: ASGIFramework | None = None  # of the present run
+
     def __init__(
         self,
         *,
@@ -112,26 +114,21 @@ class WebFrontend(HttpFrontend):
         self._proxies = policy.forwarders
         self._trusted = TrustedProxies(policy.trusted_proxies)
         caps.is_proxy = self._is_proxy
-        proofs = None if accounts is None else Proofs(accounts, writes, observer)
         visits = None if accounts is None else Visits(accounts, writes, observer, lambda: self._policy.site.url)
 
-        self._app: ASGIFramework | None = None  # of the present run
-
         def make_app() -> ASGIFramework:
-            live = live_blueprint(self._hub, observer, lambda: self._policy.live)
             pages = Pages(lambda: self._policy.site)
+            webfinger = webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site)
             self._app = create_app(
                 service,
                 observer,
-                proofs=proofs,
-                live=live,
+                proofs=None if accounts is None else Proofs(accounts, writes, observer),
+                live=live_blueprint(self._hub, observer, lambda: self._policy.live),
                 pages=pages,
                 visits=visits,
                 presets=presets,
                 stream=self._stream,
-                more=[
-                    webfinger_blueprint(service, lambda: self._policy.webfinger, lambda: self._policy.site),
-                ],
+                more=[webfinger],
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer, pages)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)

@@ -71,18 +71,7 @@ def history_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         before = read_place(request.args.get("before", ""))
         answer = await service.history.ask(present.user, _PAGE if before else HISTORY_LIMIT, before)
         replay_while(known, answer, this_minute=True)
-        now, found = pages.minute(), answer.value.statuses
-        older = found[_PAGE - 1].since if len(found) > _PAGE else answer.value.next
-        return pages.response(
-            "history.html",
-            address=f"{href(present.user)}/history",
-            stale=answer.stale_since,
-            who=profile(present, now),
-            year=None if before else _year(answer.value, now),
-            said=list(said_by(found[:_PAGE], present, now)),
-            is_first=before is None,
-            next=None if older is None else place(older),
-        )
+        return _history_page(pages, present, answer, is_first=before is None)
 
     @blueprint.get("/<user>/at/<moment>")
     async def at(user: str, moment: str) -> Response:
@@ -107,6 +96,21 @@ def history_blueprint(service: FingerService, pages: Pages) -> Blueprint:
         )
 
     return blueprint
+
+
+def _history_page(pages: Pages, present: UserInfo, answer: Answer[HistoryPage], *, is_first: bool) -> Response:
+    now, found = pages.minute(), answer.value.statuses
+    older = found[_PAGE - 1].since if len(found) > _PAGE else answer.value.next
+    return pages.response(
+        "history.html",
+        address=f"{href(present.user)}/history",
+        stale=answer.stale_since,
+        who=profile(present, now),
+        year=_year(answer.value, now) if is_first else None,
+        said=list(said_by(found[:_PAGE], present, now)),
+        is_first=is_first,
+        next=None if older is None else place(older),
+    )
 
 
 def _year(page: HistoryPage, now: datetime) -> Markup:
