@@ -183,6 +183,9 @@ class EmitsChanges(Protocol):
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """A feed of every change after the context was entered, from any source; for one reader.
 
+        A backend that hides users reports one change when it begins to hide a user and one when it ends, and none
+        between them: a change says that there is such a user.
+
         The feed may end or raise when its source fails. Its reader then empties its cache and enters a new one.
         """
         ...
