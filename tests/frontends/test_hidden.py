@@ -36,6 +36,7 @@ from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from tests.backends.plan.test_backend import ANY_USER, Household
 from tests.frontends.finger.test_frontend import ask, open_door
+from tests.frontends.web.kit import Site as WebSite
 from tests.frontends.web.kit import serving
 from tests.frontends.web.people import People
 from tests.frontends.web.programs import everything
@@ -77,7 +78,7 @@ class Hiding(People):
     async def get_users(self) -> Sequence[str]:
         return [user for user in await super().get_users() if user not in self.hidden]
 
-    async def get_recent(self, limit: int, before: Recency | None) -> Sequence[UserInfo]:
+    async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
         return [info for info in await super().get_recent(limit, before) if info.user not in self.hidden]
 
 
@@ -224,11 +225,11 @@ def answers(world: str, exists: bool) -> Mapping[bytes, bytes]:
         return trio.run(ask_all)
 
 
-async def twice(site: Any, request: bytes) -> bytes:
+async def twice(site: WebSite, request: bytes) -> bytes:
     return await site.ask(request) + await site.ask(request)
 
 
-async def stream(site: Any, request: bytes) -> bytes:
+async def stream(site: WebSite, request: bytes) -> bytes:
     """The first messages of an event stream, up to the end of the snapshot; or the whole error."""
     async with await site.connect() as client:
         await client.send(request)
