@@ -105,7 +105,9 @@ class TestPubnix:
             yield PlanBackend(options, Passwords(homes))
 
         sqlite = Layer(name="layer 1 (sqlite)", open=open_sqlite, options=SQLiteOptions(path=tmp_path / "f.db"))
-        plans = Layer(name="layer 2 (plan)", open=open_plan, options=PlanOptions(min_uid=0, max_uid=2**32))
+        plans = Layer(
+            name="layer 2 (plan)", open=open_plan, options=PlanOptions(min_uid=0, max_uid=2**32, unknown_delay=0)
+        )
         return over(sqlite, plans)
 
     async def test_keeps_the_contract(self, pubnix: Callable[[], AbstractAsyncContextManager[Backend]]) -> None:
