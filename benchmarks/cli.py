@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "watch --once": [SCRIPT, "watch", "--once"],
     "token list": [SCRIPT, "token", "list"],
     "user list": [SCRIPT, "user", "list"],
+    "config": [SCRIPT, "config"],
     "check-config": [SCRIPT, "check-config", "{config}"],
 }
 

@@ -37,6 +37,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "store", "backup", "Copy the database to FILE while it is being served, as it is at one moment."
     ),
     "check-config": LazyCommand("check_config", "check_config", "Report every mistake in a configuration file."),
+    "config": LazyCommand(
+        "show_config",
+        "show_config",
+        "Show every key of the configuration, its value, and where that comes from.",
+    ),
     "export": LazyCommand(
         "store", "export", "Write all users, with details and history, as JSON lines to FILE or to standard output."
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fingertrio import version
+from fingertrio.config.toml_text import toml_value
 
 Kind = Literal["me", "machine", "team"]
 Https = Literal["proxy", "none"]
@@ -70,13 +70,8 @@ def configuration(answers: Answers) -> str:
     return "\n".join(line for section in sections for line in section(answers)) + "\n"
 
 
-def _text(value: object) -> str:
-    """A value in TOML: text, a boolean, a number, or a list of texts. JSON writes these in the same way."""
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
-
-
 def _key(name: str, value: object, comment: str = "") -> str:
-    line = f"{name} = {_text(value)}"
+    line = f"{name} = {toml_value(value)}"
     return f"{line:<{_COMMENT}}# {comment}" if comment else line
 
 

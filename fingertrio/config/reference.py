@@ -24,6 +24,7 @@ from fingertrio.config.sections import (
     WebFingerSection,
 )
 from fingertrio.config.table import DEFAULT
+from fingertrio.config.toml_text import toml_value
 
 _INTRODUCTION = """# Configuration
 
@@ -91,15 +92,8 @@ def _cell(default: str | None) -> str:
 def _default_file() -> str:
     lines = []
     for name, section in DEFAULT.items():
-        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items()), ""]
+        lines += [f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in section.items()), ""]
     return "\n".join(lines).rstrip()
-
-
-def _toml(value: object) -> str:
-    """A string, a boolean or a list of strings in TOML, which is what the default consists of."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
 
 
 if __name__ == "__main__":
