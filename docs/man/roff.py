@@ -93,6 +93,7 @@ def markdown(page: str) -> list[str]:
         ValueError: for Markdown that the manual cannot show.
     """
     lines: list[str] = []
+    page = re.sub(r"^<!-- .*? -->\n", "", page, flags=re.MULTILINE | re.DOTALL)  # for tests, not for readers
     for block in _blocks(page):
         first = block[0]
         if first.startswith("```"):

@@ -72,7 +72,12 @@ class ForkServer:
         return _pythons_own(environ) == self._pythons_own
 
     def start(
-        self, arguments: Sequence[str], *, environ: Mapping[str, str], descriptors: Mapping[int, int]
+        self,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        descriptors: Mapping[int, int],
+        directory: Path | None = None,
     ) -> ForkedProcess:
         """Fork, and run `python -m fingertrio` with these arguments.
 
@@ -80,6 +85,7 @@ class ForkServer:
             arguments: after "-m fingertrio".
             environ: the whole environment.
             descriptors: each descriptor that the process has, 0 to 2 among them, and which of ours it is.
+            directory: in which it runs; None: this process's.
 
         Raises:
             RuntimeError: the fork server has ended.
@@ -90,7 +96,7 @@ class ForkServer:
             "arguments": list(arguments),
             "environ": dict(environ),
             "descriptors": list(descriptors),
-            "directory": str(Path.cwd()),
+            "directory": str(directory or Path.cwd()),
             "cpus": list(os.sched_getaffinity(0)),
             "umask": umask,
         }

@@ -66,17 +66,20 @@ def start(
     stderr: _Stream,
     pass_fds: Sequence[int] = (),
     fresh: bool = False,
+    directory: Path | None = None,
 ) -> Process:
     """Start a process. `fresh`: also if this process forks (`begin_forking`) and `command` is `COMMAND`."""
     server = _Forking.server
     arguments = [str(each) for each in command]
     if fresh or server is None or tuple(arguments[:3]) != COMMAND or not server.fits(environ):
-        return subprocess.Popen(arguments, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+        return subprocess.Popen(
+            arguments, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, cwd=directory
+        )
     with Path(os.devnull).open("r+b") as null:
         standard = [null if stream == subprocess.DEVNULL else stream for stream in (stdin, stdout, stderr)]
         numbers = [stream if isinstance(stream, int) else stream.fileno() for stream in standard]
         descriptors = {**dict(enumerate(numbers)), **{number: number for number in pass_fds}}
-        return server.start(arguments[3:], environ=environ, descriptors=descriptors)
+        return server.start(arguments[3:], environ=environ, descriptors=descriptors, directory=directory)
 
 
 def run(

@@ -87,6 +87,7 @@ def test_mandoc_and_groff_find_nothing_to_complain_about():
         ("- one", [r".IP \(bu 4", "one"]),
         ("```\n.x 'y' -z\n```", [".PP", ".RS 4", ".EX", r"\&.x \(aqy\(aq \-z", ".EE", ".RE"]),
         ("| a | b |\n|---|---|\n| `x` | y \\| z |", [".TP", r"\fBx\fR", "Y | z."]),
+        ("<!-- not run: why -->\n```\nx\n```", [".PP", ".RS 4", ".EX", "x", ".EE", ".RE"]),
         ("### `[x]`", ['.SS "[x]"']),
     ],
 )
