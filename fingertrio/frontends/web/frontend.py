@@ -110,9 +110,7 @@ class WebFrontend(HttpFrontend):
         self._hub = self._make_hub()
         self._make_stream = partial(Stream, service, observer)
         self._stream = self._make_stream()
-        self._policy = policy = policy or WebPolicy()
-        self._proxies = policy.forwarders
-        self._trusted = TrustedProxies(policy.trusted_proxies)
+        self._use(policy := policy or WebPolicy())
         caps.is_proxy = self._is_proxy
         visits = None if accounts is None else Visits(accounts, writes, observer, lambda: self._policy.site.url)
 
@@ -146,14 +144,17 @@ class WebFrontend(HttpFrontend):
             proxies=policy.header_senders,
         )
 
+    def _use(self, policy: WebPolicy) -> None:
+        self._policy = policy
+        self._proxies = policy.forwarders
+        self._trusted = TrustedProxies(policy.trusted_proxies)
+
     def _is_proxy(self, peer: str) -> bool:
         return self._trusted.includes(peer)
 
     def adopt(self, policy: WebPolicy) -> None:
         """Use another policy from the next request, handshake and connection on. Open connections stay open."""
-        self._policy = policy
-        self._proxies = policy.forwarders
-        self._trusted = TrustedProxies(policy.trusted_proxies)
+        self._use(policy)
         self.adopt_transport(
             tls=policy.tls, keep_alive=policy.keep_alive, memory=policy.memory, proxies=policy.header_senders
         )
