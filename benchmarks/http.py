@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks.generator import Round
 from benchmarks.harness import FAILURES, BenchmarkError, Server, UnavailableError, progress
 from benchmarks.http_idle import REQUESTS, measure_idle, measure_openssl
-from benchmarks.http_servers import NAMES, WORK, Servers, Work
+from benchmarks.http_servers import NAMES, WORK, Servers, Work, set_statuses
 from benchmarks.page import write_part
 from benchmarks.report import NOTHING, Goal, median, median_ratio, table
 from benchmarks.wrk import CONNECTIONS, Request, find_wrk, load
@@ -82,12 +82,12 @@ def prepare(server: Server, work: Work) -> Request:
         BenchmarkError: the answer is not what the row is about.
     """
     request = work.request
-    if work.name == "304":
+    if work.is_known:
         response, _ = ask(server, request, tls=work.tls)
         request = replace(request, headers={"If-None-Match": response.headers["ETag"]})
     for _ in range(2):
         response, body = ask(server, request, tls=work.tls)
-        if response.status != (304 if work.name == "304" else 200) or work.holds not in body:
+        if response.status != (304 if work.is_known else 200) or work.holds not in body:
             raise BenchmarkError(f"{server.name}, {work.name}: {response.status} {body[:200]!r}")
     return request
 
@@ -111,7 +111,9 @@ def start(servers: Servers, stack: ExitStack, cores: Cores, results: Results, wa
         try:
             if place not in running:
                 running[place] = None  # if it does not start, it is not tried again
-                running[place] = stack.enter_context(servers.make(name, tls=work.tls))
+                running[place] = started = stack.enter_context(servers.make(name, tls=work.tls))
+                if name == "fingertrio":
+                    set_statuses(started)
             if (server := running[place]) is not None:
                 cell = Cell(work, name, server, prepare(server, work))
                 _load(cell, cores, WARM_UP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import Any
 
 import trustme
 
-from benchmarks.harness import HERE, Server, UnavailableError, compiled_go, fingertrio_server
+from benchmarks.harness import HERE, BenchmarkError, Server, UnavailableError, compiled_go, fingertrio_server
 from benchmarks.wrk import Request
 from fingertrio.testing.measure import Cores
 
 STATUS = "Happy and well"
 USERS = 1000
+_PAGE_OF_USERS = 50  # statuses in one answer of /api/statuses
 
 NAMES = {
     "fingertrio": "fingertrio",
@@ -44,10 +46,12 @@ class Work:
 
     Attributes:
         name: of the row.
-        request: what is asked; for "304" the entity-tag is added.
+        request: what is asked.
         peers: who can do it, besides fingertrio.
         tls: over TLS, HTTP/1.1.
         like: another row, to whose peers this one is compared; its own `peers` are empty.
+        is_known: the client has the answer already: the entity-tag is added, and the answer is 304.
+        holds: what a right answer contains.
     """
 
     name: str
@@ -55,22 +59,28 @@ class Work:
     peers: Sequence[str] = ()
     tls: bool = False
     like: str = ""
-
-    @property
-    def holds(self) -> bytes:
-        """What a right answer contains."""
-        return b"user0998" if "list" in self.name else b"" if self.name == "304" else STATUS.encode()
+    is_known: bool = False
+    holds: bytes = STATUS.encode()
 
 
 _JSON, _PAGE = "/api/users/moshez", "/moshez"
+_ATOM, _FEED = "/moshez/feed.atom", "/moshez/feed.json"
+_WEBFINGER = "/.well-known/webfinger?resource=acct:moshez@example.org"
 
 WORK = (
     Work("JSON", Request(_JSON), ("twisted", "uvicorn", "go", "nginx", "asgi", "quart")),
     Work("page", Request(_PAGE), ("twisted", "uvicorn", "nginx", "quart")),
-    Work("304", Request(_JSON), ("twisted", "uvicorn")),
+    Work("304", Request(_JSON), ("twisted", "uvicorn"), is_known=True, holds=b""),
     Work("XML-RPC", Request("/RPC2", _CALL, _XML), ("twisted", "quart")),
     Work("JSON over TLS", Request(_JSON), ("twisted", "uvicorn", "go", "nginx"), tls=True),
-    Work("list of 1,000", Request("/api/users"), ("twisted", "uvicorn", "nginx")),
+    Work("list of 1,000", Request("/api/users"), ("twisted", "uvicorn", "nginx"), holds=b"user0998"),
+    # Documents from memory, as the row JSON is, so they are compared with its peers.
+    Work("WebFinger", Request(_WEBFINGER), like="JSON", holds=b"acct:moshez@example.org"),
+    Work("Atom", Request(_ATOM), like="JSON"),
+    Work("Atom, 304", Request(_ATOM), like="304", is_known=True, holds=b""),
+    Work("JSON Feed", Request(_FEED), like="JSON"),
+    Work("JSON Feed, 304", Request(_FEED), like="304", is_known=True, holds=b""),
+    Work("50 statuses", Request("/api/statuses"), like="JSON"),
     Work("JSON, made anew", Request(_JSON, new=True), like="JSON"),
     Work("page, made anew", Request(_PAGE, new=True), like="page"),
     Work("XML-RPC, made anew", Request("/RPC2", _CALL, _XML, new=True), like="XML-RPC"),
@@ -84,8 +94,29 @@ def configuration(certfile: Path | None = None) -> dict[str, dict[str, Any]]:
     return {
         "backend": {"use": "memory", "users": users},
         "limits": {"exempt": [], "queries": 1e9, "query_burst": 1e9},
-        "http": {"listen": ["127.0.0.1:0"], "max_connections_per_address": 10_000, "trusted_proxies": [], **tls},
+        "setter": {"listen": ["127.0.0.1:0"], "auth": "none"},
+        "webfinger": {"domains": ["example.org"]},
+        "http": {
+            "listen": ["127.0.0.1:0"],
+            "url": "https://example.org",
+            "max_connections_per_address": 10_000,
+            "trusted_proxies": [],
+            **tls,
+        },
     }
+
+
+def set_statuses(server: Server) -> None:
+    """Set the statuses of a page of users, as feeds need it: those of the configuration have no time."""
+    for user, status in [
+        *((f"user{number:04}", "At work") for number in range(_PAGE_OF_USERS - 1)),
+        ("moshez", STATUS),
+    ]:
+        with socket.create_connection(("127.0.0.1", server.port("setter")), timeout=5) as client:
+            client.sendall(f"{user}\r\n{status}\r\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            if not (answer := client.recv(1000)).startswith(b"OK"):
+                raise BenchmarkError(f"{user} cannot be set: {answer!r}")
 
 
 class Servers:

@@ -76,8 +76,7 @@ def webfinger_blueprint(
             raise NotFound(NO_SUCH_USER)
         found = await service.ask_user(account.user)
         info = found.value
-        # As most clients ask. With unknown parameters, there is no end of different queries.
-        replay_while(found, any_query=info is not None and b"&" not in request.query_string)
+        replay_while(found, any_query=info is not None and _is_usual(question))
         elsewhere = None if info is None else _fediverse(info)
         if elsewhere is not None and not _asks_issuer(question, rules):
             return _redirect(elsewhere, question)
@@ -98,6 +97,12 @@ def _account(question: Question, rules: WebFingerPolicy, base: str) -> Account |
         return account if account.host in rules.domains else None
     user = parse_page(question.resource, base)
     return None if user is None else Account(user, rules.domains[0])
+
+
+def _is_usual(question: Question) -> bool:
+    """Whether clients ask so: of other parameters and relations there is no end, and each would be kept."""
+    is_short = request.query_string.count(b"&") == len(question.rels)
+    return is_short and question.rels in {(), (ISSUER,), (PROFILE_PAGE,), ("self",)}
 
 
 def _asks_issuer(question: Question, rules: WebFingerPolicy) -> bool:

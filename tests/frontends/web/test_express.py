@@ -22,11 +22,16 @@ from fingertrio.accounts.writer import unproved
 from fingertrio.backend import BackendError, UserInfo
 from fingertrio.frontends.web.frontend import WebPolicy
 from fingertrio.frontends.web.ledger import WebLedger
+from fingertrio.frontends.web.webfinger import WebFingerPolicy
 from fingertrio.http.connection import HttpConnection
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.testing import FakeBackend
 from fingertrio.testing.hostile_http import OPENINGS
+from tests.frontends.web.http_table import SAMPLES
 from tests.frontends.web.kit import USERS, Client, Site, serving
+from tests.frontends.web.people import MINUTE, People, Person
+from tests.frontends.web.programs import ADA, SITE
+from tests.helpers import no_accounts
 
 
 def get(path: str = "/moshez", *lines: str, method: str = "GET", close: bool = False) -> bytes:
@@ -460,3 +465,91 @@ async def test_requests_sent_at_once_take_turns_with_other_connections() -> None
         assert answered < 100
         for _ in range(300):
             await greedy.response()
+
+
+# Routes whose GET is not answered from the lane, each with its reason.
+NOT_REPEATED = {
+    "/api/whoami": "it depends on the token of the request",
+    "/api/events": "a stream has no end",
+    "/api/watch": "a handshake makes a connection",
+    "/api/users/U/status": "it has no GET, and a write must reach the service",
+}
+
+# A client can make up any number of these, so they are made anew: they would push out what others ask for.
+MADE_UP = (
+    "/?q=tea",
+    "/?at=%3E0.ada",
+    "/ada?x",
+    "/ada/history?before=20261129T120000Z",
+    "/api/statuses?limit=5",
+    "/api/users/ada/history?limit=5",
+    "/ada/feed.atom?before=20261129T120000Z",
+    "/-/feed.json?before=0.bob",
+    "/.well-known/webfinger?resource=acct:ada@example.org&rel=a",
+    "/.well-known/webfinger?resource=acct:ada@example.org&x=a",
+    "/nobody",
+    "/api/users/nobody",
+    "/nobody/feed.atom",
+    "/nobody/badge.svg",
+)
+
+ALSO = ("/.well-known/webfinger?resource=acct:ada@example.org&rel=http://openid.net/specs/connect/1.0/issuer",)
+
+
+@asynccontextmanager
+async def noted() -> AsyncIterator[tuple[Site, list[str], str]]:
+    """A door with every route; what came from its lane; the place of a status."""
+    backend, repeated = People(), list[str]()
+    await backend.enter(ADA, Person("bob", "Out", MINUTE))
+    info = await backend.get_user("ada")
+    assert info is not None
+    assert info.since is not None
+    policy = WebPolicy(site=SITE, webfinger=WebFingerPolicy(domains=("example.org",)))
+    async with serving(backend, policy=policy, accounts=no_accounts()) as site:
+        lane = site.door._lane
+        assert lane is not None
+        lane.ledger.replayed = lambda sender, note, seconds: repeated.append(note.asked)  # type: ignore[method-assign]
+        yield site, repeated, f"{info.since:%Y%m%dT%H%M%S.%fZ}"
+
+
+def samples(place: str) -> dict[str, tuple[str, bytes]]:
+    """A request for each route that the lane should answer: what its log line has, and its bytes."""
+    found = {}
+    for sample in SAMPLES:
+        if sample.route not in NOT_REPEATED:
+            path = sample.path.format(place=place)
+            found[sample.route] = ("getUsers", call("getUsers")) if path == "/RPC2" else (f"GET {path}", get(path))
+    return found | {path: (f"GET {path}", get(path)) for path in ALSO}
+
+
+async def test_every_route_is_answered_from_the_lane_when_it_is_asked_again() -> None:
+    async with noted() as (site, repeated, place), await site.connect() as client:
+        await client.send(get("/"))  # begins to load the index of the stream, from which all further pages come
+        await client.response()
+        await trio.testing.wait_all_tasks_blocked()
+        for route, (asked, request) in samples(place).items():
+            answers = []
+            for _ in range(2):
+                await client.send(request)
+                answers.append(masked(await client.response()))
+                await trio.testing.wait_all_tasks_blocked()  # the answer is kept after it was sent
+            assert (answers[0], repeated[-1:]) == (answers[1], [asked]), route
+            repeated.clear()
+            if request.startswith(b"GET") and b"\r\netag: " in answers[0]:
+                tag = answers[0].partition(b"\r\netag: ")[2].partition(b"\r\n")[0].decode()
+                for _ in range(2):
+                    await client.send(get(asked.removeprefix("GET "), f"If-None-Match: {tag}"))
+                    assert b" 304 " in await client.until(b"\r\n\r\n")
+                    await trio.testing.wait_all_tasks_blocked()
+                assert repeated == [asked], f"{route}: 304"
+                repeated.clear()
+
+
+async def test_what_clients_can_make_up_is_not_kept() -> None:
+    async with noted() as (site, repeated, _), await site.connect() as client:
+        for path in MADE_UP:
+            for _ in range(2):
+                await client.send(get(path))
+                await client.response()
+        await trio.testing.wait_all_tasks_blocked()
+        assert repeated == []
