@@ -32,7 +32,15 @@ class APIError(Exception):
         self.status = status
 
 
-def request(method: str, url: str, path: str, *, token: str | None = None, document: object = None) -> Any:
+def request(
+    method: str,
+    url: str,
+    path: str,
+    *,
+    token: str | None = None,
+    document: object = None,
+    timeout: float = TIMEOUT,
+) -> Any:
     """The JSON document that a server answers.
 
     Args:
@@ -41,13 +49,14 @@ def request(method: str, url: str, path: str, *, token: str | None = None, docum
         path: below it, percent-encoded.
         token: sent as a Bearer token, if given.
         document: sent as JSON, if given.
+        timeout: seconds for each step.
 
     Raises:
         APIError: the URL is wrong, there was no answer, or it is an error.
     """
     from http.client import HTTPException  # noqa: PLC0415 -- commands that ask no web front end start without it
 
-    connection = _connection(url)
+    connection = _connection(url, timeout)
     headers = {"User-Agent": f"fingertrio/{version}", "Accept": "application/json"}
     body = None
     if token is not None:
@@ -69,14 +78,14 @@ def request(method: str, url: str, path: str, *, token: str | None = None, docum
     return _document(url, response.status, content)
 
 
-def _connection(url: str) -> HTTPConnection:
+def _connection(url: str, timeout: float) -> HTTPConnection:
     from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 -- as above
 
     parts = urlsplit(url)
     try:
         if parts.scheme in {"http", "https"} and parts.hostname:
             kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-            return kind(parts.hostname, parts.port, timeout=TIMEOUT)
+            return kind(parts.hostname, parts.port, timeout=timeout)
     except ValueError:  # of the port
         pass
     raise APIError(f"{clean_line(url)!r} is not the URL of a server; expected https://finger.example.org")

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from fingertrio.cli.completing import config_files
 from fingertrio.cli.discover import named_config
 from fingertrio.cli.errors import stop
 from fingertrio.config.config import Config, load_config
@@ -14,7 +15,7 @@ from fingertrio.config.errors import ConfigError
 
 
 @click.command("check-config")
-@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path), shell_complete=config_files)
 def check_config(path: Path | None) -> None:
     """Report every mistake in a configuration file. Opens no port and no backend.
 

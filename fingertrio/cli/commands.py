@@ -9,12 +9,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from fingertrio import version
 from fingertrio.cli.errors import STATUSES, Group
 from fingertrio.cli.signals import EarlySignals
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "store", "backup", "Copy the database to FILE while it is being served, as it is at one moment."
     ),
     "check-config": LazyCommand("check_config", "check_config", "Report every mistake in a configuration file."),
+    "completion": LazyCommand(
+        "completion", "completion", "Print the script that completes this command in SHELL: bash, zsh or fish."
+    ),
     "config": LazyCommand(
         "show_config",
         "show_config",
@@ -100,6 +107,14 @@ class LazyGroup(Group):
         if cmd_name in COMMANDS:
             return COMMANDS[cmd_name].load()
         return super().get_command(ctx, cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands without importing them."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 -- only when a shell asks
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=COMMANDS[name].help) for name in names]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -21,6 +21,7 @@ import click
 
 from fingertrio.backends.sqlite.files import absolute
 from fingertrio.backends.sqlite.rows import DEFAULT_HISTORY, Retention
+from fingertrio.cli.completing import config_files
 from fingertrio.cli.discover import running_server
 from fingertrio.cli.errors import stop
 from fingertrio.config.places import default_config
@@ -103,9 +104,12 @@ def place_options(command: F) -> F:
 
     for name, help_text in (
         ("database", "The database file."),
-        ("config", "TOML file whose [backend] names the database; without it, the built-in default."),
+        ("config", "TOML file whose [backend] names the database; by default that of the server."),
     ):
-        command = click.option(f"--{name}", type=as_path, callback=combine, expose_value=False, help=help_text)(command)
+        complete = config_files if name == "config" else None
+        command = click.option(
+            f"--{name}", type=as_path, callback=combine, expose_value=False, help=help_text, shell_complete=complete
+        )(command)
     return command
 
 

@@ -12,6 +12,7 @@ import click
 import trio
 
 from fingertrio.cli.arguments import text
+from fingertrio.cli.completing import users
 from fingertrio.cli.discover import running_server
 from fingertrio.cli.errors import nearest, say
 from fingertrio.cli.output import write_utf8
@@ -39,7 +40,7 @@ _HERE = ("127.0.0.1", 7979)
     help="Seconds for everything.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each TARGET.")
-@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=text)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=text, shell_complete=users)
 def finger_command(targets: tuple[str, ...], verbose: bool, ascii_only: bool, timeout: float, as_json: bool) -> None:
     """Query finger servers about users, or for their lists of users.
 

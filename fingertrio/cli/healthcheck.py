@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fingertrio.cli.completing import config_files
 from fingertrio.cli.errors import REFUSED, failure
 from fingertrio.cli.probes import Place, UnhealthyError, ask_admin, ask_finger, ask_pages, ask_setter
 from fingertrio.config.places import default_config
@@ -49,7 +50,9 @@ class Question:
 @click.command("healthcheck")
 @click.option("--live", is_flag=True, help="Only whether it runs and answers, even if its backend fails.")
 @click.option("--url", help="Ask there: the pages, [admin] (http://HOST:9079/readyz), or finger://HOST:79.")
-@click.option("--config", "path", type=click.Path(path_type=Path), help="TOML file of the server.")
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), shell_complete=config_files, help="TOML file of the server."
+)
 @click.option("--timeout", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds for everything.")
 def healthcheck(url: str | None, path: Path | None, timeout: float, *, live: bool) -> None:
     """Ask the server whether it is ready, print one line, and exit with 0 or 1.

@@ -20,6 +20,7 @@ import trio
 from fingertrio import FingerService
 from fingertrio.backend import NO_PLAN, NO_SUCH_USER, BackendError
 from fingertrio.cli.check_config import load_or_exit, refuse
+from fingertrio.cli.completing import config_files
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.plugins import find_backend
@@ -33,7 +34,7 @@ _ASKER = "asker"
 
 
 @click.command("irc-check")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path), shell_complete=config_files)
 @click.option("--network", "names", multiple=True, help="Only this network; may be repeated.")
 @click.option("--join", is_flag=True, help="Also join the channels.")
 @click.option("--raw", is_flag=True, help="Show every line, without the secrets.")

@@ -21,6 +21,8 @@ def main(*, serves: bool = False) -> None:
     output = import_module("fingertrio.cli.output")
     errors = import_module("fingertrio.cli.errors")
     commands = import_module("fingertrio.cli.commands")
+    if "_FINGERTRIO_COMPLETE" in os.environ:  # a shell asks, by the script that `fingertrio completion` printed
+        import_module("fingertrio.cli.completion").register()
     with signals.ended(), output.guarded(), errors.reported():
         sys.exit(
             commands.cli(

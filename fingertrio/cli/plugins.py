@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import click
 
+from fingertrio.cli import completing
+from fingertrio.cli.errors import nearest
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.plugins import Plugin, installed_backends, installed_frontends
+from fingertrio.config.plugins import (
+    Plugin,
+    backend_names,
+    frontend_names,
+    installed_backends,
+    installed_frontends,
+)
 from fingertrio.wire.text import clean_line
 
 
 @click.command()
-def backends() -> None:
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completing.backends)
+def backends(names: tuple[str, ...]) -> None:
     """List the installed backends with their options."""
-    _list(installed_backends())
+    _list(installed_backends(), names, backend_names())
 
 
 @click.command()
-def frontends() -> None:
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completing.frontends)
+def frontends(names: tuple[str, ...]) -> None:
     """List the installed front ends with their options, by the section that opens each."""
-    _list(installed_frontends())
+    _list(installed_frontends(), names, frontend_names())
 
 
-def _list(plugins: Iterable[Plugin[Any] | ConfigError]) -> None:
+def _list(plugins: Iterable[Plugin[Any] | ConfigError], names: Collection[str], known: Sequence[str]) -> None:
+    """Those of `names`; without any, all."""
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"{clean_line(name)} is not installed{nearest(name, known)}")
     for plugin in plugins:
+        if names and (isinstance(plugin, ConfigError) or plugin.name not in names):
+            continue
         if isinstance(plugin, ConfigError):
             click.secho(f"{plugin}\n", fg="red", err=True)
             continue

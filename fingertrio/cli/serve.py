@@ -19,6 +19,7 @@ import trio
 from fingertrio import version
 from fingertrio.cli.banner import announce
 from fingertrio.cli.check_config import load_or_exit, refuse
+from fingertrio.cli.completing import config_files
 from fingertrio.cli.signals import INTERRUPTED, EarlySignals
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
@@ -41,6 +42,7 @@ _DRY_RUN = "FINGERTRIO_IRC__DRY_RUN"
     "--config",
     "path",
     type=click.Path(path_type=Path),
+    shell_complete=config_files,
     help="TOML file; without it, the one that init wrote, or the built-in default on loopback.",
 )
 @click.option("--irc-dry-run", is_flag=True, help="Stay on IRC, but only log what would be said or set there.")

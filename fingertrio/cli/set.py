@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from fingertrio.cli.arguments import text
+from fingertrio.cli.completing import users
 from fingertrio.cli.errors import say
 from fingertrio.cli.targets import Target, Write, find_target
 from fingertrio.wire.status import check_status
@@ -19,7 +20,7 @@ _INPUT_LIMIT = 64 * 1024  # bytes of standard input: what is longer cannot be a 
 
 
 @click.command("set")
-@click.option("--user", metavar="NAME", type=text, help="Whose status; by default your own.")
+@click.option("--user", metavar="NAME", type=text, shell_complete=users, help="Whose status; by default your own.")
 @click.option("--for", "length", metavar="LENGTH", help="How long it holds: 40m, 1h30m, 3d.")
 @click.option("--until", metavar="TIME", help="When it ends: 17:00, tomorrow, friday, 2026-12-24T18:00.")
 @click.option("--clear", is_flag=True, help="Take the present status back.")

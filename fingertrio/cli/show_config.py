@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from fingertrio.cli import discover
+from fingertrio.cli import completing, discover
 from fingertrio.cli.errors import nearest, stop
 from fingertrio.cli.output import write_utf8
 from fingertrio.config.config import parse_config
@@ -30,8 +30,10 @@ _COMMENT = 52  # the column of comments, if the value leaves room
 
 
 @click.command("config")
-@click.argument("sections", metavar="[SECTION]...", nargs=-1)
-@click.option("--config", "path", type=click.Path(path_type=Path), help="This TOML file.")
+@click.argument("sections", metavar="[SECTION]...", nargs=-1, shell_complete=completing.sections)
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), shell_complete=completing.config_files, help="This TOML file."
+)
 @click.option("--changed", is_flag=True, help="Only what the file or the environment sets.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every key and its origin.")
 def show_config(sections: tuple[str, ...], path: Path | None, *, changed: bool, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from fingertrio.accounts.tokens import Token, TokensError
 from fingertrio.backend import BackendError
 from fingertrio.cli import discover
 from fingertrio.cli.arguments import text
+from fingertrio.cli.completing import config_files, logins
 from fingertrio.cli.drawing import Column, table
 from fingertrio.cli.errors import REFUSED, Group, failure
 from fingertrio.cli.output import write_utf8
@@ -29,7 +30,9 @@ from fingertrio.wire.when import parse_when
 
 T = TypeVar("T")
 
-_config = click.option("--config", "path", type=click.Path(path_type=Path), help="TOML file of the server.")
+_config = click.option(
+    "--config", "path", type=click.Path(path_type=Path), shell_complete=config_files, help="TOML file of the server."
+)
 
 
 @click.group("token", cls=Group)
@@ -38,7 +41,7 @@ def token() -> None:
 
 
 @token.command("add")
-@click.argument("user", type=text)
+@click.argument("user", type=text, shell_complete=logins)
 @click.option("--label", type=text, default="", help="What it is for: phone, cron job.")
 @click.option("--expires", metavar="TIME", help="When it ends: 90d, 2027-01-01.")
 @click.option("--admin", is_flag=True, help="It sets the status of every user.")

@@ -15,6 +15,7 @@ from fingertrio.backend import NO_PLAN
 from fingertrio.backends.sqlite import admin
 from fingertrio.backends.sqlite.admin import Edit, StoredUser
 from fingertrio.cli.arguments import text
+from fingertrio.cli.completing import logins, users
 from fingertrio.cli.database import F, Place, failures_reported, place_options
 from fingertrio.cli.drawing import Column, exact, relative, table
 from fingertrio.cli.errors import Group
@@ -109,7 +110,7 @@ def _edit(options: Mapping[str, Any]) -> Edit:
 
 
 @user.command("add")
-@click.argument("login", metavar="USER")
+@click.argument("login", metavar="USER", shell_complete=logins)
 @_edit_options
 @place_options
 def user_add(place: Place, login: str, **options: Any) -> None:
@@ -123,7 +124,7 @@ def user_add(place: Place, login: str, **options: Any) -> None:
 
 
 @user.command("set")
-@click.argument("login", metavar="USER")
+@click.argument("login", metavar="USER", shell_complete=users)
 @_edit_options
 @place_options
 def user_set(place: Place, login: str, **options: Any) -> None:
@@ -174,7 +175,7 @@ def user_check(place: Place) -> None:
 
 
 @user.command("show")
-@click.argument("login", metavar="USER")
+@click.argument("login", metavar="USER", shell_complete=users)
 @click.option(
     "--history", metavar="NUMBER", default=5, show_default=True, type=click.IntRange(0), help="Number of past statuses."
 )
@@ -242,7 +243,7 @@ def _iso(when: datetime | None) -> str | None:
 
 
 @user.command("remove")
-@click.argument("login", metavar="USER")
+@click.argument("login", metavar="USER", shell_complete=users)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--erase", is_flag=True, help="Overwrite what was stored, too; takes as long as a copy of the database.")
 @place_options

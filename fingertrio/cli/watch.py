@@ -17,6 +17,7 @@ from typing import Protocol
 import click
 import trio
 
+from fingertrio.cli import completing
 from fingertrio.cli.arguments import text
 from fingertrio.cli.discover import web_url
 from fingertrio.cli.errors import stop
@@ -63,7 +64,7 @@ _TEMPORARY = frozenset({408, 425, 429})  # the 4xx statuses of HTTP after which 
 @click.option("--once", is_flag=True, help="Show the current statuses and exit.")
 @click.option("--exec", "command", metavar="COMMAND", help="Run COMMAND for each change, with it as JSON on its input.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="With --exec: go on where FILE says.")
-@click.argument("users", metavar="[USER]...", nargs=-1, type=text)
+@click.argument("users", metavar="[USER]...", nargs=-1, type=text, shell_complete=completing.users)
 def watch_command(
     users: tuple[str, ...],
     url: str | None,
