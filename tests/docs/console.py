@@ -2,7 +2,8 @@
 
 The server has every front end at the usual ports, on a loopback address that no other test uses. In a session,
 `127.0.0.1` means this address, and so does the host of a public URL (`https://finger.example.org`, `https://tilde.example`)
-with the port of the pages. In what is compared, the address is written as on the page again.
+with the port of the pages. The user who types is called `ada` on the pages, whatever the login name is here. In what is
+compared, both are written as on the page again.
 
 `fingertrio` in a session is a script that hands its arguments and descriptors to this process, which forks the program
 (fingertrio/testing/forkserver.py): a tenth of the CPU time of a fresh start.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import socket
 import subprocess
@@ -44,6 +46,7 @@ socket.send_fds(connection, [request.encode()], [0, 1, 2])
 sys.exit(int(connection.recv(100)))
 """
 
+_READER = "ada"
 _PUBLIC = re.compile(r"https://(?:finger\.example\.(?:org|net)|tilde\.example)\b")
 
 
@@ -79,9 +82,11 @@ class Session:
         return problems
 
     def _here(self, text: str) -> str:
+        text = re.sub(rf"\b{_READER}\b", login(), text)
         return _PUBLIC.sub("http://127.0.0.1:8000", text).replace("127.0.0.1", self.host)
 
     def _there(self, output: str) -> str:
+        output = re.sub(rf"\b{re.escape(login())}\b", _READER, output)
         return output.replace(self.host, "127.0.0.1").replace("\r", "")
 
     def _bash(self, texts: Sequence[str]) -> list[tuple[int, str]]:
@@ -117,6 +122,11 @@ def compare(command: Command, status: int, output: str) -> str:
     return "" if re.fullmatch(pattern, printed, re.DOTALL) else f"{printed}\n--- instead of\n{shown}"
 
 
+def login() -> str:
+    """The login name of the user who runs the tests."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 @contextmanager
 def session(folder: Path) -> Iterator[Session]:
     """A server with data and a folder for commands, below `folder`."""
@@ -138,7 +148,6 @@ def session(folder: Path) -> Iterator[Session]:
         "ALL_PROXY": "socks5h://127.0.0.1:9",
         "NO_PROXY": f"{host},localhost",
         "PIP_NO_INDEX": "1",
-        "LOGNAME": "ada",
         "TZ": "UTC",
     }
     with running(configuration(host, folder), environ=environ) as program, answering(folder / "socket"):
@@ -160,7 +169,7 @@ def configuration(host: str, folder: Path) -> dict[str, dict[str, Any]]:
 
 def fill(program: Program) -> None:
     """Give the users of the documentation a status."""
-    for user, status in (("moshez", "Happy and well"), ("ada", "Weaving")):
+    for user, status in (("moshez", "Happy and well"), (login(), "Weaving")):
         with socket.create_connection(program.address("setter"), timeout=20) as connection:
             connection.sendall(f"{user}\r\n{status}\r\n".encode())
             connection.shutdown(socket.SHUT_WR)
