@@ -20,6 +20,7 @@ from fingertrio import version
 from fingertrio.cli.banner import announce
 from fingertrio.cli.check_config import load_or_exit, refuse
 from fingertrio.cli.completing import config_files
+from fingertrio.cli.opening import obstacle, open_front_page
 from fingertrio.cli.signals import INTERRUPTED, EarlySignals
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
@@ -46,14 +47,16 @@ _DRY_RUN = "FINGERTRIO_IRC__DRY_RUN"
     help="TOML file; without it, the one that init wrote, or the built-in default on loopback.",
 )
 @click.option("--irc-dry-run", is_flag=True, help="Stay on IRC, but only log what would be said or set there.")
+@click.option("--open", "opens", is_flag=True, help="Show the front page in a browser when it is ready.")
 @click.make_pass_decorator(EarlySignals, ensure=True)
-def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool = False) -> None:
+def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool = False, opens: bool = False) -> None:
     """Open every door that the configuration names."""
     if irc_dry_run:
         os.environ[_DRY_RUN] = "true"  # as an operator would, so that it holds for reloads too
     path = path or default_config()
     config = load_or_exit(path)
     human = {"auto": None, "text": True, "json": False}[config.log.format]
+    no_browser = obstacle()  # before privileges are dropped
     observer = stderr_observer(human=human, level=config.log.level, anonymize=config.log.anonymize_addresses)
 
     def ready(addresses: Mapping[str, Sequence[str]]) -> None:
@@ -64,6 +67,8 @@ def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool 
         if runtime is not None:
             publish(runtime, config, path, addresses, observer)
         announce(observer, addresses, config.backend.use, version, path)
+        if opens:
+            open_front_page(observer, addresses, getattr(config.doors.get("http"), "url", None), no_browser)
         signals.deliver()
 
     runtime = RuntimeFile.open()
