@@ -14,11 +14,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import trio
 
 from fingertrio.accounts.accounts import Accounts
+from fingertrio.config.places import state_directory
 from fingertrio.config.sections import ListeningSection, WebFingerSection
 from fingertrio.net.address import Address
 from fingertrio.net.connection import Connection
@@ -101,6 +103,7 @@ class Door:
         neighbours: where each front end listens, by its name, so that one can say how to reach another.
         presets: statuses with a name: "status", and "for" or "until" where there is one.
         webfinger: which accounts WebFinger describes.
+        state: the directory for files that a front end keeps: that of the database, if there is one.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Door:
     neighbours: Mapping[str, Sequence[Address]] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     webfinger: WebFingerSection = field(default_factory=WebFingerSection)
+    state: Path = field(default_factory=state_directory)
 
     def server(self, handler: Handler, *, lane: Lane | None = None, refusal: bytes = b"") -> Server:
         """The accept loop of our own TCP front ends; it is a `Frontend`.

@@ -40,7 +40,7 @@ TABLE = (
     Row("wire"),
     # Trio, and whatever reporting object they are given.
     Row("net", ours="wire.proxy", others="trio"),
-    Row("clients", ours="wire", others="httpx2 trio trio_websocket"),
+    Row("clients", ours="wire", others="h11 httpx2 trio trio_websocket"),
     Row("changes", ours="backend", others="trio"),
     Row("observe", ours="wire", others="structlog"),
     # Who may write: from a proof to a writer.
@@ -69,9 +69,10 @@ TABLE = (
         ours="accounts backend http names net observe service wire",
         others="hypercorn jinja2 markupsafe pydantic quart quart_trio trio werkzeug",
     ),
+    Row("frontends.webhook", ours="backend changes clients observe service wire", others="trio"),
     Row("frontends.admin", ours="observe", others="hypercorn prometheus_client trio"),
     # The contract of front ends, and the one file of each that turns a configuration section into a front end.
-    Row("frontend", ours="accounts config.sections net observe service", others="trio"),
+    Row("frontend", ours="accounts config.places config.sections net observe service", others="trio"),
     Row("frontends.*.door", ours="backend config frontend fingertrio http net observe wire", others="trio"),
     # The running program, and the command line in front of it.
     Row(
@@ -81,7 +82,8 @@ TABLE = (
     ),
     Row(
         "cli",
-        ours="accounts backend backends.sqlite clients config fingertrio frontends.irc names net observe server wire",
+        ours="accounts backend backends.sqlite clients config fingertrio frontends.irc frontends.webhook names net "
+        "observe server wire",
         others="click rich trio",
     ),
     Row("__main__", ours="cli"),

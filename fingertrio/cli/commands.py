@@ -89,6 +89,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "webfinger_command",
         "Ask a host by WebFinger (RFC 7033) about an account: ada@example.org, or the https address of a page.",
     ),
+    "webhook": LazyCommand(
+        "webhook", "webhook", "Try and list the webhooks of a configuration, and make secrets for them."
+    ),
     "watch": LazyCommand(
         "watch", "watch_command", "Show the status of each USER, or of all users, and every change as it happens."
     ),

@@ -57,7 +57,11 @@ def mistake(place: Sequence[int | str], message: str, kind: str, known: Sequence
         known: the valid names, if a key or a section is unknown.
     """
     section, *rest = (str(part) for part in place)
-    where = f"[{section}]" + (f" {'.'.join(rest)}" if rest else "")
+    where = f"[{section}]"
+    if len(place) > 1 and isinstance(place[1], int):  # the section is an array of tables
+        where = f"[[{section}]] number {place[1] + 1}"
+        rest = rest[1:]
+    where += f" {'.'.join(rest)}" if rest else ""
     if kind in {"extra_forbidden", "unexpected_keyword_argument", "unknown_section"}:
         from difflib import get_close_matches  # noqa: PLC0415 -- only for errors
 

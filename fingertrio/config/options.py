@@ -20,11 +20,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from fingertrio.config.errors import explain
 from fingertrio.net.address import Address
+from fingertrio.wire.http_url import HTTPURL
 
 T = TypeVar("T")
 
@@ -94,7 +95,9 @@ def _scalar_errors(adapter: TypeAdapter[Any], table: object) -> list[ErrorDetail
 
 
 def list_options(options_type: type[Any]) -> list[Option]:
-    """The keys of a table for this type."""
+    """The keys of a table for this type; of a type for an array of tables, those of each table."""
+    if issubclass(options_type, RootModel):
+        return list_options(typing.get_args(options_type.model_fields["root"].annotation)[0])
     if issubclass(options_type, BaseModel):
         return [
             Option(
@@ -132,6 +135,7 @@ _WORDS: Mapping[object, str] = {
     bool: "boolean",
     Path: "path",
     Address: "string",
+    HTTPURL: "string",
     datetime: "date and time",
     type(None): "nothing",
 }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
+from pydantic import RootModel
+
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.options import Option, list_options
 from fingertrio.config.plugins import Open, Plugin, installed_backends, installed_frontends
@@ -33,7 +35,8 @@ writes a first one. Without any, `fingertrio serve` uses the default at the end 
 reports every mistake.
 
 An environment variable overrides a key: `FINGERTRIO_FINGER__LISTEN` stands for `listen` in `[finger]`. The value is
-read as TOML, or as text if it is not valid TOML.
+read as TOML, or as text if it is not valid TOML. `FINGERTRIO_WEBHOOK__TEAM__URL` stands for `url` in the `[[webhook]]`
+with the name `team`, and `FINGERTRIO_WEBHOOK` for the whole array.
 
 This page is written by `make reference` from the models that validate the file."""
 
@@ -51,7 +54,8 @@ def reference() -> str:
     """The whole page, in Markdown."""
     parts = [_INTRODUCTION, "## Front ends"]
     for plugin in _ours(installed_frontends()):
-        parts += [f"### `[{plugin.name}]`", plugin.summary(), _table(plugin.options())]
+        heading = f"[[{plugin.name}]]" if issubclass(plugin.options_type, RootModel) else f"[{plugin.name}]"
+        parts += [f"### `{heading}`", plugin.summary(), _table(plugin.options())]
     parts += ["## Backends", "`[backend]` names one with `use`; its other keys are the options of that backend."]
     for backend in _ours(installed_backends()):
         parts += [f'### `use = "{backend.name}"`', backend.summary(), _table(backend.options())]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fingertrio.config.environment import override_entry, to_value
 from fingertrio.config.errors import ConfigError
 
 _PREFIX = "FINGERTRIO_"
@@ -25,6 +26,9 @@ FIXED_SECTIONS = ("backend", "service", "log", "limits", "process", "accounts", 
 
 # The order in which our doors open and are listed; those of other packages follow, by name.
 DOOR_ORDER = ("finger", "setter", "http", "irc", "admin")
+
+# Sections that are arrays of tables with names: [[webhook]].
+_ARRAYS = frozenset({"webhook"})
 
 # What `python -m fingertrio` runs without a file. conf/fingertrio.toml says the same, with comments; a test compares.
 DEFAULT: Mapping[str, Any] = {
@@ -97,24 +101,21 @@ def _override(sections: dict[str, Any], environ: Mapping[str, str]) -> dict[tupl
             from fingertrio.config.plugins import frontend_names  # noqa: PLC0415 -- only for doors of other packages
 
             known |= dict.fromkeys(frontend_names())
-        if not separator or not key or section not in known:
+        is_array = section in _ARRAYS
+        if section not in known or not ((separator and key) or (is_array and not separator)):
             names = ", ".join(name.upper() for name in known)
             raise ConfigError(
                 f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, where SECTION is one of {names}"
             )
+        if is_array:
+            sections[section] = override_entry(sections.get(section), variable, key, text)
+            used[(section, *key.split("__")) if key else (section,)] = variable
+            continue
         target = sections[section] = dict(sections.get(section) or {})
         *parents, last = key.split("__")
         for parent in parents:
             target[parent] = dict(target.get(parent) or {})
             target = target[parent]
-        target[last] = _value(text)
+        target[last] = to_value(text)
         used[section, *parents, last] = variable
     return used
-
-
-def _value(text: str) -> object:
-    """A variable's text as a TOML value, or as a string if it is not valid TOML, so that strings need no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

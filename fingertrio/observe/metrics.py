@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from fingertrio.observe.irc_numbers import NetworkNumbers
+from fingertrio.observe.webhook_numbers import WebhookNumbers
 
 # Upper bounds in seconds, from an answer in memory to the longest deadline, three per decade: a percentile computed
 # from them is wrong by a factor of 2.5 at most.
@@ -77,6 +78,7 @@ class Metrics:
         self.lines_lost = 0  # log lines dropped because the log could not be written
         self.conditions: dict[str, Condition] = {}  # by the name of what is degraded
         self.networks: dict[str, NetworkNumbers] = {}  # of IRC, by the name in the configuration
+        self.webhooks: dict[str, WebhookNumbers] = {}  # by the name in the configuration
 
     @property
     def ready(self) -> bool:

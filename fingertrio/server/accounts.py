@@ -56,8 +56,13 @@ def tokens_path(config: Sections) -> Path:
     """The tokens file of a server whose backend does not keep the tokens itself."""
     if config.accounts.path is not None:
         return config.accounts.path.expanduser().absolute()
-    database = database_path(config.backend)
-    return state_directory() / _NAME if database is None else database.with_name(_NAME)
+    return kept_directory(config.backend) / _NAME
+
+
+def kept_directory(backend: BackendSection) -> Path:
+    """Where the files are that a server keeps: next to its database, if it has one, or in the state directory."""
+    database = database_path(backend)
+    return state_directory() if database is None else database.parent
 
 
 def database_path(backend: BackendSection) -> Path | None:

@@ -15,6 +15,7 @@ from fingertrio.frontend import Check, ChecksItself, Door, Frontend, TakesOption
 from fingertrio.net.address import Address
 from fingertrio.net.limits import ConnectionCaps, RateLimiter
 from fingertrio.observe.observer import Observer
+from fingertrio.server.accounts import kept_directory
 from fingertrio.service import FingerService
 
 _CAPS = ("max_connections", "max_connections_per_address")
@@ -69,6 +70,7 @@ class OpenDoor:
             neighbours=neighbours or {},
             presets=self._presets,
             webfinger=config.webfinger,
+            state=kept_directory(config.backend),
         )
         with self._errors_located():
             self._frontend: Frontend = plugin.open(section, self._door)

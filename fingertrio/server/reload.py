@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from fingertrio.config.config import Config
 from fingertrio.config.errors import ConfigError
@@ -91,8 +91,8 @@ def compare(old: Config, new: Config, reloadable: Reloadable) -> tuple[list[str]
             fixed.append(name)
             continue
         keys = reloadable[name]
-        if isinstance(before, PresetsSection):  # its keys are the operator's own
-            changed.append(name)
+        if isinstance(before, PresetsSection | RootModel):  # its keys are the operator's own; an array has none
+            (changed if keys is None or keys else fixed).append(name)
             continue
         for key in _keys(before):
             if getattr(before, key) != getattr(after, key):

@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from fingertrio.frontends.admin.prometheus_irc import irc_families
+from fingertrio.frontends.admin.prometheus_webhook import webhook_families
 from fingertrio.observe.metrics import BOUNDS, Histogram, Metrics
 
 # The format that every version of Prometheus reads; newer formats are optional.
@@ -49,6 +50,8 @@ class _Numbers(Collector):
         yield from self._program()
         if self._metrics.networks:
             yield from irc_families(self._metrics.networks)
+        if self._metrics.webhooks:
+            yield from webhook_families(self._metrics.webhooks)
 
     def _doors(self) -> Iterator[Metric]:
         metrics = self._metrics

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fingertrio.frontends.admin.prometheus import Exposition
 from fingertrio.observe.irc_numbers import NetworkNumbers
 from fingertrio.observe.metrics import Condition, Metrics
+from fingertrio.observe.webhook_numbers import WebhookNumbers
 
 DOCUMENT = Path(__file__).parents[3] / "docs/reference/metrics.md"
 
@@ -33,6 +34,11 @@ def metrics():
     network = metrics.networks["libera"] = NetworkNumbers(registered=True, channels_in=1, channels_wanted=2)
     for counter in (network.connects, network.sent, network.dropped, network.announcements):
         counter["x"] += 1
+    webhook = metrics.webhooks["team"] = WebhookNumbers(pending=3, clock=lambda: 100.0)
+    webhook.succeeded()
+    webhook.clock = lambda: 107.5
+    webhook.attempts["delivered"] += 2
+    webhook.unsent["replaced"] += 1
     return metrics
 
 
@@ -105,3 +111,13 @@ def test_each_irc_network_has_its_series(metrics):
     assert found["fingertrio_irc_channels", "libera", "in"] == 1
     assert found["fingertrio_irc_channels", "libera", "wanted"] == 2
     assert found["fingertrio_irc_dropped_total", "libera", "x"] == 1
+
+
+def test_each_webhook_has_its_series(metrics):
+    metrics.webhooks["silent"] = WebhookNumbers()
+    found = samples(Exposition(metrics, version="1"))
+    assert found["fingertrio_webhook_pending", "team"] == 3
+    assert found["fingertrio_webhook_success_age_seconds", "team"] == 7.5
+    assert ("fingertrio_webhook_success_age_seconds", "silent") not in found
+    assert found["fingertrio_webhook_attempts_total", "delivered", "team"] == 2
+    assert found["fingertrio_webhook_unsent_total", "replaced", "team"] == 1

@@ -1,0 +1,1 @@
+"""Sends a signed HTTP request to other servers whenever a status changes."""
