@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from fingertrio.config.config import Config
 from fingertrio.config.lines import Path, locate
-from fingertrio.config.options import list_options
+from fingertrio.config.options import list_options, table_type
 from fingertrio.config.plugins import find_backend, find_frontends
 from fingertrio.config.secrets import hide
 from fingertrio.config.table import DOOR_ORDER, FIXED_SECTIONS, Table
@@ -72,7 +72,12 @@ def settings(table: Table) -> list[Setting]:
     for name in ("backend", *doors, *(name for name in FIXED_SECTIONS if name != "backend")):
         content = table.sections.get(name, {})
         known = _defaults(name, content)
-        found += _flat((name,), _merged(known, content), content, origins, _secret(known))
+        # A section that is an array of tables, such as [[webhook]], has the keys of its type in each of them.
+        parts: list[tuple[Path, Mapping[str, Any]]] = [((name,), content)]
+        if isinstance(content, list):
+            parts = [((name, number), each) for number, each in enumerate(content)]
+        for path, each in parts:
+            found += _flat(path, _merged(known, each), each, origins, _secret(known))
     return found
 
 
@@ -151,6 +156,7 @@ def _of_type(options_type: type[Any]) -> _Known:
 def _secret_fields(options_type: type[Any]) -> set[str]:
     """The fields that their author keeps out of `repr`, or whose type does."""
     fields: Sequence[Any]
+    options_type = table_type(options_type)
     if issubclass(options_type, BaseModel):
         items = options_type.model_fields.items()
         return {field.alias or name for name, field in items if not field.repr or "Secret" in str(field.annotation)}

@@ -17,8 +17,8 @@ def to_value(text: str) -> object:
         return text
 
 
-def override_entry(present: object, variable: str, key: str, text: str) -> object:
-    """An array of tables with names after one variable: all of it, or one key of one table.
+def override_entry(present: object, variable: str, key: str, text: str) -> tuple[object, tuple[str | int, ...]]:
+    """An array of tables with names after one variable, and which part of it the variable set: all, or a key of one.
 
     Args:
         present: the array so far; None: there is none.
@@ -31,15 +31,15 @@ def override_entry(present: object, variable: str, key: str, text: str) -> objec
         ConfigError: `key` has another form.
     """
     if not key:
-        return to_value(text)
+        return to_value(text), ()
     name, _, rest = key.partition("__")
     if not rest or "__" in rest:
         raise ConfigError(f"environment variable {variable}: expected FINGERTRIO_SECTION__NAME__KEY")
     if present is not None and not isinstance(present, list):
-        return present  # a mistake, which is reported when the section is validated
+        return present, ()  # a mistake, which is reported when the section is validated
     entries = list(present or ())
     for number, entry in enumerate(entries):
         if isinstance(entry, Mapping) and re.sub("[^a-z0-9]", "_", str(entry.get("name")).lower()) == name:
             entries[number] = {**entry, rest: to_value(text)}
-            return entries
-    return [*entries, {"name": name, rest: to_value(text)}]
+            return entries, (number, rest)
+    return [*entries, {"name": name, rest: to_value(text)}], (len(entries), rest)

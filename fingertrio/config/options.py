@@ -94,10 +94,17 @@ def _scalar_errors(adapter: TypeAdapter[Any], table: object) -> list[ErrorDetail
     return []
 
 
+def table_type(options_type: type[Any]) -> type[Any]:
+    """The type of one table: of an array of tables, that of each."""
+    if not issubclass(options_type, RootModel):
+        return options_type
+    found: type[Any] = typing.get_args(options_type.model_fields["root"].annotation)[0]
+    return found
+
+
 def list_options(options_type: type[Any]) -> list[Option]:
     """The keys of a table for this type; of a type for an array of tables, those of each table."""
-    if issubclass(options_type, RootModel):
-        return list_options(typing.get_args(options_type.model_fields["root"].annotation)[0])
+    options_type = table_type(options_type)
     if issubclass(options_type, BaseModel):
         return [
             Option(

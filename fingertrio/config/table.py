@@ -56,7 +56,7 @@ class Table:
     sections: dict[str, Any]
     path: Path | None = None
     text: str = ""
-    variables: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    variables: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -89,9 +89,9 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"{path}: not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
 
 
-def _override(sections: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+def _override(sections: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str | int, ...], str]:
     """Put FINGERTRIO_SECTION__KEY variables into the table; return their names by what they set."""
-    used = {}
+    used: dict[tuple[str | int, ...], str] = {}
     for variable, text in sorted(environ.items()):
         if not variable.startswith(_PREFIX) or variable in CLIENT_VARIABLES:
             continue
@@ -108,8 +108,8 @@ def _override(sections: dict[str, Any], environ: Mapping[str, str]) -> dict[tupl
                 f"environment variable {variable}: expected FINGERTRIO_SECTION__KEY, where SECTION is one of {names}"
             )
         if is_array:
-            sections[section] = override_entry(sections.get(section), variable, key, text)
-            used[(section, *key.split("__")) if key else (section,)] = variable
+            sections[section], part = override_entry(sections.get(section), variable, key, text)
+            used[section, *part] = variable
             continue
         target = sections[section] = dict(sections.get(section) or {})
         *parents, last = key.split("__")

@@ -176,3 +176,24 @@ def test_fields_that_their_author_keeps_out_of_repr_are_secrets():
         pin: SecretStr | None = None
 
     assert _secret_fields(Options) == _secret_fields(Model) == {"pin"}
+
+
+def test_an_array_of_tables_is_one_section_for_each_and_its_secrets_are_hidden(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    hooks = "".join(
+        f'[[webhook]]\nname = "{name}"\nurl = "https://hooks.example.org/T0KEN?a=T0KEN"\nsecret = "{secret}"\n'
+        for name in ("a", "b")
+    )
+    path.write_text(TEXT + hooks)
+    monkeypatch.setenv("FINGERTRIO_WEBHOOK__B__TIMEOUT", "7")
+    text = shown("--config", path)
+    assert "T0KEN" not in text
+    assert secret[6:] not in text
+    first, second = tomllib.loads(text)["webhook"]
+    assert (first["name"], first["timeout"], first["url"]) == ("a", 15.0, "https://hooks.example.org/***")
+    assert (second["name"], second["timeout"], second["secret"]) == ("b", 7, "***")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "timeout = 7 # FINGERTRIO_WEBHOOK__B__TIMEOUT" in lines
+    assert 'name = "b" # f.toml:22' in lines
