@@ -92,8 +92,9 @@ def test_a_plan_is_the_status_and_what_a_user_sets_stands_above_it(machine: Mach
     answer = machine.finger("ada")
     assert "Back at five" in answer
     assert "Weaving" not in answer
+    assert "Name: Ada" in answer  # of the password database, as with the plan
     assert machine.say("ada", "ada\r\n\r\n") == "OK\r\n"  # `fingertrio set --clear`
-    assert "Back at five" not in machine.finger("ada")
+    assert "Weaving patterns" in machine.finger("ada")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs processes of several users: run the tests as root")

@@ -6,6 +6,8 @@
 - **Writing goes to one layer.** The first layer that can set takes every status. A layer above it that knows the user
   would hide the new status, so such a set is refused. A failed write is never passed on to a lower layer: once the
   upper layer is back, it would hide that status.
+- **A layer that falls through** shows what it has, and the layers below show through it: a status where its own is
+  cleared, and the name and details that it lacks. So people can put a status above their `~/.plan` and take it back.
 - **A failing layer** fails the whole request, or is skipped as if it knew no user, as its operator configures. A layer
   that may be skipped has a deadline, because a hanging one would use up the time of the layers below it.
 - **Changes.** An answer depends on the layer that gave it and on all layers above that did not know the user. It can be
@@ -41,7 +43,7 @@ async def open_layers(options: LayersOptions) -> AsyncIterator[LayeredBackend]:
             that are already open have any.
     """
     async with AsyncExitStack() as stack:
-        layers = [OpenLayer(layer.name, await _open(layer, stack), layer.skip_after) for layer in options.layers]
+        layers = [await _open(layer, stack) for layer in options.layers]
         backend = stack_layers(layers)
         if not isinstance(backend, EmittingBackend):
             yield backend
@@ -52,11 +54,12 @@ async def open_layers(options: LayersOptions) -> AsyncIterator[LayeredBackend]:
             nursery.cancel_scope.cancel()
 
 
-async def _open(layer: Layer, stack: AsyncExitStack) -> Backend:
+async def _open(layer: Layer, stack: AsyncExitStack) -> OpenLayer:
     try:
-        return await stack.enter_async_context(layer.open(layer.options))
+        backend: Backend = await stack.enter_async_context(layer.open(layer.options))
     except (ValueError, OSError, BackendError, ExceptionGroup) as error:  # what a backend raises for the operator
         reason: BaseException = error
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]
         raise ValueError(f"{layer.name}: {reason}") from error
+    return OpenLayer(layer.name, backend, layer.skip_after, falls_through=layer.falls_through)

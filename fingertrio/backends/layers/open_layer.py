@@ -33,9 +33,12 @@ class SkippedError(Exception):
 class OpenLayer:
     """An open layer, and whether its last request failed. The arguments are those of `Layer`."""
 
-    def __init__(self, name: str, backend: Backend, skip_after: float | None = None) -> None:
+    def __init__(
+        self, name: str, backend: Backend, skip_after: float | None = None, *, falls_through: bool = False
+    ) -> None:
         self.name = name
         self.backend = backend
+        self.falls_through = falls_through
         self._skip_after = skip_after
         self._answers_at_once = backend if isinstance(backend, AnswersAtOnce) else None
         self._tells_staleness = backend if isinstance(backend, TellsStaleness) else None

@@ -24,6 +24,7 @@ class _Table(BaseModel):
     use: str
     on_failure: Literal["fail", "skip"] = "fail"
     skip_after: float = Field(2.0, gt=0)  # two of them can time out within the service's deadline of 5 s
+    fall_through: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +37,15 @@ class Layer:
         options: the argument of `open`.
         skip_after: seconds for one request after which the layer is skipped, as it is when it fails. None: it is never
             skipped, and its failure fails the request.
+        falls_through: a user whose status is cleared here has the one of the layers below, and name and details that
+            are missing here come from there, too.
     """
 
     name: str
     open: Callable[[Any], AbstractAsyncContextManager[Backend]]
     options: object
     skip_after: float | None = None
+    falls_through: bool = False
 
 
 class LayersOptions(BaseModel):
@@ -53,7 +57,8 @@ class LayersOptions(BaseModel):
         min_length=1,
         description="[[backend.layers]] tables, the uppermost first: `use`, the name of a backend, and its options. "
         '`on_failure`: "fail" (the default), or "skip" to skip a layer that fails, or does not answer within '
-        "`skip_after` seconds (2.0).",
+        "`skip_after` seconds (2.0). `fall_through = true`: a cleared status shows the one of the layers below, and "
+        "name and details that are missing here come from there, too.",
     )
 
     @field_validator("layers", mode="before")
@@ -93,4 +98,5 @@ def _find(name: str, table: Mapping[str, Any]) -> Layer:
         open=plugin.open,
         options=plugin.check_options(ours.model_extra or {}, name, _SECTION),
         skip_after=ours.skip_after if ours.on_failure == "skip" else None,
+        falls_through=ours.fall_through,
     )

@@ -21,6 +21,7 @@ class Whole(Protocol):
 
     layers: Sequence[OpenLayer]
 
+    async def find(self, user: str) -> tuple[UserInfo, OpenLayer] | None: ...
     def mark_incomplete(self, user: str | None) -> None: ...
 
 
@@ -39,12 +40,16 @@ class LayeredRecent(ListsRecent):
     async def get_recent(self, limit: int, before: Recency | None = None) -> Sequence[UserInfo]:
         """The newest statuses of the layers that list them; those of a layer that is skipped are missing."""
         merge = _Merge(self._whole.layers, limit, before)
+        through = any(layer.falls_through for layer in self._whole.layers)
         infos: list[UserInfo] = []
         while len(infos) < limit:
             candidates = await merge.next(limit - len(infos))
             kept: list[UserInfo] = []
             async with trio.open_nursery() as nursery:
                 for info, above in candidates:
+                    if through:
+                        nursery.start_soon(self._find, info, self._whole.layers[len(above)], kept)
+                        continue
                     try:
                         is_known = any(layer.ask_now(info.user) is not None for layer in above)
                     except LookupError:
@@ -57,6 +62,12 @@ class LayeredRecent(ListsRecent):
         if merge.skipped:
             self._whole.mark_incomplete(None)
         return infos
+
+    async def _find(self, info: UserInfo, layer: OpenLayer, kept: list[UserInfo]) -> None:
+        """Keep a candidate, completed by the other layers, if the status that is shown comes from `layer`."""
+        found = await self._whole.find(info.user)
+        if found is not None and found[1] is layer:
+            kept.append(found[0])
 
     async def _check(self, info: UserInfo, above: Sequence[OpenLayer], kept: list[UserInfo]) -> None:
         """Keep a candidate whom no layer above knows."""

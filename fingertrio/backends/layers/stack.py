@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 import trio
 
@@ -49,7 +51,11 @@ class LayeredBackend:
         return min((since for layer in self.layers if (since := layer.stale_since()) is not None), default=None)
 
     async def find(self, user: str) -> tuple[UserInfo, OpenLayer] | None:
-        """The answer of the first layer that knows `user`, and that layer."""
+        """The answer of the first layer that knows `user`, and that layer.
+
+        The answer of a layer that falls through is completed by the next one that knows the user; then the layer is the
+        one that the status comes from.
+        """
         found = None
         skipped = False
         for layer in self.layers:
@@ -59,8 +65,9 @@ class LayeredBackend:
                 skipped = True
                 continue
             if info is not None:
-                found = info, layer
-                break
+                found = (info, layer) if found is None else _completed(*found, info, layer)
+                if not layer.falls_through:
+                    break
         if skipped:
             self.mark_incomplete(user)
         return found
@@ -70,6 +77,13 @@ class LayeredBackend:
 
         Nothing to do here: without changes the service keeps an answer for its `cache_ttl` only.
         """
+
+
+def _completed(above: UserInfo, upper: OpenLayer, below: UserInfo, lower: OpenLayer) -> tuple[UserInfo, OpenLayer]:
+    """What two layers show together, and the one of them that the status comes from."""
+    shown, layer = (above, upper) if above.status else (below, lower)
+    details = MappingProxyType({**below.details, **above.details})
+    return replace(shown, name=above.name or below.name, details=details), layer
 
 
 class LayeredAnswers(AnswersAtOnce):
@@ -82,6 +96,8 @@ class LayeredAnswers(AnswersAtOnce):
         """The answer, if the layer that gives it and all layers above answer at once."""
         for layer in self._whole.layers:
             if (info := layer.ask_now(user)) is not None:
+                if layer.falls_through:  # the layers below are rarely in memory, too
+                    raise LookupError(user)
                 return info
         return None
 
@@ -145,7 +161,7 @@ class LayeredDetails(SetsDetails):
         """Set them in the layer that `set_user` would set a status in. Raises BackendError as clear_user does."""
         setter: object = await _find_setter(self._whole, user)
         found = await self._whole.find(user)
-        if found is not None and found[1].backend is not setter:
+        if found is not None and found[1].backend is not setter and await _get_own(setter, user) is None:
             raise BackendError(_ELSEWHERE)
         if isinstance(setter, SetsDetails):
             return await setter.set_details(user, name, details)
@@ -163,6 +179,11 @@ async def _find_setter(whole: LayeredBackend, user: str) -> SetsStatus:
     raise AssertionError("the whole has this capability only if a layer has it")
 
 
+async def _get_own(setter: object, user: str) -> UserInfo | None:
+    """What this layer itself has of the user, where another one shows through it."""
+    return await setter.get_user(user) if isinstance(setter, Backend) else None
+
+
 class LayeredHistory(KeepsHistory):
     """The capability KeepsHistory of `whole`."""
 
@@ -174,10 +195,11 @@ class LayeredHistory(KeepsHistory):
         layers = self._whole.layers
         if (found := await self._whole.find(user)) is not None:
             info, layer = found
-            if not isinstance(layer.backend, KeepsHistory):  # only the current status is known
+            through = [above for above in layers[: layers.index(layer)] if above.falls_through]
+            if not isinstance(layer.backend, KeepsHistory) and not through:  # only the current status is known
                 began = info.since is not None and (before is None or info.since < before)
                 return [info][:limit] if began else []
-            layers = [layer]
+            layers = [*through, layer]
         for layer in layers:
             if isinstance(historian := layer.backend, KeepsHistory):
                 with suppress(SkippedError):

@@ -61,6 +61,13 @@ async def test_the_contract_holds_under_what_cannot_be_set(tmp_path: Path) -> No
     assert {"what_is_set_is_answered", "a_set_is_told", "until_ends_a_status"} <= set(checked)
 
 
+async def test_the_contract_holds_where_a_layer_falls_through(tmp_path: Path) -> None:
+    path = tmp_path / "statuses.db"
+    sqlite = Layer(name="layer 1 (sqlite)", open=open_sqlite, options=SQLiteOptions(path=path), falls_through=True)
+    checked = await check_backend(over(sqlite, memory(ALICE)), known=ALICE)
+    assert {"what_is_set_is_answered", "until_ends_a_status"} <= set(checked)
+
+
 async def test_the_contract_holds_under_a_layer_that_always_fails() -> None:
     @asynccontextmanager
     async def open_failing(_options: object) -> AsyncIterator[Backend]:

@@ -43,6 +43,17 @@ async def test_layers_are_merged_and_the_upper_one_answers():
     assert await recent(over(lower, upper)) == ["ada down", "bob down", "cleared down"]
 
 
+async def test_a_cleared_status_that_falls_through_is_listed_where_the_one_below_belongs():
+    upper, lower = at(1, {"ada": "up", "cleared": ""}), at(2, {"ada": "down", "bob": "down", "cleared": "down"})
+    layers = [OpenLayer("upper", upper, falls_through=True), OpenLayer("lower", lower)]
+    whole = stack_layers(layers)
+    assert await recent(whole) == ["bob down", "cleared down", "ada up"]
+    assert await recent(whole, 2) == ["bob down", "cleared down"]
+    lower._lasting["ada"] = UserInfo("ada", "down", name="Ada Lovelace", since=MOMENT + timedelta(2))
+    assert isinstance(whole, ListsRecent)
+    assert [info.name for info in await whole.get_recent(3)] == [None, None, "Ada Lovelace"]
+
+
 async def test_a_layer_that_lists_nobody_answers_all_the_same():
     assert await recent(over(FakeReader({"bob": "busy"}), at(1, {"ada": "x", "bob": "x"}))) == ["ada x"]
 

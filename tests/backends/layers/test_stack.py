@@ -20,6 +20,7 @@ from fingertrio.backend import (
     EmitsChanges,
     KeepsHistory,
     ListsUsers,
+    SetsDetails,
     SetsStatus,
     UserInfo,
 )
@@ -332,6 +333,78 @@ class TestClearing:
         backend: object = over(SetsOnly({}), MemoryBackend({}))
         assert isinstance(backend, SetsStatus)
         assert not isinstance(backend, ClearsStatus)
+
+
+def falling_through(upper: Backend, *lower: Backend) -> LayeredBackend:
+    layers = [OpenLayer(f"layer {number}", backend) for number, backend in enumerate(lower, 2)]
+    return stack_layers([OpenLayer("layer 1", upper, falls_through=True), *layers])
+
+
+class TestFallingThrough:
+    """A status above a plan, and the plan again when it is taken back."""
+
+    async def test_a_cleared_status_uncovers_the_one_below(self) -> None:
+        upper, lower = MemoryBackend({}), FakeReader({"ada": "A plan"})
+        backend = falling_through(upper, lower)
+        assert isinstance(backend, SetsStatus)
+        assert isinstance(backend, ClearsStatus)
+        await backend.set_user("ada", "At lunch")
+        assert await status_of(backend, "ada") == "At lunch"
+        await backend.clear_user("ada")
+        assert await status_of(backend, "ada") == "A plan"
+        # A user whom nothing below knows stays, without a status.
+        await backend.set_user("bob", "At lunch")
+        await backend.clear_user("bob")
+        assert await status_of(backend, "bob") == ""
+
+    async def test_name_and_details_that_are_missing_come_from_below_and_its_own_count_more(self) -> None:
+        lower = FakeReader({})
+        lower.users["ada"] = UserInfo(
+            "ada", "A plan", name="Ada Lovelace", details={"project": "Notes", "pubkey": "key"}
+        )
+        upper = MemoryBackend({})
+        backend = falling_through(upper, lower)
+        info = await upper.set_user("ada", "At lunch")
+        found = await backend.get_user("ada")
+        assert found is not None
+        assert (found.status, found.since, found.name) == ("At lunch", info.since, "Ada Lovelace")
+        assert isinstance(backend, SetsDetails)
+        await backend.set_details("ada", "Countess", {"project": "Engines"})
+        for status in ("At lunch", "A plan"):
+            found = await backend.get_user("ada")
+            assert found is not None
+            assert (found.status, found.name) == (status, "Countess")
+            assert found.details == {"project": "Engines", "pubkey": "key"}
+            await upper.clear_user("ada")
+        # Details can be set without a status, too, once there is a record; a plan alone has none.
+        await backend.set_details("ada", None, {})
+        lower.users["cy"] = UserInfo("cy", "A plan")
+        with pytest.raises(BackendError, match="cannot be set here"):
+            await backend.set_details("cy", "Cy", {})
+
+    async def test_a_layer_below_that_is_skipped_is_missing_only(self) -> None:
+        upper, lower = MemoryBackend({"ada": "At lunch"}), FakeReader({"ada": "A plan"})
+        backend = stack_layers([OpenLayer("upper", upper, falls_through=True), OpenLayer("lower", lower, 1.0)])
+        lower.failure = BackendError()
+        assert await status_of(backend, "ada") == "At lunch"
+        await upper.clear_user("ada")
+        assert await status_of(backend, "ada") == ""
+
+    async def test_the_history_is_that_of_what_was_set_above(self) -> None:
+        upper = Historian(UserInfo("ada", "", since=NOON), UserInfo("ada", "At lunch", since=NOON - HOUR))
+        backend = falling_through(upper, FakeReader({"ada": "A plan"}))
+        assert isinstance(backend, KeepsHistory)
+        assert [info.status for info in await backend.get_history("ada", 10)] == ["", "At lunch"]
+        assert await status_of(backend, "ada") == "A plan"
+
+    def test_what_is_known_above_does_not_leave_at_once(self) -> None:
+        backend = falling_through(MemoryBackend({"ada": "At lunch"}), MemoryBackend({"bob": "A plan"}))
+        assert isinstance(backend, AnswersAtOnce)
+        with pytest.raises(LookupError):
+            backend.get_user_now("ada")
+        found = backend.get_user_now("bob")
+        assert found is not None
+        assert found.status == "A plan"
 
 
 class TestHistory:
