@@ -39,7 +39,7 @@ def kind(schema: Mapping[str, Any]) -> Markup:
         name = schema["$ref"].rpartition("/")[2]
         return Markup('<a href="#{0}">{0}</a>').format(name)
     if "anyOf" in schema:
-        return Markup(" or ").join(map(kind, schema["anyOf"]))
+        return Markup(" or ").join(dict.fromkeys(map(kind, schema["anyOf"])))
     if schema.get("type") == "array":
         return Markup("array of {}").format(kind(schema["items"]))
     if schema.get("type") == "object":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fingertrio.frontends.web.api_schemas import BEFORE, DURATION, END, URI, WORDS
 from fingertrio.frontends.web.negotiation import TEXT
 from fingertrio.frontends.web.rendering import HTML
 from fingertrio.wire import feeds, live, webfinger
@@ -17,6 +18,10 @@ PROBLEM = "application/problem+json"
 
 # Schemas by the name that content types below give them.
 _STRING = "string"
+_WORDS = "words"
+
+# Schemas by these names, besides the names of types and of models.
+SCHEMAS: Mapping[str, Mapping[str, object]] = {_WORDS: WORDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,14 @@ _LIMIT = Parameter(
     "limit", "How many, 1 to 100; a larger number counts as 100.", {"type": "integer", "minimum": 1, "default": 50}
 )
 _PLACE = Parameter("before", "`next` of the page before. Opaque.")
-_TIME = Parameter("before", "Only statuses before this time: `next` of the page before.", {"type": "string"})
-_FEED_PLACE = Parameter("before", "A place in the feed, as the address of its next page has it.")
-_UNTIL = Parameter("until", "When it ends: `17:00`, `tomorrow`, `2026-12-24T18:00Z`. Not together with `for`.")
-_FOR = Parameter("for", "How long it holds: `40m`, `1h30m`, `3d`.")
+_TIME = Parameter("before", "Only statuses before this time: `next` of the page before.", BEFORE)
+_FEED_PLACE = Parameter("before", "A place in the feed, as the address of its next page has it. Opaque.")
+_UNTIL = Parameter(
+    "until",
+    "When it ends: `17:00`, `tomorrow`, `2026-12-24T18:00Z`; later than now. Not together with `for`.",
+    END,
+)
+_FOR = Parameter("for", "How long it holds: `40m`, `1h30m`, `3d`.", DURATION)
 _WATCHED = Parameter(
     "user",
     "A user to watch, up to 100 times. None: all users, if the server lists them.",
@@ -85,13 +94,13 @@ _WATCHED = Parameter(
 )
 _SNAPSHOT = Parameter("snapshot", "`1`: first the present statuses.", {"enum": ["0", "1"], "default": "0"})
 _SINCE = Parameter("since", "The last id that was received: first come the changes after it.")
-_RESOURCE = Parameter("resource", "`acct:ada@example.org`, or the address of a user's page.", required=True)
+_RESOURCE = Parameter("resource", "`acct:ada@example.org`, or the address of a user's page.", URI, required=True)
 _REL = Parameter(
     "rel", "Only links with this relation; several times for several.", {"type": "array", "items": {"type": "string"}}
 )
 
 _USER = {JSON: "User"}
-_TAKES = {"text/plain": _STRING, "application/x-www-form-urlencoded": _STRING, JSON: "StatusWrite"}
+_TAKES = {"text/plain": _WORDS, "application/x-www-form-urlencoded": _WORDS, JSON: "StatusWrite"}
 _REFUSALS = (401, 403, 412, 422)
 
 _READ, _WRITE, _FOLLOW, _FEEDS, _ELSEWHERE = "Reading", "Writing", "Following", "Feeds", "In other places"

@@ -116,7 +116,8 @@ async def _by_name(
 
 def _limit() -> int:
     text = request.args.get("limit", str(PAGE))
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else 0
+    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
+    number = int(digits[:9] or 0)  # enough of them to tell that it is larger
     if number < 1:
         raise BadRequest(f"limit must be a number from 1 to {RECENT_LIMIT}")
     return min(number, RECENT_LIMIT)

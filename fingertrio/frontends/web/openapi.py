@@ -19,7 +19,7 @@ from quart import Blueprint, Response, current_app
 
 from fingertrio.frontends.web.api_models import MODELS
 from fingertrio.frontends.web.api_page import kind, sections, shape
-from fingertrio.frontends.web.api_routes import JSON, PROBLEM, ROUTES, Parameter, Route
+from fingertrio.frontends.web.api_routes import JSON, PROBLEM, ROUTES, SCHEMAS, Parameter, Route
 from fingertrio.frontends.web.negotiation import TEXT
 from fingertrio.frontends.web.rendering import HTML, Pages
 from fingertrio.frontends.web.replaying import replay_while
@@ -196,7 +196,9 @@ def _content(kinds: Mapping[str, str]) -> dict[str, Any]:
     return {kind: {"schema": _schema(name)} for kind, name in kinds.items()}
 
 
-def _schema(name: str) -> dict[str, str]:
+def _schema(name: str) -> dict[str, object]:
+    if name in SCHEMAS:
+        return dict(SCHEMAS[name])
     return {"type": name} if name.islower() else {"$ref": _REF.format(model=name)}
 
 

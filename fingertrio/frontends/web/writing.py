@@ -17,7 +17,7 @@ from typing import Annotated, cast
 from weakref import WeakValueDictionary
 
 import trio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import ETags
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, PreconditionFailed, UnsupportedMediaType
@@ -25,6 +25,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, NotFound, PreconditionFai
 from fingertrio.accounts.writer import Writer
 from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.api import UnprocessableContent, user_document, user_response
+from fingertrio.frontends.web.api_schemas import DURATION, END, WORDS, or_null
 from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.names import check_user_name
 from fingertrio.service import FingerService
@@ -43,9 +44,17 @@ class StatusWrite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    status: Annotated[str, Field(description="the status; lines separated by LF")]
-    until: Annotated[str | None, Field(description="when it ends: 17:00, tomorrow, 2026-12-24T18:00Z")] = None
-    length: Annotated[str | None, Field(alias="for", description="how long it holds: 40m, 1h30m, 3d")] = None
+    status: Annotated[
+        str, Field(description="the status; lines separated by LF", json_schema_extra={"pattern": WORDS["pattern"]})
+    ]
+    until: Annotated[
+        str | None, WithJsonSchema(or_null(END, "when it ends, later than now: 17:00, tomorrow, 2026-12-24T18:00Z"))
+    ] = None
+    length: Annotated[
+        str | None,
+        Field(alias="for"),
+        WithJsonSchema(or_null(DURATION, "how long it holds: 40m, 1h30m, 3d; not together with until")),
+    ] = None
 
 
 def writing_blueprint(service: FingerService, proofs: Proofs) -> Blueprint:

@@ -84,10 +84,10 @@ async def test_pages_follow_each_other_and_survive_changes():
     [
         "limit=0",
         "limit=-1",
+        "limit=0000000000000",
         "limit=x",
         "limit=",
         "limit=%D9%A3",
-        f"limit={'9' * 5000}",
         "before=x",
         "before=12",
         "before=9.",
@@ -102,7 +102,8 @@ async def test_what_cannot_be_a_page_is_refused_with_the_reason(query: str):
 
 async def test_a_large_limit_is_the_largest():
     async with client(MemoryBackend({f"u{number}": "x" for number in range(150)})) as api:
-        assert len((await get(api, "/api/statuses?limit=1000"))["statuses"]) == 100
+        for limit in ("1000", "9" * 5000, "00000000000200"):
+            assert len((await get(api, f"/api/statuses?limit={limit}"))["statuses"]) == 100
 
 
 async def test_other_backends_list_by_name():
