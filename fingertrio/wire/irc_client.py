@@ -239,7 +239,7 @@ class IRCClient:
                 pong = encode("PONG", message.params[-1], encoding=message.encoding, limit=self.state.isupport.linelen)
                 self.state.out.append(pong)
             case "PONG":
-                return [Ponged()] if message.params and message.params[-1] == PING_TOKEN else []
+                return [Ponged()]  # some servers answer with their own name instead of our token
             case Numeric.RPL_WELCOME:
                 events.append(self._welcome(message.params[0]))
             case "ERROR" if self.state.registered:

@@ -18,6 +18,7 @@ from fingertrio.wire.irc_events import (
     Event,
     Malformed,
     NickChanged,
+    Ponged,
     PrivateMessage,
     PrivateNotice,
     Registered,
@@ -192,6 +193,12 @@ def test_ends_when_the_server_rejects_the_registration(numeric: int) -> None:
     assert (end.reason, sent) == ("Password incorrect", b"")
     assert end.verdict is (Verdict.STOP if numeric in {463, 464} else Verdict.BANNED)
     assert every_way(line) == ([], b"")
+
+
+@pytest.mark.parametrize("params", [b"irc.example.net fingertrio", b":irc.example.net", b"fingertrio"])
+def test_any_pong_answers_the_ping(params: bytes) -> None:
+    """`irc.server` of PyPI answers with its own name instead of the token."""
+    assert every_way(b":irc.example.net PONG " + params + b"\r\n") == ([Ponged()], b"")
 
 
 def test_skips_invalid_messages() -> None:

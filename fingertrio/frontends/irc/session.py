@@ -45,6 +45,9 @@ from fingertrio.wire.irc_events import (
 from fingertrio.wire.irc_outbox import Reply
 from fingertrio.wire.irc_sts import STSDuration, STSPort
 
+# How a TLS server answers what is not TLS (RFC 8446 section 5.1), before it closes: a record of type 21, version 3.x.
+_TLS_ALERT = b"\x15\x03"
+
 # Bytes received in one turn: about fifty short lines, a millisecond of work. Other doors wait for the end of a turn.
 _TURN_BYTES = 2048
 
@@ -105,7 +108,7 @@ class IRCSession:
         self._times = times
         self._on_state = on_state
         self._on_policy = on_policy
-        self._received = False  # anything
+        self._received = False  # anything but an alert of TLS
         self._left = False
         self._sending = trio.Lock()
         self._closed = trio.Event()
@@ -192,7 +195,7 @@ class IRCSession:
                 raise _LostError(f"connection broken{self._hint()}") from error
             if not data:
                 raise _LostError(f"closed by the server{self._hint()}")
-            self._received = True
+            self._received = self._received or not data.startswith(_TLS_ALERT)
             self._heartbeat.heard()
             return bytes(data)
         return b""
@@ -222,7 +225,7 @@ class IRCSession:
         except trio.TooSlowError as error:
             raise _LostError("send timed out") from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise _LostError("connection broken") from error
+            raise _LostError(f"connection broken{self._hint()}") from error
 
     async def _write(self) -> None:
         questions, numbers = self.questions, self._reports.numbers

@@ -1,4 +1,4 @@
-"""A front end with a scripted server over memory streams, on a mock clock."""
+"""A front end with a scripted server over memory streams, on a mock clock; and one for real servers, in real time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import trio
 
-from fingertrio.frontends.irc import IRCFrontend, NetworkSettings, ServerAddress
+from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.irc import IRCFrontend, IRCTimes, NetworkSettings, ServerAddress
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing.fakes import FakeReader
 from fingertrio.wire.irc_login import Login
+from fingertrio.wire.irc_secrets import Secret
 from tests.frontends.irc.fakes import FakeNetwork, FakeServer, Log
+from tests.frontends.irc.real import Start, Watcher
 
 COLORS = "\x034red\x03 and \x0403fc1bgreen\x02"
 
@@ -90,3 +93,56 @@ async def server(serving: trio.Event, network: FakeNetwork) -> FakeServer:
     await server.settled()
     await trio.sleep(30)  # the flood rule's burst is available again
     return server
+
+
+# Real servers.
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+async def dial(_host: str, port: int) -> trio.abc.Stream:
+    """Loopback, whatever the name."""
+    return await trio.open_tcp_stream("127.0.0.1", port)
+
+
+@pytest.fixture
+async def people(watcher: Watcher) -> AsyncIterator[FingerService]:
+    """Statuses for the tests on real servers."""
+    users = {"moshez": "Happy and well", **{f"user{number}": "here" for number in range(60)}}
+    users |= {f"long{number}": "1\n2\n3\n4\n5" for number in range(3)}
+    async with FingerService.open(MemoryBackend(users), observer=watcher) as service:
+        yield service
+
+
+@pytest.fixture
+async def start(nursery: trio.Nursery, watcher: Watcher, people: FingerService) -> AsyncIterator[Start]:
+    """Starts our client on a real server; the events stop it, and are set when it has stopped."""
+
+    async def start(
+        port: int, *, nick: str = "fingerbot", host: str = "127.0.0.1", password: str = "", **settings: Any
+    ) -> tuple[trio.Event, trio.Event]:
+        settings.setdefault("flood_seconds", 0.05)
+        login = Login(nick=nick, password=Secret(password) if password else None)
+        server = ServerAddress(host=host, port=port, tls="tls" in settings)
+        front = IRCFrontend(
+            service=people,
+            observer=watcher,
+            networks=[NetworkSettings(name=nick, servers=(server,), login=login, **settings)],
+            times=IRCTimes(first_pause=0.05, longest_pause=0.2, leave=30),
+            jitter=lambda least, _most: least / 10,
+            connect=dial,
+        )
+        stopping, stopped = trio.Event(), trio.Event()
+
+        async def run() -> None:
+            await front.serve(stopping)
+            stopped.set()
+
+        nursery.start_soon(run)
+        return stopping, stopped
+
+    yield start
+    nursery.cancel_scope.cancel()

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 import trio
 import trustme
 
+from fingertrio.frontends.irc import TLSSettings
 from fingertrio.observe.observer import Observer
 
 PATIENCE = 30  # seconds for each step, which takes milliseconds unless the machine is busy
@@ -318,14 +319,14 @@ class Person:
 
 
 @asynccontextmanager
-async def person(port: int, nick: str, *, caps: str = "", password: str = "") -> AsyncIterator[Person]:
+async def person(port: int, nick: str, *, user: str = "", caps: str = "", password: str = "") -> AsyncIterator[Person]:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         one = Person(stream)
         if caps:
             await one.send("CAP LS 302", f"CAP REQ :{caps}")
         if password:
             await one.send(f"PASS {password}")
-        await one.send(f"NICK {nick}", f"USER {nick} 0 * :{nick}", *(["CAP END"] if caps else []))
+        await one.send(f"NICK {nick}", f"USER {user or nick} 0 * :{nick}", *(["CAP END"] if caps else []))
         await one.until(" 001 ")
         await one.until(" 376 ") if caps else None
         yield one
@@ -365,3 +366,30 @@ class Watcher(Observer):
                         return fields
                 self._news = trio.Event()
                 await self._news.wait()
+
+
+# Starts a bot on a port, with settings of its network; the events stop it, and are set when it has stopped.
+Start = Callable[..., Awaitable[tuple[trio.Event, trio.Event]]]
+
+
+async def attempt_tls(start: Start, watcher: Watcher, port: int, good: TLSSettings, pin: str) -> None:
+    """Five bots with settings that are right or wrong, and what must be reported of each."""
+    for nick, settings, host, reason in [
+        ("tlsone", good, HOST, None),
+        ("tlstwo", TLSSettings(), HOST, "untrusted issuer"),
+        ("tlsthree", good, OTHER, "wrong name"),
+        ("tlsfour", TLSSettings(fingerprints=(pin,)), OTHER, None),
+        ("tlsfive", TLSSettings(fingerprints=(f"sha-256:{'0' * 64}",)), HOST, pin),
+    ]:
+        await start(port, nick=nick, host=host, tls=settings)
+        if reason is None:
+            assert (await watcher.wait("irc_registered"))["nick"] == nick
+        else:
+            assert reason in str((await watcher.wait("irc_tls_refused"))["reason"])
+
+
+async def require_registered_by_tls(port: int) -> None:
+    """Of the bots of `attempt_tls`, the server has the two whose settings are right, and has heard of no other."""
+    async with person(port, "looker") as looker:
+        await looker.send("ISON tlsone tlstwo tlsthree tlsfour tlsfive")
+        assert (await looker.until(" 303 ")).split(" :")[1].split() == ["tlsone", "tlsfour"]

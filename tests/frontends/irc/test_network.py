@@ -168,6 +168,18 @@ async def test_a_server_that_closes_before_it_sends_anything_may_expect_tls(
     assert record["reason"] == "closed by the server before it sent anything; is this a TLS port?"
 
 
+async def test_a_server_that_answers_with_an_alert_may_expect_tls(
+    autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log
+) -> None:
+    server = await network.accept()
+    assert await server.line() == "CAP LS 302"
+    await server.stream.send_all(b"\x15\x03\x03\x00\x02\x01\x00")  # close notify, as ircd-hybrid sends it
+    await server.stream.aclose()
+    await network.accept()
+    [record] = log.records("irc_unreachable")
+    assert record["reason"] == "closed by the server before it sent anything; is this a TLS port?"
+
+
 async def test_a_half_open_connection_times_out(
     autojump_clock: MockClock, network: FakeNetwork, serving: trio.Event, log: Log, observer: Observer
 ) -> None:

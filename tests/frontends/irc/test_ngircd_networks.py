@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trustme
 
-from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.irc import (
     ChannelSettings,
     IRCFrontend,
@@ -24,19 +22,21 @@ from fingertrio.frontends.irc.tls import fingerprint
 from fingertrio.service import FingerService
 from fingertrio.wire.irc_channel import ChannelPlan
 from fingertrio.wire.irc_login import Login
-from fingertrio.wire.irc_secrets import Secret
 from tests.frontends.irc.real import (
     HOST,
     NGIRCD,
-    OTHER,
+    Person,
     Running,
+    Start,
     Watcher,
+    attempt_tls,
     der,
     directory,
     free_ports,
     listens,
     person,
     program,
+    require_registered_by_tls,
 )
 
 HAPPY = "Status of moshez: Happy and well"
@@ -78,58 +78,6 @@ def ngircd(port: int, *, name: str = "irc.test.example", password: str = "", mor
             yield here
         finally:
             server.stop()
-
-
-@pytest.fixture
-def watcher() -> Watcher:
-    return Watcher()
-
-
-async def dial(_host: str, port: int) -> trio.abc.Stream:
-    """Loopback, whatever the name."""
-    return await trio.open_tcp_stream("127.0.0.1", port)
-
-
-Start = Callable[..., Awaitable[tuple[trio.Event, trio.Event]]]
-
-
-@pytest.fixture
-async def service(watcher: Watcher) -> AsyncIterator[FingerService]:
-    users = {"moshez": "Happy and well", **{f"user{number}": "here" for number in range(60)}}
-    users |= {f"long{number}": "1\n2\n3\n4\n5" for number in range(3)}
-    async with FingerService.open(MemoryBackend(users), observer=watcher) as service:
-        yield service
-
-
-@pytest.fixture
-async def start(nursery: trio.Nursery, watcher: Watcher, service: FingerService) -> AsyncIterator[Start]:
-    """Starts our client; the events stop it, and tell that it has stopped."""
-
-    async def start(
-        port: int, *, nick: str = "fingerbot", host: str = "127.0.0.1", password: str = "", **settings: Any
-    ) -> tuple[trio.Event, trio.Event]:
-        settings.setdefault("flood_seconds", 0.05)
-        login = Login(nick=nick, password=Secret(password) if password else None)
-        server = ServerAddress(host=host, port=port, tls="tls" in settings)
-        front = IRCFrontend(
-            service=service,
-            observer=watcher,
-            networks=[NetworkSettings(name=nick, servers=(server,), login=login, **settings)],
-            times=IRCTimes(first_pause=0.05, longest_pause=0.2, leave=30),
-            jitter=lambda least, _most: least / 10,
-            connect=dial,
-        )
-        stopping, stopped = trio.Event(), trio.Event()
-
-        async def run() -> None:
-            await front.serve(stopping)
-            stopped.set()
-
-        nursery.start_soon(run)
-        return stopping, stopped
-
-    yield start
-    nursery.cancel_scope.cancel()
 
 
 async def test_a_netsplit_is_neither_a_kick_nor_an_end(start: Start, watcher: Watcher):
@@ -188,25 +136,8 @@ async def test_tls_is_verified(start: Start, watcher: Watcher, tmp_path: Path):
         ca.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(keys / "both.pem")
         pin = fingerprint(der(keys / "both.pem"))
         with ngircd(plain, more=_TLS.format(file=keys / "both.pem", port=tls)):
-            await tls_attempts(start, watcher, tls, good, pin)
-            async with person(plain, "looker") as looker:
-                await looker.send("ISON tlsone tlstwo tlsthree tlsfour tlsfive")
-                assert (await looker.until(" 303 ")).split(" :")[1].split() == ["tlsone", "tlsfour"]
-
-
-async def tls_attempts(start: Start, watcher: Watcher, port: int, good: TLSSettings, pin: str) -> None:
-    for nick, settings, host, reason in [
-        ("tlsone", good, HOST, None),
-        ("tlstwo", TLSSettings(), HOST, "untrusted issuer"),
-        ("tlsthree", good, OTHER, "wrong name"),
-        ("tlsfour", TLSSettings(fingerprints=(pin,)), OTHER, None),
-        ("tlsfive", TLSSettings(fingerprints=(f"sha-256:{'0' * 64}",)), HOST, pin),
-    ]:
-        await start(port, nick=nick, host=host, tls=settings)
-        if reason is None:
-            assert (await watcher.wait("irc_registered"))["nick"] == nick
-        else:
-            assert reason in str((await watcher.wait("irc_tls_refused"))["reason"])
+            await attempt_tls(start, watcher, tls, good, pin)
+            await require_registered_by_tls(plain)
 
 
 @pytest.fixture
@@ -247,3 +178,47 @@ async def test_two_bots_of_this_kind_exchange_two_lines_at_most(port: int, start
         sent = watcher.metrics.networks["twobot"].sent
         assert sent["answer"] + sent["notice"] <= 2
         assert await asker.ask("twobot", "moshez") == HAPPY
+
+
+async def slowest_answer(one: Person, numbers: range) -> float:
+    """Seconds, of questions one after the other."""
+    slowest = 0.0
+    for number in numbers:
+        began = trio.current_time()
+        assert await one.ask("calmbot", f"user{number}") == f"Status of user{number}: here"
+        slowest = max(slowest, trio.current_time() - began)
+    return slowest
+
+
+async def test_a_server_that_is_killed_delays_no_answer_of_another(watcher: Watcher, people: FingerService):
+    """By a tenth of a second at most, while the bot tries again and again. The best of three: the machine is busy."""
+    delays = []
+    for _ in range(3):
+        doomed, calm = free_ports(2)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(ngircd(calm))
+            with ngircd(doomed):
+                networks = [
+                    NetworkSettings(
+                        name=nick,
+                        servers=(ServerAddress(host="127.0.0.1", port=port),),
+                        login=Login(nick=nick),
+                        flood_seconds=0.01,
+                    )
+                    for nick, port in (("doomedbot", doomed), ("calmbot", calm))
+                ]
+                times = IRCTimes(first_pause=0.02, longest_pause=0.02)
+                front = IRCFrontend(service=people, observer=watcher, networks=networks, times=times)
+                nursery = await stack.enter_async_context(trio.open_nursery())
+                nursery.start_soon(front.serve, trio.Event())
+                for _ in networks:
+                    await watcher.wait("irc_registered")
+                one = await stack.enter_async_context(person(calm, "alice"))
+                before = await slowest_answer(one, range(8))
+            await watcher.wait("irc_lost", network="doomedbot")
+            delays.append(await slowest_answer(one, range(8, 16)) - before)
+            assert watcher.metrics.networks["doomedbot"].connects["unreachable"] > 0
+            nursery.cancel_scope.cancel()
+        if delays[-1] <= 0.1:
+            return
+    assert min(delays) <= 0.1

@@ -17,6 +17,7 @@ from fingertrio.service import FingerService
 from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_secrets import Secret
 from tests.frontends.irc.real import NGIRCD, Person, Running, Watcher, directory, free_ports, listens, program
+from tests.frontends.irc.test_other_servers import check
 
 HAPPY = "Status of moshez: Happy and well"
 
@@ -145,6 +146,8 @@ async def test_a_bouncers_buffer_is_not_answered(ports: tuple[int, int], nursery
         assert watcher.metrics.networks["znc"].dropped["replay"] >= 4
         assert await service.get_user("moshez") == before, "a replay sets nothing"
         stopping.set()
+        status, output = await check(tmp_path, bouncer, "bot/net:secret")
+        assert status == 0, output
         # A wrong password: 464, and no second attempt.
         await start("bot/net:wrong", "refused")
         stopped = await watcher.wait("irc_stopped", network="refused")
