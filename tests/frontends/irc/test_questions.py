@@ -68,6 +68,30 @@ async def test_an_honest_asker_is_not_kept_out_by_people_with_several_questions(
     assert observer.metrics.refusals["irc", "busy"] == 60 - 5 - 32 + 1
 
 
+async def test_the_limit_of_log_lines_keeps_no_honest_asker_out(
+    autojump_clock: MockClock, server: FakeServer, backend: FakeReader, log: Log
+) -> None:
+    """Questions that were taken back have used up the log lines. New askers get the places and the lines of others."""
+    for number in range(60):
+        backend.users[f"user{number}"] = UserInfo(f"user{number}", "here")
+    for number in range(50):
+        await server.ask("moshez", nick=f"gone{number}")
+        await server.say(f":irc.test 401 fingerbot gone{number} :No such nick")
+    for number in range(60):
+        await server.say(f":nick{number % 20}!~u@host{number % 20}.example PRIVMSG fingerbot user{number}")
+    for number in range(8):
+        await server.ask("moshez", nick=f"honest{number}")
+    seen: list[str] = []
+    with trio.move_on_after(100):  # until every reply has been sent or dropped
+        while True:
+            seen += await server.lines(1)
+            if seen[-1].startswith("PING"):
+                await server.say(":irc.test PONG irc.test fingertrio")
+    for number in range(8):
+        assert f"PRIVMSG honest{number} :{HAPPY}" in seen[:30], "behind those who asked for more"
+    assert 64 <= len(log.records("query")) <= 66, "as many as there are in advance, and the one of the first second"
+
+
 async def test_busy_is_told_once_a_minute(
     autojump_clock: MockClock, server: FakeServer, backend: FakeReader, observer: Observer
 ) -> None:
