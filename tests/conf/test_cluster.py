@@ -79,7 +79,9 @@ def records(node: Program, **fields: str) -> int:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_node_learns_the_client_of_finger(site: Cluster, version: int):
     source = f"127.0.0.{30 + version}"
-    with haproxy(site.directory, site.nodes, site.certificates, VERSIONS[version]) as proxy:
+    with ExitStack() as stack:
+        other = haproxy(site.directory, site.nodes, site.certificates, VERSIONS[version])
+        proxy = stack.enter_context(other) if VERSIONS[version] else site.proxy
         for _ in range(12):  # in turn, but a node that is checked just then may be left out once
             assert "ada" in finger(("127.0.0.1", proxy.ports["finger"]), "ada", source=source)
     for node in site.nodes:

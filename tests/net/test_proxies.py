@@ -269,3 +269,13 @@ def test_trusted_proxies_are_networks_and_unix_sockets():
     ]
     assert found == ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.7"]
     assert TrustedProxies([UNIX]).includes("")
+    assert TrustedProxies([UNIX]).includes("10.1.2.3") is False
+
+
+def test_many_addresses_do_not_fill_the_memory():
+    proxies = TrustedProxies([ip_network("10.0.0.0/8"), UNIX])
+    for number in range(10_000):
+        peer = f"{10 + number % 2}.0.{number // 250}.{number % 250}"
+        assert proxies.includes(peer) == proxies.includes(peer) == (number % 2 == 0)
+    assert len(proxies._known) <= 4098
+    assert proxies.includes("")
