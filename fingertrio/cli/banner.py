@@ -13,6 +13,9 @@ import click
 
 from fingertrio.observe.observer import Observer
 
+# What a front end does that does not listen.
+_EVENTS = {"irc": "connecting", "webhook": "sending"}
+
 
 def announce(
     observer: Observer,
@@ -28,7 +31,7 @@ def announce(
         return
     for door, places in addresses.items():
         for place in places:
-            observer.info("connecting" if door == "irc" else "listening", door=door, address=place)
+            observer.info(_EVENTS.get(door, "listening"), door=door, address=place)
     observer.info("ready", backend=backend, version=version, **({} if config is None else {"config": str(config)}))
 
 
@@ -56,18 +59,15 @@ def _banner(addresses: Mapping[str, Sequence[str]], backend: str, version: str, 
 
 def _example(door: str, place: str) -> str:
     program = _program()
-    match door:
-        case "finger":
-            return f"{program} finger @{place}"
-        case "setter":
-            return f"{program} set --at {place} Happy and well"
-        case "http":
-            return f"{place}/ in a browser, or curl {place}/api/users"
-        case "irc":
-            return "/msg " + place.rpartition(" ")[2] + " moshez"
-        case "admin":
-            return f"curl {place}/readyz, or /metrics"
-    return ""
+    examples = {
+        "finger": f"{program} finger @{place}",
+        "setter": f"{program} set --at {place} Happy and well",
+        "http": f"{place}/ in a browser, or curl {place}/api/users",
+        "irc": f"/msg {place.rpartition(' ')[2]} moshez",
+        "webhook": f"{program} webhook test {place.partition(' ')[0]}",
+        "admin": f"curl {place}/readyz, or /metrics",
+    }
+    return examples.get(door, "")
 
 
 def _program() -> str:

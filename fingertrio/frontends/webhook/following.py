@@ -6,11 +6,14 @@ A user who cannot be read now is asked for again, with back-off; meanwhile the o
 The store has a mark: changes up to that time have been stored. After a restart, and whenever anything may have changed,
 the statuses that are newer than the mark are looked for, where the backend lists by time. So a status is reported that
 was set while this program was stopped, was being killed, or did not hear its backend.
+
+What waited at the last stop is held until its user has been read again. It may say what is not shown any more; then a
+newer message takes its place before it is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 
@@ -67,15 +70,19 @@ class ChangeFollower:
         self._observer = observer
         self._wants = wants
         self._deliver = deliver
-        self.begin(None)
+        self.begin((), None)
 
-    def begin(self, mark: datetime | None) -> None:
+    def begin(self, waiting: Iterable[Stored], mark: datetime | None) -> None:
         """Forget everything, before `run`.
 
         Args:
+            waiting: the messages in the store.
             mark: from the store; None: nothing was reported before, so what is there now is no news.
         """
-        self._names: dict[str, None] = {}  # to be read, the oldest first
+        self._held: dict[str, list[Stored]] = {}
+        for message in waiting:
+            self._held.setdefault(message.user, []).append(message)
+        self._names: dict[str, None] = dict.fromkeys(self._held)  # to be read, the oldest first
         self._later: dict[str, None] = {}  # could not be read or stored
         self._missed = mark is not None  # anything may have changed
         self._mark = self._newest = mark or datetime.now(UTC)  # of what is stored: as far as all of it is, and in all
@@ -152,6 +159,8 @@ class ChangeFollower:
                 found[user] = await self._service.get_user(user)
             except BackendError:  # logged by the service
                 self._later[user] = None
+            except Exception as error:  # noqa: BLE001 -- a bug with one user must not end the feed of all
+                self._observer.error("webhook_failed", user=user, exc=error)
 
         async with trio.open_nursery() as nursery:
             for user in users:
@@ -197,4 +206,12 @@ class ChangeFollower:
             return
         self._mark = mark or self._mark
         self._observer.recovered("webhook_store")
-        await self._deliver(stored)
+        await self._deliver([*self._release(infos, stored), *stored])
+
+    def _release(self, users: Iterable[str], stored: Sequence[Stored]) -> list[Stored]:
+        """The messages that were held for `users`, but for those whose place `stored` has taken."""
+        if not self._held:
+            return []
+        replaced = {(message.webhook, message.user) for message in stored}
+        held = [message for user in users for message in self._held.pop(user, ())]
+        return [message for message in held if (message.webhook, message.user) not in replaced]

@@ -62,14 +62,12 @@ class WebhookFrontend:
         Calls `task_status.started` once no change can be missed; no receiver has been connected to then. The value
         has each receiver: `["team at https://hooks.example.org"]`.
         """
-        waiting, mark = await self._store.load()
-        self._follower.begin(mark)
+        self._follower.begin(*await self._store.load())
         for sender in self.senders.values():
             sender.begin()
         async with trio.open_nursery() as following:
             await following.start(self._follower.run)
             async with trio.open_nursery() as self._nursery:
-                await self._deliver(waiting)
                 await self._forget_others()
                 for sender in self.senders.values():
                     self._nursery.start_soon(sender.run)

@@ -201,6 +201,7 @@ class WebhookStore:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA secure_delete = ON")  # what a user takes back does not stay in the file
     connection.execute("PRAGMA synchronous = FULL")  # a message that was promised survives a power failure
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, _VERSION):

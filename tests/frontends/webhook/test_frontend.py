@@ -11,11 +11,17 @@ import standardwebhooks
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from fingertrio.backend import BackendError, Change
+from fingertrio.backend import BackendError, Change, UserInfo
+from fingertrio.backends.memory import MemoryBackend
 from fingertrio.changes import ChangeHub
 from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.post import PostAnswer
 from fingertrio.frontends.webhook.sender import GONE
+from fingertrio.frontends.webhook.store import StoreError
+from fingertrio.observe.observer import Observer
+from fingertrio.service import FingerService
+from fingertrio.testing import FakeBackend
+from fingertrio.testing.fakes import FakeReader
 from fingertrio.wire.webhook import SigningSecret
 from tests.frontends.webhook.kit import SECRET, InlineStore, Request, Stage, hook, stage
 
@@ -388,3 +394,130 @@ async def test_while_the_store_cannot_be_written_changes_wait(
         await trio.sleep(60)
         assert made.receivers.said() == [("ada", "x")]
         assert made.conditions == {}
+
+
+async def test_what_is_not_shown_any_more_after_a_restart_is_not_sent(autojump_clock: MockClock, made: Stage) -> None:
+    made.receivers.answers["team"] = 503
+    async with made.serving():
+        for user in ("ada", "bob", "eve"):
+            await made.set(user, "x")
+    made.receivers.answers["team"] = 204
+    made.receivers.requests.clear()
+    del made.backend._lasting["ada"]
+    await made.backend.set_details("bob", "Bob", {})
+    made.service._forget_all()  # as after a restart of the program
+    async with made.serving():
+        await wait_all_tasks_blocked()
+    assert sorted(made.receivers.said(), key=str) == [("ada", None), ("bob", "x"), ("eve", "x")]
+    [bob] = [request for request in made.receivers.requests if request.said[0] == "bob"]
+    assert bob.document["data"]["name"] == "Bob"
+
+
+async def test_what_waits_is_held_until_the_backend_answers(autojump_clock: MockClock, made: Stage) -> None:
+    made.receivers.answers["team"] = 503
+    async with made.serving():
+        await made.set("ada", "x")
+    made.receivers.answers["team"] = 204
+    made.receivers.requests.clear()
+    made.backend.failure = BackendError("away")
+    made.service._forget_all()
+    async with made.serving():
+        await trio.sleep(60)
+        assert made.receivers.requests == []
+        made.backend.failure = None
+        await trio.sleep(60)
+        assert made.receivers.said() == [("ada", "x")]
+
+
+async def test_a_list_that_cannot_be_read_is_read_later(autojump_clock: MockClock, made: Stage) -> None:
+    async with made.serving():
+        pass
+    await made.backend.set_user("bob", "while nobody looked")
+    made.backend.failure = BackendError("away")
+    made.service._forget_all()
+    async with made.serving():
+        await trio.sleep(60)
+        made.backend.failure = None
+        await trio.sleep(60)
+        assert made.receivers.said() == [("bob", "while nobody looked")]
+
+
+async def test_with_many_users_who_cannot_be_read_it_looks_for_what_is_new(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fingertrio.frontends.webhook.following._LATER", 5)
+    async with made.serving():
+        made.backend.failure = BackendError("away")
+        for number in range(10):
+            await MemoryBackend.set_user(made.backend, f"user{number}", "x")
+        await trio.sleep(60)
+        assert made.receivers.requests == []
+        assert len(made.frontend._follower._later) <= 5
+        made.backend.failure = None
+        await trio.sleep(60)
+        assert len(made.receivers.requests) == 10
+
+
+async def test_a_bug_with_one_user_is_logged_and_ends_nothing(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_user = made.service.get_user
+
+    async def broken(user: str) -> UserInfo | None:
+        if user == "bad":
+            raise ZeroDivisionError("a bug")
+        return await get_user(user)
+
+    monkeypatch.setattr(made.service, "get_user", broken)
+    async with made.serving():
+        await made.set("bad", "x")
+        await made.set("ada", "y")
+        assert made.receivers.said() == [("ada", "y")]
+    assert [event["user"] for event in made.events("webhook_failed")] == ["bad"]
+
+
+async def test_a_backend_without_lists_reports_what_changes(autojump_clock: MockClock, tmp_path: Path) -> None:
+    reader = FakeReader({"ada": "x"})
+    async with FingerService.open(reader) as service:
+        made = Stage(tmp_path / "webhooks.db", FakeBackend({}), service, Observer())
+        async with made.serving():
+            service._changed(Change("ada"))
+            service._changed(Change(None))
+            await trio.sleep(10)
+            service._changed(Change("ada"))
+            await wait_all_tasks_blocked()
+        assert made.receivers.said() == [("ada", "x")]
+
+
+async def test_a_message_whose_body_cannot_be_read_waits(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_message_id: str) -> bytes | None:
+        raise StoreError("the disk is gone")
+
+    async with made.serving():
+        with monkeypatch.context() as patch:
+            patch.setattr(made.frontend._store, "body", failing)
+            await made.set("ada", "x")
+        assert made.receivers.requests == []
+        assert made.conditions == {"webhook_store": "the disk is gone"}
+        await trio.sleep(10)
+        assert made.receivers.said() == [("ada", "x")]
+        assert made.conditions == {}
+
+
+async def test_what_was_delivered_and_could_not_be_removed_is_sent_again_after_a_restart(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_ids: object) -> None:
+        raise StoreError("the disk is full")
+
+    async with made.serving():
+        with monkeypatch.context() as patch:
+            patch.setattr(made.frontend._store, "remove", failing)
+            await made.set("ada", "x")
+            assert made.conditions == {"webhook_store": "the disk is full"}
+    async with made.serving():
+        await wait_all_tasks_blocked()
+    first, second = made.receivers.requests
+    assert first.id == second.id, "so the receiver can know it"
