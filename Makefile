@@ -71,6 +71,7 @@ docs: $(VENV)/.documents  ## build the documentation as a site, into dist/docs
 
 screenshots: $(VENV)/.develops  ## take the pictures in docs/images with Chromium; look at them before you commit
 	@$(BIN)/python -m tests.frontends.web.screenshots
+	@$(BIN)/python -m tests.docs.terminal
 
 dist: $(VENV)/.develops  ## build the wheel and the sdist of the last commit into dist/, reproducibly
 	@packaging/dist $(BIN)/python dist

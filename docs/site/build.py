@@ -48,7 +48,7 @@ SECTIONS = (
     Section("Recipes", ("recipes/README", "recipes/*")),
     Section("Tutorial", ("tutorial/README",)),
     Section("Reference", ("reference/command-line", "reference/configuration", "reference/*")),
-    Section("Operating", ("guide/operating", "guide/security", "guide/sqlite", "guide/scaling")),
+    Section("Operating", ("guide/operating", "guide/security", "guide/backends", "guide/sqlite", "guide/scaling")),
     Section("Design", ("design/architecture", "design/*", "decisions/README")),
     Section("Troubleshooting", ("troubleshooting",)),
     Section("About", ("CONTRIBUTING", "SECURITY", "CHANGELOG", "*")),

@@ -72,21 +72,26 @@ class Session:
             skipped = [said.split('"')[0] for said in block.said('skip "')]
             shown = [command for command in commands(block) if not (command.bare in skipped or command.is_make)]
             steps += [(block, command) for command in (*hidden, *shown)]
-        outputs = self._bash([self._here(command.text) for _, command in steps])
+        outputs = self._bash([self.here(command.text) for _, command in steps])
         problems = []
         for (block, command), (status, output) in zip(steps, outputs, strict=True):
-            problem = compare(command, status, self._there(output))
+            problem = compare(command, status, self.there(output))
             if problem:
                 where = f"{block.page.relative_to(ROOT)}:{command.line}"
                 problems.append(f"{where}: $ {command.text}\n{problem}")
         return problems
 
-    def _here(self, text: str) -> str:
-        text = re.sub(rf"\b{_READER}\b", login(), text)
+    def here(self, text: str) -> str:
+        """A text of a page, with the address, the port and the login name that hold here."""
+        text = re.sub(rf"(?<![A-Za-z_]){_READER}\b", login(), text)
         return _PUBLIC.sub("http://127.0.0.1:8000", text).replace("127.0.0.1", self.host)
 
-    def _there(self, output: str) -> str:
-        output = re.sub(rf"\b{re.escape(login())}\b", _READER, output)
+    def there(self, output: str) -> str:
+        """What was printed here, as a page shows it."""
+        name = rf"(?:(?<=\x1b\[.m)|(?<=\x1b\[..m)|\b){re.escape(login())}\b"
+        space = " " * (len(login()) - len(_READER))  # a table keeps its columns
+        output = re.sub(rf"{name}((?:\x1b\[[\d;]*m)?)(?=  )", rf"{_READER}\1{space}", output)
+        output = re.sub(name, _READER, output)
         return output.replace(self.host, "127.0.0.1").replace("\r", "")
 
     def _bash(self, texts: Sequence[str]) -> list[tuple[int, str]]:
