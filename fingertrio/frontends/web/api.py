@@ -32,13 +32,6 @@ from fingertrio.wire.user_json import user_json
 
 PREFIX = "/api/"
 
-# Pages of every site may call: nothing here looks at a cookie, so a page can do only what its own token allows.
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, Retry-After, WWW-Authenticate"}
-_PREFLIGHT = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID",
-    "Access-Control-Max-Age": "7200",  # seconds; Chromium keeps it no longer
-}
-
 NO_LIST = "This server does not list its users"
 
 
@@ -63,15 +56,6 @@ def api_blueprint(service: FingerService) -> Blueprint:
             raise NotFound(NO_SUCH_USER)
         replay_while(answer)
         return Response(user_document(answer), content_type="application/json")
-
-    @blueprint.after_app_request
-    async def allow_origins(response: Response) -> Response:
-        if request.path.startswith(PREFIX):
-            response.headers.update(CORS)
-            if request.method == "OPTIONS" and "Allow" in response.headers:
-                response.headers.update(_PREFLIGHT)
-                response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
-        return response
 
     return blueprint
 

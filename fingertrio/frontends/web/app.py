@@ -31,7 +31,7 @@ from fingertrio.accounts.accounts import ProofError
 from fingertrio.accounts.tokens import TokensError
 from fingertrio.accounts.writer import NotAllowedError
 from fingertrio.backend import INTERNAL_ERROR, BackendError
-from fingertrio.frontends.web import api
+from fingertrio.frontends.web import api, cors
 from fingertrio.frontends.web.badges import badges_blueprint
 from fingertrio.frontends.web.feeds import feeds_blueprint
 from fingertrio.frontends.web.gate import scope_extras
@@ -232,6 +232,7 @@ def _check_request(observer: Observer) -> None:
 
 async def _finish(response: Response) -> Response:
     """Add the fields that every response has, and an ETag. Called for each response, so it avoids what is slow."""
+    cors.allow(response, request.path, request.method)
     present = {name.lower() for name, _ in response.headers}  # `setdefault` would look for each of them by itself
     for name, value in HEADERS.items():
         if name.lower() not in present:

@@ -29,7 +29,6 @@ _LONGEST = 60  # characters of the status in a picture
 _AGE = 120
 _HEADERS = {
     "Cache-Control": f"public, max-age={_AGE}",
-    "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -146,7 +146,6 @@ class _Feeds:
     def _dated(self, url: str, body: bytes, content_type: str) -> Response:
         response = Response(body, content_type=content_type)
         response.headers["Cache-Control"] = _AGE
-        response.headers["Access-Control-Allow-Origin"] = "*"
         response.last_modified = self._changes.last(url, body)
         return response
 

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from fingertrio.frontends.web import api
+from fingertrio.frontends.web import api, cors
 from fingertrio.frontends.web.gate import note_outcome, scope_extras
 from fingertrio.frontends.web.headers import HEADERS
 from fingertrio.frontends.web.rendering import HTML, Pages
@@ -154,7 +154,7 @@ class ClientLimits:
             kind, body = b"application/problem+json", api.problem_body(status, title, detail, scope["path"])
         elif _takes_html(scope):
             kind, body = HTML.encode(), self._pages.refusal(status, title, detail, scope["path"])
-        fields = HEADERS | api.CORS if scope["path"].startswith(api.PREFIX) else HEADERS
+        fields = {**HEADERS, **cors.fields_for(scope["path"])}
         headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
         headers += [
             (b"content-type", kind),

@@ -82,11 +82,6 @@ def webfinger_blueprint(
             return _redirect(elsewhere, question)
         return _answer(account, info, question, rules, base)
 
-    @blueprint.after_request
-    async def allow_origins(response: Response) -> Response:
-        response.headers["Access-Control-Allow-Origin"] = "*"  # section 5
-        return response
-
     return blueprint
 
 
