@@ -37,7 +37,7 @@ async def run(scale: Scale, findings: Findings) -> None:
     """Alternate rounds without and with blocked calls, so that other load on the machine affects both."""
     rounds, seconds = scale.of((4, 3.0), (1, 0.7))
     findings.done = f"{_CALLS} queries whose calls block in threads; {rounds} rounds without and with them"
-    blocks = seconds + 3  # the start of the probes, and some reserve
+    blocks = seconds + 10  # the start of the probes, and reserve for a busy machine
     table = sections(
         backend={"use": "faulty", "users": {USER: STATUS, "ada": "Weaving"}, "blocks": blocks},
         service={"deadline": blocks + 1, "grace": 0.1, "cache_ttl": 0.0},  # every query reaches the backend

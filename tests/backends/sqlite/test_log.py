@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -385,7 +386,9 @@ def test_after_damage_new_statuses_survive_a_kill_and_the_database_stays_sound(
     damage: Callable[[Path], None],
     noticed_by: str,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("fingertrio.backends.sqlite.log._CHECKPOINT_INTERVAL", inf)  # however long this test takes
     put(store, "ada", "Weaving")
     store.poll()
     store.poll()  # into the file

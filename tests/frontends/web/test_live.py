@@ -392,7 +392,7 @@ async def test_a_client_that_talks_is_shown_out(data: bytes, code: int):
         assert site.observer.metrics.refusals == refused[code]
 
 
-async def test_the_last_word_reaches_even_who_goes_on_talking(patient_clock: MockClock):
+async def test_the_last_word_reaches_even_who_goes_on_talking():
     """Input that the server did not read must not turn its close into a reset, which would destroy the close frame."""
     async with serving() as site, watching(site) as other:
         for _ in range(20):
