@@ -86,6 +86,14 @@ TABLE = (
         "observe server wire",
         others="click rich trio",
     ),
+    # What operators ask of an installation, from the configuration to each thing that it depends on.
+    Row(
+        "cli.doctor",
+        ours="backend backends.plan.backend backends.redis.connect backends.redis.options backends.sqlite.files "
+        "backends.sqlite.opening cli.drawing cli.errors cli.output clients config fingertrio frontends.irc http.tls "
+        "names net server.accounts server.runtime wire",
+        others="click coredis rich trio",
+    ),
     Row("__main__", ours="cli"),
     # For authors of plug-ins: the contract as a test, and a backend to start from.
     Row("testing", ours="backend backends.memory names wire.status", others="trio"),

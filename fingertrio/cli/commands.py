@@ -49,6 +49,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "show_config",
         "Show every key of the configuration, its value, and where that comes from.",
     ),
+    "doctor": LazyCommand(
+        "doctor.command", "doctor_command", "Look at an installation, and say what is wrong and what to do next."
+    ),
     "export": LazyCommand(
         "store", "export", "Write all users, with details and history, as JSON lines to FILE or to standard output."
     ),

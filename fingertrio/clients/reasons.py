@@ -17,5 +17,6 @@ def reason(error: httpx2.HTTPError) -> str:
             return f"the certificate is not trusted: {cause.verify_message}"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
-        cause = cause.__cause__ or cause.__context__
+        # Each attempt to connect is one of a group.
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
     return first_line(str(error)) or type(error).__name__

@@ -14,6 +14,7 @@ import httpx2
 import trio
 
 from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.http_get import read_body
 from fingertrio.clients.reasons import reason
 from fingertrio.wire.text import first_line
 from fingertrio.wire.webfinger import (
@@ -102,22 +103,16 @@ async def ask_webfinger(
 async def _follow(http: httpx2.AsyncClient, url: httpx2.URL) -> bytes:
     """The body of the answer after redirects."""
     for _ in range(_REDIRECTS + 1):
-        body = bytearray()
         async with http.stream("GET", url, headers=_HEADERS) as response:
             if response.status_code == 404:
                 raise NoAccountError(f"{url.host}: no such account")
             if not response.is_redirect and response.status_code != 200:
                 raise RemoteError(f"{url.host}: HTTP status {response.status_code}")
-            # Cancel instead of `break`: httpx2's nested generators close cleanly only from the inside.
-            with trio.CancelScope() as reading:
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > ANSWER_LIMIT:
-                        reading.cancel()
+            body = await read_body(response, ANSWER_LIMIT)
         if len(body) > ANSWER_LIMIT:
             raise RemoteError(f"{url.host}: the answer is longer than {ANSWER_LIMIT} bytes")
         if not response.is_redirect:
-            return bytes(body)
+            return body
         target = url.join(response.headers["Location"])
         if target.scheme != "https":
             raise RemoteError(f"{url.host}: redirects to an address that is not https")

@@ -17,6 +17,7 @@ import httpx2
 import trio
 
 from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.http_get import read_body
 from fingertrio.clients.reasons import reason
 from fingertrio.wire.text import first_line
 from fingertrio.wire.xmlrpc import Fault, Value, XMLRPCError, dump_call, parse_response
@@ -95,7 +96,6 @@ class XMLRPCClient:
 
     async def _post(self, request: bytes) -> tuple[bytes, str | None]:
         """The content of the answer, and the charset of its Content-Type."""
-        body = bytearray()
         async with self._http.stream("POST", self._url, content=request, headers=_HEADERS) as response:
             if response.status_code != 200:  # the spec defines no other status, not even for faults
                 raise TransportError(f"{self._url.host}: HTTP status {response.status_code}")
@@ -104,18 +104,13 @@ class XMLRPCClient:
                 raise AnswerError(
                     f"{self._url.host}: the answer has an unknown Content-Encoding; expected gzip or none"
                 )
-            # Cancel instead of `raise` or `break`: httpx2's nested generators close cleanly only from the inside.
-            with trio.CancelScope() as reading:
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > self._limit:
-                        reading.cancel()
-        content = bytes(body) if coding == "identity" or len(body) > self._limit else self._decompress(body)
+            body = await read_body(response, self._limit)
+        content = body if coding == "identity" or len(body) > self._limit else self._decompress(body)
         if len(content) > self._limit:
             raise AnswerError(f"{self._url.host}: the answer is longer than {self._limit} bytes")
         return content, response.charset_encoding
 
-    def _decompress(self, body: bytearray) -> bytes:
+    def _decompress(self, body: bytes) -> bytes:
         """The content of a gzip body; if it is too long, only its start."""
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with gzip's header and checksum
         try:

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import trio
 from hypercorn.typing import ASGIFramework
@@ -15,6 +15,7 @@ from fingertrio.accounts.accounts import Accounts
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.compressed import accepts_gzip
 from fingertrio.frontends.web.gate import Gate
+from fingertrio.frontends.web.instance import instance_blueprint, new_instance
 from fingertrio.frontends.web.ledger import WebLedger
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
@@ -126,7 +127,7 @@ class WebFrontend(HttpFrontend):
                 visits=visits,
                 presets=presets,
                 stream=self._stream,
-                more=[webfinger],
+                more=[webfinger, instance_blueprint(self._instance, lambda: self._proxies)],
             )
             app = ClientLimits(LateReading(self._app), rate, caps, observer, pages)
             return ForwardedClient(Gate(app, observer), lambda: self._proxies)
@@ -148,6 +149,11 @@ class WebFrontend(HttpFrontend):
         self._policy = policy
         self._proxies = policy.forwarders
         self._trusted = TrustedProxies(policy.trusted_proxies)
+
+    @cached_property
+    def _instance(self) -> str:
+        """Identifies this front end."""
+        return new_instance()
 
     def _is_proxy(self, peer: str) -> bool:
         return self._trusted.includes(peer)

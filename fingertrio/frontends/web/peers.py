@@ -65,6 +65,11 @@ def forwarded_host(scope: Scope) -> str:
     return str(scope_extras(scope).get(_HOST, ""))
 
 
+def is_forwarded(scope: Scope) -> bool:
+    """Whether the client's address is what a trusted proxy reports."""
+    return bool(scope_extras(scope).get(_FORWARDED))
+
+
 def _apply_headers(scope: HTTPScope, proxies: TrustedProxies) -> None:
     """Set client, scheme and host in `scope` from the headers, as far as trusted proxies wrote them."""
     hops: list[str] = []
@@ -132,7 +137,7 @@ class ClientLimits:
             self._observer.refused("http", "rate")
             seconds = max(1, math.ceil(self._rate.wait(client, now)))
             await self._refuse(scope, send, 429, "Too Many Requests", _TOO_OFTEN, seconds)
-        elif not scope_extras(scope).get(_FORWARDED):
+        elif not is_forwarded(scope):
             await self._app(scope, receive, send)
         elif (reason := self._caps.admit_request(client)) is not None:
             self._observer.refused("http", reason)

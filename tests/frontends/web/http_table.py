@@ -67,6 +67,7 @@ SAMPLES = (
     Sample("/RPC2", "/RPC2", "POST", arguments={"data": _CALL, "headers": {"Content-Type": "text/xml"}}),
     Sample("/-/NAME", "/-/embed.js"),
     Sample("/-/manifest.json", "/-/manifest.json"),
+    Sample("/-/instance", "/-/instance"),
     Sample("/robots.txt", "/robots.txt"),
     Sample("/favicon.ico", "/favicon.ico"),
 )

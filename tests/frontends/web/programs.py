@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from quart_trio import QuartTrio
 
 from fingertrio.frontends.web.app import create_app
+from fingertrio.frontends.web.instance import instance_blueprint
 from fingertrio.frontends.web.live import live_blueprint
 from fingertrio.frontends.web.live_hub import LiveHub
 from fingertrio.frontends.web.live_watcher import LivePolicy
@@ -16,6 +17,7 @@ from fingertrio.frontends.web.proofs import Proofs
 from fingertrio.frontends.web.rendering import Pages
 from fingertrio.frontends.web.site import Site
 from fingertrio.frontends.web.webfinger import WebFingerPolicy, webfinger_blueprint
+from fingertrio.net.proxies import TrustedProxies
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from tests.accounts.kit import MemoryDocument
@@ -48,6 +50,9 @@ async def everything() -> AsyncIterator[Everything]:
             proofs=Proofs(accounts, None, observer),
             live=live_blueprint(LiveHub(service, observer), observer, LivePolicy),
             pages=Pages(lambda: SITE),
-            more=[webfinger_blueprint(service, lambda: policy, lambda: SITE)],
+            more=[
+                webfinger_blueprint(service, lambda: policy, lambda: SITE),
+                instance_blueprint("0" * 32, TrustedProxies),
+            ],
         )
         yield Everything(app, f"Bearer {secret}", service)

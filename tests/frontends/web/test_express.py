@@ -473,6 +473,7 @@ NOT_REPEATED = {
     "/api/events": "a stream has no end",
     "/api/watch": "a handshake makes a connection",
     "/api/users/U/status": "it has no GET, and a write must reach the service",
+    "/-/instance": "it shows the client that asks, and must come from the process that answers now",
 }
 
 # A client can make up any number of these, so they are made anew: they would push out what others ask for.
