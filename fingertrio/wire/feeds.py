@@ -116,8 +116,7 @@ def _atom(feed: Feed) -> Iterator[str]:
         yield f"<published>{timestamp(entry.at)}</published>"
         yield f"<updated>{timestamp(entry.at)}</updated>"
         yield f'<link rel="alternate" type="text/html" href={_quoted(entry.id)}/>'
-        if feed.author is None:
-            yield _atom_author(entry.author)
+        yield _atom_author(entry.author)  # also that of the whole feed: newsboat looks here only
         yield _atom_content(entry.text)
         yield "</entry>"
     yield "</feed>"

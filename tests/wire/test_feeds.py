@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingertrio.wire.feeds import Author, Entry, Feed, dump_atom, dump_json_feed, dump_twtxt, title_of
+from tests.wire.valid import check_atom, check_json_feed
 
 ADA = Author("Ada <Lovelace>", "https://a.example/ada")
 AT = datetime(2026, 11, 29, 12, 0, 0, 123456, tzinfo=UTC)
@@ -69,6 +70,37 @@ def test_several_lines_keep_their_columns():
 
 @pytest.mark.parametrize("author", [ADA, None])
 @pytest.mark.parametrize("texts", [(), ("one",), ("one", "two\nlines")])
+@pytest.mark.parametrize("following", [None, "https://a.example/ada/feed.atom?before=1&x"])
+def test_each_feed_is_valid(texts: tuple[str, ...], author: Author | None, following: str | None):
+    feed = feed_of(*texts, author=author, following=following)
+    check_atom(dump_atom(feed))
+    check_json_feed(dump_json_feed(feed))
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("<id>https://a.example/ada/at/0</id>", ""),
+        ("<id>https://a.example/ada/at/0</id>", "<id>https://a.example/ada/at/1</id><id>x</id>"),
+        ("<title>one</title>", ""),
+        ("2026-11-29T12:59:00.123456Z</updated>", "2026-11-29 12:59</updated>"),
+        ('rel="self"', 'rel="alternate" hreflang="no language"'),
+        ('type="text"', 'type="word"'),
+        ('<link rel="self" type="application/atom+xml" href=', '<link rel="self" type="atom" href='),
+        ("<author>", "<author><surname>L</surname>"),
+        ("<icon>", "<icon/><icon>"),
+        ("<published>", "<until/><published>"),
+    ],
+)
+def test_the_check_of_atom_finds_what_is_wrong(part: str, wrong: str):
+    document = dump_atom(feed_of("one", "two")).decode()
+    assert part in document
+    with pytest.raises(AssertionError):
+        check_atom(document.replace(part, wrong, 1).encode())
+
+
+@pytest.mark.parametrize("author", [ADA, None])
+@pytest.mark.parametrize("texts", [(), ("one",), ("one", "two\nlines")])
 def test_what_rfc_4287_requires_is_there(texts: tuple[str, ...], author: Author | None):
     root = ET.fromstring(dump_atom(feed_of(*texts, author=author)))
     for element in (root, *root.findall("atom:entry", NS)):
@@ -110,9 +142,11 @@ def test_a_title_is_the_first_line_cut_at_80(text: str, title: str):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
-def test_whatever_the_text_each_feed_is_well_formed(text: str):
+def test_whatever_the_text_each_feed_is_valid(text: str):
     feed = feed_of(text)
     read(feed)
+    check_atom(dump_atom(feed))
+    check_json_feed(dump_json_feed(feed))
     assert json.loads(dump_json_feed(feed))["items"][0]["content_text"] == text
 
 

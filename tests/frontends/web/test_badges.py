@@ -26,6 +26,7 @@ from fingertrio.testing import FakeReader
 from fingertrio.wire.text import clean_line
 from tests.chromium import launch, need_chromium
 from tests.frontends.web.kit import serving
+from tests.wire.valid import check_shield
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -83,6 +84,10 @@ async def test_shields_gets_its_schema() -> None:
             "cacheSeconds": 120,
         }
         assert response.headers["Access-Control-Allow-Origin"] == "*"
+        for user in ("ada", "nobody"):
+            check_shield(await (await web.get(f"/{user}/badge.json")).get_data())
+    async with client(UserInfo("ada", "")) as web:
+        check_shield(await (await web.get("/ada/badge.json")).get_data())
 
 
 @pytest.mark.parametrize(("status", "shown"), [("", "No Plan."), ("a" * 60, "a" * 60), ("a" * 61, "a" * 59 + "…")])

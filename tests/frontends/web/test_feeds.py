@@ -20,6 +20,7 @@ from fingertrio.frontends.web.site import Site
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeReader
+from tests.wire.valid import check_atom, check_json_feed
 
 BASE = "https://finger.example.org"
 NOON = datetime(2026, 11, 29, 12, 0, 0, 123456, tzinfo=UTC)
@@ -80,6 +81,14 @@ async def test_everybodys_feed_is_the_newest_statuses_each_with_its_author() -> 
         assert [(item["content_text"], item["authors"][0]["url"]) for item in document["items"]] == [
             ("coffee", f"{BASE}/ada")
         ]
+
+
+@pytest.mark.parametrize("user", ["ada", "bob", "-"])
+async def test_what_is_sent_is_valid(user: str) -> None:
+    backend = Historian({"ada": said("ada", "☕ <coffee>", "", "tea\nand & cake", name="Ada"), "bob": said("bob", "")})
+    async with client(backend) as web:
+        check_atom(await (await web.get(f"/{user}/feed.atom")).get_data())
+        check_json_feed(await (await web.get(f"/{user}/feed.json")).get_data())
 
 
 @pytest.mark.parametrize("path", ["/ada/feed.json", "/-/feed.json"])
