@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runs  ## start every door on loopback, with conf/fingertrio.toml
 	@$(BIN)/fingertrio serve --config conf/fingertrio.toml
@@ -73,8 +73,14 @@ screenshots: $(VENV)/.develops  ## take the pictures in docs/images with Chromiu
 	@$(BIN)/python -m tests.frontends.web.screenshots
 	@$(BIN)/python -m tests.docs.terminal
 
+transcripts: $(VENV)/.develops  ## write the transcripts of docs/guide/install.md, from installations on a clean Debian (needs root)
+	@$(BIN)/python -m tests.packaging.transcripts
+
 dist: $(VENV)/.develops  ## build the wheel and the sdist of the last commit into dist/, reproducibly
 	@packaging/dist $(BIN)/python dist
+
+deb: $(VENV)/.develops  ## build the Debian package of the last commit into dist/, for the python3 of this Debian
+	@packaging/deb/build $(BIN)/python dist
 
 lock: $(VENV)/.develops $(VENV)/.measures $(VENV)/.documents  ## write the versions that are installed into constraints.txt
 	@$(BIN)/python -m pip list --format=freeze --exclude fingertrio --exclude pip --exclude setuptools > constraints.txt
@@ -118,4 +124,4 @@ $(VENV)/.documents: $(VENV)/.develops docs/site/requirements.txt
 	@$(INSTALL) --requirement docs/site/requirements.txt
 	@touch $@
 
-.PHONY: dist deb help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean
+.PHONY: transcripts dist deb help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean
