@@ -48,6 +48,7 @@ class Waiting:
         deadline: when it is given up.
         due: not before this time.
         attempts: that have failed.
+        is_outdated: whether a newer one of the same user has been put since.
     """
 
     user: str
@@ -55,6 +56,7 @@ class Waiting:
     deadline: float
     due: float
     attempts: int = 0
+    is_outdated: bool = False
     _backoff: Backoff | None = field(default=None, repr=False)
 
     def next_pause(self, uniform: Callable[[float, float], float]) -> float:
@@ -117,7 +119,9 @@ class DeliveryQueue:
             return [message]
         removed = [old] if (old := self._waiting.pop(user, None)) is not None else []
         self._waiting[user] = message
-        if user not in self._under_way:
+        if (outdated := self._under_way.get(user)) is not None:
+            outdated.is_outdated = True
+        else:
             self._push(message)
         if len(self._waiting) > self.limit:
             removed.append(self._waiting.pop(next(iter(self._waiting))))
@@ -231,9 +235,9 @@ class DeliveryQueue:
         return self._waiting.get(message.user) is message and message.due == due
 
     def _finish(self, message: Waiting) -> bool:
-        """The message is no longer on its way; whether none of the same user waits behind it."""
+        """The message is no longer on its way; whether it is still the newest of its user."""
         del self._under_way[message.user]
         newer = self._waiting.get(message.user)
         if newer is not None:
             self._push(newer)
-        return newer is None
+        return not message.is_outdated

@@ -131,6 +131,17 @@ def test_a_message_that_failed_is_not_tried_again_if_a_newer_one_waits():
     assert len(made) == 1
 
 
+def test_a_message_that_failed_is_not_tried_again_even_if_the_newer_one_was_dropped():
+    made = queue(1, "ada")
+    first = took(made.take(0.0))
+    made.put("ada", "ada2", 1.0)
+    [dropped] = made.put("bob", "bob1", 1.0)
+    assert dropped.id == "ada2"
+    assert made.failed(first, 1.0, REJECTED) == []
+    assert len(made) == 1
+    assert took(made.take(1.0)).id == "bob1"
+
+
 def test_a_newer_message_is_due_at_once_although_the_old_one_was_rejected():
     made = queue(1000, "ada")
     made.failed(took(made.take(0.0)), 0.0, REJECTED)

@@ -62,9 +62,16 @@ class WebhookFrontend:
         Calls `task_status.started` once no change can be missed; no receiver has been connected to then. The value
         has each receiver: `["team at https://hooks.example.org"]`.
         """
-        self._follower.begin(*await self._store.load())
-        for sender in self.senders.values():
-            sender.begin()
+        try:
+            self._follower.begin(*await self._store.load())
+            for sender in self.senders.values():
+                sender.begin()
+            await self._serve(stopping, task_status)
+        finally:
+            with trio.CancelScope(shield=True):  # some milliseconds
+                await self._store.close()
+
+    async def _serve(self, stopping: trio.Event, task_status: trio.TaskStatus[list[str]]) -> None:
         async with trio.open_nursery() as following:
             await following.start(self._follower.run)
             async with trio.open_nursery() as self._nursery:
@@ -78,7 +85,6 @@ class WebhookFrontend:
                 self._nursery.cancel_scope.deadline = trio.current_time() + _LAST_ANSWERS
             self._nursery = None
             self._follower.stop()
-        await self._store.close()
 
     def apply(self, webhooks: Sequence[WebhookSettings]) -> None:
         """Go on with other settings. Receivers that were gone are tried again."""

@@ -18,7 +18,7 @@ from fingertrio.clients.dial import RemoteError
 from fingertrio.clients.post import PostAnswer
 from fingertrio.frontends.webhook.frontend import WebhookFrontend
 from fingertrio.frontends.webhook.settings import WebhookSettings
-from fingertrio.frontends.webhook.store import WebhookStore
+from fingertrio.frontends.webhook.store import Stored, WebhookStore
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 from fingertrio.testing import FakeBackend
@@ -142,6 +142,13 @@ class Stage:
             await nursery.start(frontend.serve, stopping)
             yield stopping
             stopping.set()
+
+    async def waiting(self) -> list[Stored]:
+        """What is in the store, while the front end does not serve."""
+        store = InlineStore(self.path)
+        waiting, _ = await store.load()
+        await store.close()
+        return waiting
 
     async def set(self, user: str, status: str) -> None:
         """Set a status in the backend, and wait until nothing happens any more at this time."""

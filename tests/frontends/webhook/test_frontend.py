@@ -240,7 +240,7 @@ async def test_a_reload_adds_and_removes(autojump_clock: MockClock, made: Stage)
         made.frontend.apply([])
         await made.set("ada", "z")
         assert made.conditions == {}
-    waiting, _ = await InlineStore(made.path).load()
+    waiting = await made.waiting()
     assert waiting == [], "nothing waits for a receiver that is not configured any more"
 
 
@@ -301,7 +301,7 @@ async def test_a_request_under_way_has_a_moment_to_end_at_a_stop(autojump_clock:
         await trio.sleep(1)
         made.receivers.released.set()
     assert trio.current_time() == 1.0
-    assert (await InlineStore(made.path).load())[0] == []
+    assert await made.waiting() == []
 
 
 async def test_a_request_that_takes_longer_is_repeated_after_the_restart(
@@ -323,7 +323,7 @@ async def test_a_change_in_the_last_moment_is_stored(autojump_clock: MockClock, 
     async with made.serving() as stopping:
         stopping.set()
         await made.backend.set_user("ada", "last words")
-    [waiting], _ = await InlineStore(made.path).load()
+    [waiting] = await made.waiting()
     assert waiting.user == "ada"
 
 
