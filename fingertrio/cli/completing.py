@@ -1,4 +1,4 @@
-"""What a shell can complete: the names of users, configurations, sections, backends and front ends.
+"""What a shell can complete: the names of users, configurations, sections, webhooks, backends and front ends.
 
 A completion must be quick, never print a message, and never insert text that the shell would run: names are those that
 `names` allows, and bash gets them quoted. Each function is a `shell_complete` of click; what it needs is imported when
@@ -74,8 +74,17 @@ def _frontends() -> Iterable[str]:
     return frontend_names()
 
 
+def _webhooks() -> Iterable[str]:
+    from fingertrio.cli import discover  # noqa: PLC0415 -- see above
+    from fingertrio.config.table import load_table  # noqa: PLC0415
+    from fingertrio.names import is_user_name  # noqa: PLC0415
+
+    names = [entry["name"] for entry in load_table(discover.serving_config()).sections["webhook"]]
+    return [name for name in names if is_user_name(name)]  # a mistaken one could be anything
+
+
 users, logins, sections = _quiet(_users), _quiet(_logins), _quiet(_sections)
-backends, frontends = _quiet(_backends), _quiet(_frontends)
+backends, frontends, webhooks = _quiet(_backends), _quiet(_frontends), _quiet(_webhooks)
 
 
 def config_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

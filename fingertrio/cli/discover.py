@@ -96,6 +96,13 @@ def named_config() -> Path | None:
     return Path(named) if named else default_config()
 
 
+def serving_config() -> Path | None:
+    """The configuration of FINGERTRIO_CONFIG, of the server of this machine, or the usual one; None: the built-in."""
+    if "FINGERTRIO_CONFIG" not in os.environ and (server := running_server()) is not None:
+        return None if server.config is None else Path(server.config)
+    return named_config()
+
+
 def web_url() -> str:
     """The web front end to read from, in the order above; reading needs no token."""
     if url := os.environ.get("FINGERTRIO_URL"):

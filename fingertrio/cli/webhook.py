@@ -7,7 +7,6 @@ team: https://hooks.example.org accepted the test (HTTP status 204, 35 ms)
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 import click
 import trio
 
-from fingertrio.cli import discover
+from fingertrio.cli import completing, discover
 from fingertrio.cli.arguments import text
 from fingertrio.cli.check_config import load_or_exit, refuse
 from fingertrio.cli.drawing import Column, table
@@ -47,7 +46,13 @@ _ADVICE = {
     410: "the receiver wants no more messages",
 }
 
-_config = click.option("--config", "path", type=click.Path(path_type=Path), help="TOML file of the server.")
+_config = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.config_files,
+    help="TOML file of the server.",
+)
 
 
 @click.group("webhook", cls=Group)
@@ -93,7 +98,7 @@ def list_(path: Path | None, as_json: bool) -> None:
 
 
 @webhook.command("test")
-@click.argument("name", required=False, type=text)
+@click.argument("name", required=False, type=text, shell_complete=completing.webhooks)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with what each receiver answered.")
 @_config
 def test(path: Path | None, name: str | None, as_json: bool) -> None:
@@ -199,11 +204,8 @@ async def _try(settings: WebhookSettings, results: dict[str, Result]) -> None:
 
 
 def _load(path: Path | None) -> tuple[Config, list[WebhookSettings]]:
-    """The configuration of --config, of the server of this machine, or the usual one; and its webhooks."""
-    if path is None and "FINGERTRIO_CONFIG" not in os.environ:
-        server = discover.running_server()
-        path = Path(server.config) if server is not None and server.config is not None else None
-    path = path or discover.named_config()
+    """The configuration that is meant, and its webhooks. Ends the program if it has mistakes."""
+    path = path or discover.serving_config()
     config = load_or_exit(path)
     section = config.doors.get("webhook", WebhookSection(()))
     try:

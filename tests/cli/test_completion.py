@@ -91,6 +91,14 @@ def test_sections_backends_and_front_ends_are_suggested():
     assert suggested("frontends", incomplete="se") == ["setter"]
 
 
+def test_webhooks_are_those_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert suggested("webhook", "test") == []
+    path = tmp_path / "f.toml"
+    path.write_text("".join(f"[[webhook]]\nname = '{name}'\n" for name in ("team", "$(reboot)", "crew")))
+    monkeypatch.setenv("FINGERTRIO_CONFIG", str(path))
+    assert suggested("webhook", "test") == ["crew", "team"]
+
+
 @pytest.mark.parametrize(
     ("line", "words", "incomplete"),
     [
