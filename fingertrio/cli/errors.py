@@ -9,13 +9,16 @@ and the status that shells use for it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from fingertrio.cli.signals import INTERRUPTED
+
+if TYPE_CHECKING:
+    from fingertrio.server.findings import Finding
 
 REFUSED = 1  # it failed, or the server refused it
 MISTAKE = 2  # wrong usage or configuration
@@ -42,6 +45,13 @@ def failure(message: str, status: int) -> SystemExit:
 def stop(message: str, status: int = MISTAKE) -> NoReturn:
     """Print a message and end the program."""
     raise failure(message, status)
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """Print each as a warning, with what to do next."""
+    for finding in findings:
+        click.echo(f"{click.style('warning', fg='yellow')}  {finding.what}: {finding.why}")
+        click.echo(f"         next: {finding.next}")
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

@@ -104,6 +104,7 @@ def _backend(answers: Answers) -> Iterator[str]:
         yield "[[backend.layers]]       # statuses that are set"
         yield _key("use", "sqlite")
         yield database
+        yield _key("fall_through", value=True, comment="a status that is taken back shows the plan again")
         yield ""
         yield "[[backend.layers]]       # beneath: ~/.plan, where homes are open to other users (chmod 711 ~)"
         yield _key("use", "plan")

@@ -18,7 +18,7 @@ from fingertrio.cli.arguments import text
 from fingertrio.cli.completing import logins, users
 from fingertrio.cli.database import F, Place, failures_reported, place_options
 from fingertrio.cli.drawing import Column, exact, relative, table
-from fingertrio.cli.errors import Group
+from fingertrio.cli.errors import Group, show_findings
 from fingertrio.cli.output import write_utf8
 from fingertrio.names import canonical_name
 from fingertrio.server.findings import check_names, check_stored_status
@@ -166,9 +166,7 @@ def user_check(place: Place) -> None:
         statuses = [(info.user, info.status) for info in admin.list_users(connection)]
     findings = [finding for finding in check_names(logins) if finding is not None]
     findings += [finding for user, status in statuses if (finding := check_stored_status(user, status)) is not None]
-    for finding in findings:
-        click.echo(f"{click.style('warning', fg='yellow')}  {finding.what}: {finding.why}")
-        click.echo(f"         next: {finding.next}")
+    show_findings(findings)
     if findings:
         sys.exit(1)
     click.echo(f"{click.style('ok', fg='green')}  {len(logins)} users, {len(statuses)} statuses: all keep the rules")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from fingertrio.config.conflicts import address_conflicts
 from fingertrio.config.errors import ConfigError, mistake, report
 from fingertrio.config.options import OptionsError, validate
 from fingertrio.config.plugins import (
@@ -126,6 +127,7 @@ def parse_config(table: Mapping[str, Any], source: str = "configuration", *, to_
         doors=parser.doors(),
     )
     parser.check_webfinger(config)
+    parser.check_addresses(config)
     if to_serve:
         parser.check_serves()
     parser.raise_mistakes(source)
@@ -150,7 +152,8 @@ class _Parser:
     def required(self, name: str, options_type: type[T]) -> T:
         """A section that must be present."""
         if name not in self._table:
-            self._mistakes.append(mistake((name,), "", "missing", ()))
+            advice = 'with use = "sqlite", or another of those that fingertrio backends lists'  # the only one so far
+            self._mistakes.append(f"[{name}]: is missing; add this section, {advice}")
             return cast("T", None)
         return self.optional(name, options_type)
 
@@ -197,6 +200,10 @@ class _Parser:
             return  # the mistake is reported already
         if reason := section.refusal(None if http is None else http.url):
             self._mistakes.append(reason)
+
+    def check_addresses(self, config: Config) -> None:
+        """Each door needs addresses of its own."""
+        self._mistakes += address_conflicts(config.doors)
 
     def _check_backend(self, table: object) -> None:
         if not isinstance(table, dict) or not isinstance(name := table.get("use"), str):
