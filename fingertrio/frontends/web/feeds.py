@@ -146,7 +146,9 @@ class _Feeds:
     def _dated(self, url: str, body: bytes, content_type: str) -> Response:
         response = Response(body, content_type=content_type)
         response.headers["Cache-Control"] = _AGE
-        response.last_modified = self._changes.last(url, body)
+        changed = self._changes.last(url, body)
+        if changed is not None:  # werkzeug takes None for the present
+            response.last_modified = changed
         return response
 
 

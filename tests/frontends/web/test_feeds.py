@@ -6,13 +6,16 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import feedparser
 import pytest
+from trio.testing import wait_all_tasks_blocked
 
 from fingertrio.backend import Recency, UserInfo
 from fingertrio.backends.memory import MemoryBackend
+from fingertrio.frontends.web import feeds
 from fingertrio.frontends.web.app import create_app
 from fingertrio.frontends.web.feeds import Changes
 from fingertrio.frontends.web.rendering import Pages
@@ -159,6 +162,21 @@ def test_last_modified_changes_whenever_the_feed_does():
     assert changes.last("a", b"3") is None  # in the same second: no date can tell the two apart
     now += timedelta(seconds=1)
     assert changes.last("a", b"3") == now.replace(microsecond=0)
+
+
+async def test_a_feed_that_changes_twice_in_a_second_has_no_date_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date that stays the same would hide the second change from readers that ask by date, as libcurl does."""
+    monkeypatch.setattr(feeds, "datetime", SimpleNamespace(now=lambda _zone: NOON))
+    backend = MemoryBackend({})
+    async with client(backend) as web:
+        await backend.set_user("ada", "coffee")
+        date = (await web.get("/ada/feed.atom")).headers["Last-Modified"]
+        await backend.set_user("ada", "tea")
+        await wait_all_tasks_blocked()
+        changed = await web.get("/ada/feed.atom", headers={"If-Modified-Since": date})
+        assert changed.status_code == 200
+        assert b"tea" in await changed.get_data()
+        assert "Last-Modified" not in changed.headers
 
 
 def test_what_is_remembered_of_a_feed_does_not_depend_on_the_length_of_its_address():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.frontends.web.kit import Site, serving
 from tests.frontends.web.people import HOUR, People, Person
@@ -66,6 +67,7 @@ async def test_a_feed_is_read_and_not_sent_again(tmp_path: Path) -> None:
         assert "<pre>Plan:\n\n  /\\_/\\   &lt;-- a cat &amp; &lt;b&gt;more&lt;/b&gt;" in first[4]
         for _ in range(2):  # newsboat keeps the ETag of a feed that it knows already, so not from its first visit
             await reader.execute("reload")
+        await wait_all_tasks_blocked()  # the application logs when it has answered
         whole, again, nothing = sizes(site, "/ada/feed.atom")
         assert whole == again > 1000
         assert nothing == 0, "304"
