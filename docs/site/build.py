@@ -104,9 +104,9 @@ class Staging:
         text = outside_code(path.read_text(), lambda part: _LINK.sub(lambda link: self._link(path, link), part))
         name = self.name(path)
         if name == "index":
-            hero, body = (HERE / "hero.html").read_text(), text.partition("\n")[2]
+            hero, body = (HERE / "hero.html").read_text(), text[text.index("\n## ") :]
             trees = [tree(pages, title) for title, pages in order(map(self.name, pages_of_docs())).items()]
-            return "\n".join([hero, body, *trees])
+            return "\n".join(["# fingertrio\n", hero, body, *trees])
         if name in BELOW:
             below = sorted(page for page in map(self.name, pages_of_docs()) if fnmatch(page, BELOW[name]))
             text += "\n" + tree(below)

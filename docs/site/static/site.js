@@ -16,3 +16,13 @@ for (const box of document.querySelectorAll("article pre, article .table-wrapper
 
 // The side bar's titles are headings; their level is missing.
 for (const caption of document.querySelectorAll(".sidebar-tree .caption")) caption.setAttribute("aria-level", "2");
+
+// A picture has a dark version for systems that are dark. A reader who chooses here, against the system, sees that one too.
+const dark = "(prefers-color-scheme: dark)";
+const sources = [...document.querySelectorAll(`picture source[media="${dark}"]`)];
+const follow = () => {
+  const media = { dark: "all", light: "not all" }[document.body.dataset.theme] ?? dark;
+  for (const source of sources) source.media = media;
+};
+new MutationObserver(follow).observe(document.body, { attributeFilter: ["data-theme"] });
+follow();
