@@ -180,6 +180,30 @@ async def test_every_account_at_the_domain_has_the_issuer_and_hidden_is_like_unk
         assert (await web.get(f"{PATH}?resource=acct:a@elsewhere.example")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "resource=acct:{}@example.org",
+        "resource=acct%3A{}%40example.org",
+        f"resource=acct:{{}}@example.org&rel={ISSUER}",
+        f"rel={ISSUER.replace(':', '%3A').replace('/', '%2F')}&resource=acct%3A{{}}%40example.org",
+    ],
+)
+@pytest.mark.parametrize("user", ["admin", "ada"])
+async def test_tailscale_finds_what_its_documentation_asks_for(query: str, user: str) -> None:
+    """https://tailscale.com/kb/1240/sso-custom-oidc: a JRD for the address, with the issuer exactly as configured.
+
+    The account need not have a status.
+    """
+    issuer = "https://login.example.org/application/o/tailscale/"  # some providers end theirs with a slash
+    async with client(issuer=issuer) as web:
+        response = await web.get(f"{PATH}?{query.format(user)}", headers={"User-Agent": "Go-http-client/1.1"})
+        assert response.status_code == 200
+        document = await response.get_json()
+        assert document["subject"] == f"acct:{user}@example.org"
+        assert [link["href"] for link in document["links"] if link["rel"] == ISSUER] == [issuer]
+
+
 async def test_without_domains_it_is_off() -> None:
     async with client(domains=()) as web:
         response = await web.get(f"{PATH}?resource=acct:ada@example.org")
