@@ -29,7 +29,7 @@ def hide(value: Any, path: Sequence[int | str] = (), *, secret: bool = False) ->
         secret: whether it is one, whatever its name.
     """
     names = [part for part in path if isinstance(part, str)]
-    if value is not None and (secret or (names and _SECRET_KEY.search(names[-1]))):
+    if value not in (None, []) and (secret or (names and _SECRET_KEY.search(names[-1]))):
         return HIDDEN
     if isinstance(value, Mapping):
         return {name: hide(each, (*path, name)) for name, each in value.items()}

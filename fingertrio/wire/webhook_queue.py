@@ -171,7 +171,7 @@ class DeliveryQueue:
             self._finish(message)
             return []
         asked = min(retry_after, MOST_PATIENCE)
-        if verdict is Verdict.REJECTED:
+        if verdict is Verdict.REJECTED and len(self._rejected) < DISTRUST:
             self._rejected.add(message.user)
         if verdict is Verdict.UNAVAILABLE or len(self._rejected) >= DISTRUST:
             # Of several that were on their way together, the first failure decides.

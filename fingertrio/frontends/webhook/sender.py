@@ -55,11 +55,19 @@ def send(settings: WebhookSettings, fields: Mapping[str, str], body: bytes) -> A
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one attempt ended; `reason` is for people."""
+    """How one attempt ended.
+
+    Attributes:
+        verdict: what that means for the message.
+        reason: for people; empty: the request was not even sent.
+        retry_after: seconds that the receiver asks for.
+        is_answered: whether the receiver answered.
+    """
 
     verdict: Verdict
     reason: str
     retry_after: float = 0.0
+    is_answered: bool = False
 
 
 async def send_signed(settings: WebhookSettings, message_id: str, body: bytes, post: Post = send) -> PostAnswer:
@@ -74,7 +82,7 @@ async def attempt(settings: WebhookSettings, message_id: str, body: bytes, post:
     except RemoteError as error:
         return Attempt(Verdict.UNAVAILABLE, clean_line(str(error))[:_REASON_LIMIT])
     retry_after = webhook.parse_retry_after(answer.retry_after, datetime.now(UTC))
-    return Attempt(webhook.judge(answer.status), f"HTTP status {answer.status}", retry_after)
+    return Attempt(webhook.judge(answer.status), f"HTTP status {answer.status}", retry_after, is_answered=True)
 
 
 class Sender:
@@ -224,7 +232,8 @@ class Sender:
         if ended.verdict is Verdict.REJECTED and message.attempts == 1:
             self._observer.warning("webhook_rejected", webhook=name, user=message.user, reason=ended.reason)
         if self._queue.is_troubled and ended.reason:
-            reason = f"{self.settings.place}: {ended.reason}"
+            # Without an answer, the reason begins with the host.
+            reason = f"{self.settings.place}: {ended.reason}" if ended.is_answered else ended.reason
             self._observer.degraded(self._what, reason, essential=False)
         if expired:
             self._numbers.unsent["given_up"] += len(expired)
