@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fingertrio.clients.post import ANSWER_LIMIT
 from fingertrio.config.webhook import Webhook
-from fingertrio.frontends.webhook.following import _NEWS
+from fingertrio.frontends.webhook.following import _KNOWN, _NEWS
 from fingertrio.frontends.webhook.sender import PENDING_LIMIT
 from fingertrio.wire import webhook
 from fingertrio.wire.backoff import Backoff
@@ -44,6 +44,7 @@ def test_the_bounds_are_those_of_the_code():
     assert f"{PENDING_LIMIT:,} users can wait" in PAGE
     assert f"{ANSWER_LIMIT // 1024} KB of an answer" in PAGE
     assert f"{Webhook.model_fields['timeout'].default:g} seconds" in PAGE
+    assert f"The {_KNOWN:,} users who were reported last" in PAGE
     assert AT_ONCE == 4
     assert "Four requests at once to one receiver" in PAGE
 

@@ -5,7 +5,8 @@ A user who cannot be read now is asked for again, with back-off; meanwhile the o
 
 The store has a mark: changes up to that time have been stored. After a restart, and whenever anything may have changed,
 the statuses that are newer than the mark are looked for, where the backend lists by time. So a status is reported that
-was set while this program was stopped, was being killed, or did not hear its backend.
+was set while this program was stopped, was being killed, or did not hear its backend. The users who were reported last
+are read again as well, so what was taken back is found too.
 
 What waited at the last stop is held until its user has been read again. It may say what is not shown any more; then a
 newer message takes its place before it is sent.
@@ -13,7 +14,7 @@ newer message takes its place before it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 
@@ -39,6 +40,10 @@ _PAGE = 100  # statuses of one question
 # Of what was missed: no statuses that are older than a message lives, and of no more users than messages can wait.
 _NEWS = timedelta(hours=24)
 _MISSED = 10_000
+
+# Users who were reported before and are read again when something may have been missed: what is not shown any more is
+# in no list. Reading them costs as much as a thousand clients that ask once.
+_KNOWN = 1000
 
 # Two statuses of the same moment may be stored in either order, and two servers' clocks differ. What is found again
 # within this overlap is not reported again, since the store knows what was.
@@ -168,31 +173,36 @@ class ChangeFollower:
         return found
 
     async def _look_for_missed(self) -> None:
-        """Store every status that is newer than the mark, if the backend lists by time."""
-        if not self._service.can_list_recent:
-            self._missed = False
-            return
-        oldest = max(self._oldest, self._mark - _OVERLAP, datetime.now(UTC) - _NEWS)
-        found: dict[str, UserInfo | None] = {}
-        before: Recency | None = None
+        """Store every status that is newer than the mark, and read the users again who were reported before."""
         try:
-            while len(found) < _MISSED:
-                page = await self._service.get_recent(_PAGE, before)
-                new = [info for info in page.statuses if info.since is not None and info.since > oldest]
-                found |= {info.user: info for info in new}
-                before = page.next
-                if before is None or len(new) < len(page.statuses):
-                    break
+            found = await self._list_new()
+            known = await self._store.known(_KNOWN)
         except BackendError:  # logged by the service; tried again
             return
+        except StoreError as error:
+            self._observer.degraded("webhook_store", str(error), exc=error, essential=False)
+            return
         self._missed = False
-        for user in self._names.keys() & found.keys():  # it is read again, later than this
-            del found[user]
-        users = list(reversed(found))
+        self._names |= dict.fromkeys(known)
+        users = [user for user in reversed(found) if user not in self._names]  # those are read again, later than this
         for start in range(0, len(users), _BATCH):
             await self._store_batch({user: found[user] for user in users[start : start + _BATCH]})
 
-    async def _store_batch(self, infos: dict[str, UserInfo | None]) -> None:
+    async def _list_new(self) -> dict[str, UserInfo]:
+        """The users whose status is newer than the mark, the newest first; none if the backend has no such list."""
+        oldest = max(self._oldest, self._mark - _OVERLAP, datetime.now(UTC) - _NEWS)
+        found: dict[str, UserInfo] = {}
+        before: Recency | None = None
+        while self._service.can_list_recent and len(found) < _MISSED:
+            page = await self._service.get_recent(_PAGE, before)
+            new = [info for info in page.statuses if info.since is not None and info.since > oldest]
+            found |= {info.user: info for info in new}
+            before = page.next
+            if before is None or len(new) < len(page.statuses):
+                break
+        return found
+
+    async def _store_batch(self, infos: Mapping[str, UserInfo | None]) -> None:
         now = datetime.now(UTC)
         times = [info.since for info in infos.values() if info is not None and info.since is not None]
         self._newest = min(now, max([self._newest, *times]))

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS message (
     webhook TEXT NOT NULL, user TEXT NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (webhook, user));
 CREATE INDEX IF NOT EXISTS message_id ON message (id);
-CREATE TABLE IF NOT EXISTS shown (user TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shown (user TEXT PRIMARY KEY, digest BLOB NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY CHECK (one = 1), since INTEGER NOT NULL);
 """
 _VERSION = 1
@@ -94,6 +94,10 @@ class WebhookStore:
             mark: changes up to this time need not be looked for after a restart; None: as before.
         """
         return await self._run(lambda: self._record(changes, now, mark))
+
+    async def known(self, limit: int) -> list[str]:
+        """The users of whom something is known to receivers; if more than `limit`, those reported last."""
+        return await self._run(lambda: self._known(limit))
 
     async def body(self, message_id: str) -> bytes | None:
         """What the message says; None: it has been removed, or a newer one took its place."""
@@ -182,8 +186,12 @@ class WebhookStore:
         digest = webhook.digest(info)
         if known is not None and known[0] == digest:
             return None
-        cursor.execute("REPLACE INTO shown VALUES (?, ?)", (user, digest))
+        cursor.execute("REPLACE INTO shown VALUES (?, ?, ?)", (user, digest, to_microseconds(now)))
         return webhook.changed(info, now)
+
+    def _known(self, limit: int) -> list[str]:
+        rows = self._database.execute("SELECT user FROM shown ORDER BY at DESC, user LIMIT ?", (limit,))
+        return [user for (user,) in rows]
 
     def _body(self, message_id: str) -> bytes | None:
         row = self._database.execute("SELECT body FROM message WHERE id = ?", (message_id,)).fetchone()

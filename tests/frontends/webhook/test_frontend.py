@@ -338,6 +338,28 @@ async def test_what_was_set_while_it_was_stopped_is_sent(autojump_clock: MockClo
     assert sorted(made.receivers.said()[1:]) == [("ada", "y"), ("bob", "while nobody looked")]
 
 
+async def test_what_was_taken_back_while_it_was_stopped_is_found(autojump_clock: MockClock, made: Stage) -> None:
+    async with made.serving():
+        for user in ("ada", "bob", "eve"):
+            await made.set(user, "x")
+    await made.backend.clear_user("ada")
+    del made.backend._lasting["bob"]
+    made.service._forget_all()  # as after a restart of the program
+    made.receivers.requests.clear()
+    async with made.serving():
+        await wait_all_tasks_blocked()
+    assert sorted(made.receivers.said(), key=str) == [("ada", ""), ("bob", None)]
+
+
+async def test_what_a_broken_feed_did_not_take_back_is_found(autojump_clock: MockClock, made: Stage) -> None:
+    async with made.serving():
+        await made.set("ada", "x")
+        del made.backend._lasting["ada"]
+        await made.change(None)
+        await trio.sleep(2)
+        assert made.receivers.said() == [("ada", "x"), ("ada", None)]
+
+
 async def test_news_of_more_than_a_day_is_none(autojump_clock: MockClock, made: Stage) -> None:
     async with made.serving():
         pass

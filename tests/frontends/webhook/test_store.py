@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -71,6 +71,14 @@ async def test_what_is_known_is_not_reported_again_even_after_a_restart(store: I
 async def test_what_no_webhook_is_told_is_known_all_the_same(store: InlineStore) -> None:
     assert await store.record([Change("ada", ADA, [])], NOW, None) == []
     assert len(await store.record([Change("ada", None, ["a"])], NOW, None)) == 1
+
+
+async def test_the_users_who_were_reported_last_are_known(store: InlineStore) -> None:
+    for number, user in enumerate("cab"):
+        await store.record([Change(user, UserInfo(user, "x"), [])], NOW + timedelta(seconds=number), None)
+    await store.record([Change("a", None, [])], NOW, None)
+    assert await store.known(10) == ["b", "c"]
+    assert await store.known(1) == ["b"]
 
 
 async def test_only_the_webhooks_that_are_configured_are_kept(store: InlineStore) -> None:
