@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx2
 import trio
 
-from fingertrio.clients.dial import RemoteError
+from fingertrio.clients.dial import RemoteError, connect
 from fingertrio.clients.reasons import reason
+from fingertrio.clients.tls import start_tls
 
 TIMEOUT = 10.0  # seconds for everything
 BODY_LIMIT = 256 * 1024  # bytes
@@ -81,6 +82,58 @@ async def http_get(
         raise RemoteError(f"{target.host}: no answer within {timeout:g} seconds") from error
     except httpx2.HTTPError as error:
         raise RemoteError(f"{target.host}: {reason(error)}") from error
+
+
+async def http_get_after(
+    preface: bytes,
+    url: str,
+    *,
+    ssl_context: ssl.SSLContext,
+    headers: Mapping[str, str] | None = None,
+    socket_path: Path | None = None,
+    timeout: float = TIMEOUT,
+) -> Answer:
+    """The same, from a server that expects `preface` before everything else, such as a PROXY header.
+
+    The request is HTTP/1.0, so the answer ends with its connection (RFC 9112 section 7.1).
+
+    Raises:
+        RemoteError: no answer, or it is not HTTP.
+    """
+    target = httpx2.URL(url)
+    tls = target.scheme == "https"
+    fields = {"Host": target.netloc.decode("ascii"), "Connection": "close", **_HEADERS, **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    received = bytearray()
+    try:
+        with trio.fail_after(timeout):
+            if socket_path is None:
+                stream: trio.SocketStream = await connect(target.host, target.port or (443 if tls else 80))
+            else:
+                stream = await trio.open_unix_socket(socket_path)
+            async with stream:
+                await stream.send_all(preface)
+                secured: trio.abc.Stream = stream
+                if tls:
+                    secured = await start_tls(stream, target.host, ssl_context)
+                await secured.send_all(b"GET %b HTTP/1.0\r\n%b\r\n" % (target.raw_path, head.encode()))
+                while len(received) <= BODY_LIMIT and (data := await secured.receive_some()):
+                    received += data
+    except trio.TooSlowError as error:
+        raise RemoteError(f"{target.host}: no answer within {timeout:g} seconds") from error
+    except (trio.BrokenResourceError, OSError) as error:
+        raise RemoteError(f"{target.host}: the connection broke: {error}") from error
+    return _parsed(bytes(received), target.host)
+
+
+def _parsed(received: bytes, host: str) -> Answer:
+    head, found, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    words = first.split(b" ", 2)
+    if not found or not first.startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise RemoteError(f"{host}: what answers there is not a web server")
+    pairs = [line.partition(b":")[::2] for line in lines]
+    return Answer(int(words[1]), httpx2.Headers([(name, value.strip()) for name, value in pairs]), body)
 
 
 async def _answer(response: httpx2.Response) -> Answer:

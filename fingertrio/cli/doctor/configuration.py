@@ -31,11 +31,12 @@ async def look_at_server(place: Installation, report: Report) -> None:
             "systemctl start fingertrio, or fingertrio serve",
         )
         return
-    doors = ", ".join(place.server.doors) or "none"
-    report.ok(f"pid {place.server.pid} runs as {place.account.name}; doors: {doors}")
-    if place.account.uid == 0:
+    said = f"pid {place.server.pid} runs as {place.account.name}; doors: {', '.join(place.server.doors) or 'none'}"
+    if place.account.uid != 0:
+        report.ok(said)
+    else:
         report.warning(
-            f"pid {place.server.pid} runs as root",
+            said,
             "a fault in it, or in a backend, could be used to change this machine",
             'user = "fingertrio" in [process]: ports are opened first, then root is given up',
         )
@@ -91,10 +92,12 @@ def _check_file(place: Installation, report: Report, path: Path, *, secret: bool
                 f"chmod o= {path}" + ("" if what.partition(",")[0] in _CONTENT else ", and replace the secret"),
             )
         elif (obstacle := place.account.obstacle(path, os.R_OK)) is not None and what != "the configuration":
-            report.problem(
+            level = report.problem if place.knows_account else report.warning
+            why = "the server runs as this user" if place.knows_account else "a server of this user cannot use it"
+            level(
                 f"{path} ({what}) cannot be read by {place.account.name}",
-                f"the server runs as this user, which {obstacle} keeps out",
-                f"give {path} to this user or to one of its groups (chown, chgrp)",
+                f"{why}; {obstacle} keeps it out",
+                f"give {path} to the server's user or to one of its groups (chown, chgrp), or run this command as root",
             )
         else:
             report.ok(f"{path} ({what}): mode {mode:04o}")

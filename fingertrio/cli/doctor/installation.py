@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fingertrio.cli.doctor.account import Account, account_of, named_account, own_account
 from fingertrio.cli.doctor.machine import Machine
 from fingertrio.cli.errors import stop
-from fingertrio.clients.http_get import Answer, http_get
+from fingertrio.clients.http_get import Answer, http_get, http_get_after
 from fingertrio.config.config import Config, load_config
 from fingertrio.config.doors import HttpSection, SecuredSection
 from fingertrio.config.errors import ConfigError
@@ -24,6 +25,8 @@ from fingertrio.server.accounts import database_path
 from fingertrio.server.runtime import RunningServer, running_servers
 
 SERVICE = "fingertrio.service"  # of conf/systemd
+
+_OWN_CONNECTION = b"PROXY UNKNOWN\r\n"  # the proxy itself connects, for nobody
 
 _OURS = {"use", "on_failure", "skip_after"}  # keys of a backend's table that are not its own options
 
@@ -48,6 +51,7 @@ class Installation:
         mistakes: the message that lists them; empty: there are none.
         server: the server that runs with it; None: none does.
         account: the user that the server runs as, or will.
+        knows_account: False: nothing says which user that will be, so it is the user of this command.
         machine: where all this is.
         trust: the certificates that are trusted.
         environ: the environment of the server, or ours if it may not be seen.
@@ -58,6 +62,7 @@ class Installation:
     mistakes: str = ""
     server: RunningServer | None = None
     account: Account = field(default_factory=own_account)
+    knows_account: bool = True
     machine: Machine = field(default_factory=Machine)
     trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -96,8 +101,10 @@ class Installation:
     def addresses(self, door: str) -> list[Address]:
         """Where a front end listens: as configured, or as the running server says where the kernel or systemd chose."""
         section = self.listening().get(door)
-        configured = [] if section is None else [address for address in section.listen if address.path or address.port]
-        if section is not None and section.listen and len(configured) == len(section.listen):
+        listen = () if section is None else section.listen
+        # A section may have addresses with keys of their own; here they are addresses.
+        configured = [Address(each.host, each.port, each.path) for each in listen if each.path or each.port]
+        if listen and len(configured) == len(listen):
             return configured
         return configured + [address for address in self.served(door) if address not in configured]
 
@@ -133,20 +140,24 @@ class Installation:
     async def ask_locally(self, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
         """What the web front end of the running server answers at its own address; None: it cannot be asked there.
 
-        With the PROXY protocol, it answers no client of this machine if that is a trusted proxy.
+        With the PROXY protocol, a trusted proxy must send a header first, and this machine may be one.
 
         Raises:
             RemoteError: it does not answer.
         """
-        senders = None if self.http is None else self.http.header_senders
-        if self.server is None or not self.server.doors.get("http") or senders is not None:
+        if self.server is None or not self.server.doors.get("http"):
             return None
-        text = self.server.url or next(iter(self.server.doors["http"]))
-        if text.startswith("unix:"):
+        base, place = self.server.url or next(iter(self.server.doors["http"])), None
+        if base.startswith("unix:"):
             secured = self.http is not None and self.http.certfile is not None
-            base, place = f"http{'s' if secured else ''}://localhost", Path(text.removeprefix("unix:"))
-            return await http_get(base + path, ssl_context=unverified(), headers=headers, socket_path=place)
-        return await http_get(text + path, ssl_context=unverified(), headers=headers)
+            base, place = f"http{'s' if secured else ''}://localhost", Path(base.removeprefix("unix:"))
+        senders = None if self.http is None else self.http.header_senders
+        peer = "" if place is not None else (urlsplit(base).hostname or "")  # we connect from where we connect to
+        if senders is not None and senders.includes(peer):
+            return await http_get_after(
+                _OWN_CONNECTION, base + path, ssl_context=unverified(), headers=headers, socket_path=place
+            )
+        return await http_get(base + path, ssl_context=unverified(), headers=headers, socket_path=place)
 
 
 def _tables(place: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -158,8 +169,9 @@ def _tables(place: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 
 async def find_installation(path: Path | None, machine: Machine, trust: ssl.SSLContext) -> Installation:
-    """The installation that `path` names. None: the first of FINGERTRIO_CONFIG, the running server, systemd's unit, the
-    configuration that `fingertrio init` wrote, and the built-in one.
+    """The installation of the configuration at `path`.
+
+    None: the first of FINGERTRIO_CONFIG, the running server, systemd's unit, what `init` wrote, the built-in one.
 
     Ends the program if it is not clear which one is meant.
     """
@@ -179,12 +191,14 @@ async def find_installation(path: Path | None, machine: Machine, trust: ssl.SSLC
         config = load_config(path, environ, to_serve=True)
     except ConfigError as error:
         mistakes = str(error)
+    account = _account(server, config, machine)
     return Installation(
         path=path,
         config=config,
         mistakes=mistakes,
         server=server,
-        account=_account(server, config, machine),
+        account=account or own_account(),
+        knows_account=account is not None,
         machine=machine,
         trust=trust,
         environ=environ,
@@ -210,11 +224,18 @@ def _environ(server: RunningServer | None, machine: Machine) -> Mapping[str, str
     return {name: value for name, value in found.items() if name not in CLIENT_VARIABLES}
 
 
-def _account(server: RunningServer | None, config: Config | None, machine: Machine) -> Account:
+def _account(server: RunningServer | None, config: Config | None, machine: Machine) -> Account | None:
+    """The user that the server runs as; None: nothing says which."""
     status = {} if server is None else machine.status(server.pid)
     if "Uid" in status:
         groups = {int(status["Gid"].split()[1]), *map(int, status.get("Groups", "").split())}
         return account_of(int(status["Uid"].split()[1]), groups)
-    if config is not None and config.process.user is not None and (found := named_account(config.process.user)):
-        return found
-    return own_account()
+    if config is not None and config.process.user is not None:
+        return named_account(config.process.user)
+    database = None if config is None else database_path(config.backend)
+    try:
+        # DynamicUser= and User= of a unit leave their trace: only the server's user has made the file.
+        about = None if database is None or os.geteuid() != 0 else database.stat()
+    except OSError:
+        about = None
+    return None if about is None else account_of(about.st_uid, {about.st_gid})

@@ -88,9 +88,10 @@ def _drawn(console: Any, outcome: Outcome, column: int) -> None:
     drawn = Table.grid(padding=(0, _GAP, 0, 0))
     for width in (_LEVEL, column, None):
         drawn.add_column(width=width, overflow="fold")
-    name = outcome.check.name
-    for result in outcome.results:
+    for number, result in enumerate(outcome.results):
         style = _STYLES[result.level]
+        # Once for all results of a check, and beside what has to be found.
+        name = outcome.check.name if number == 0 or result.level != "ok" else ""
         text = Text(result.what, style="bold" if result.level != "ok" else "")
         drawn.add_row(Text(result.level, style=style), Text(name, style="cyan"), text)
         for label, more in (("why", result.why), ("next", result.next)):
@@ -100,7 +101,6 @@ def _drawn(console: Any, outcome: Outcome, column: int) -> None:
                 inner.add_column(overflow="fold")
                 inner.add_row(Text(label, style="dim"), Text(more))
                 drawn.add_row("", "", inner)
-        name = ""  # once for all results of a check
     console.print(drawn)
 
 

@@ -103,10 +103,12 @@ def _look_at_permissions(place: Installation, report: Report, database: Path, di
         )
         return
     if obstacle is not None:
-        report.problem(
-            f"{user.name}, which the server runs as, may not write {database} because of {obstacle}",
-            "the server does not start, or no status can be set",
-            f"chown -R {user.name} {directory}",
+        level = report.problem if place.knows_account else report.warning
+        who = "which the server runs as" if place.knows_account else "which this command runs as"
+        level(
+            f"{user.name}, {who}, may not write {database} because of {obstacle}",
+            "a server of this user does not start, or no status can be set",
+            f"chown -R {user.name} {directory}, if this is the server's user; otherwise run this command as root",
         )
 
 

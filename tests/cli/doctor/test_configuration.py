@@ -103,7 +103,10 @@ async def test_a_key_that_the_user_of_the_server_cannot_read(tmp_path: Path):
     stranger = Account("finger", 4711, frozenset({4711}))
     found = [each for each in await faults(FILES, installation(table, account=stranger)) if "key" in each]
     assert len(found) == 1
+    assert "problem" in found[0]
     assert "cannot be read by finger" in found[0]
+    found = await faults(FILES, installation(table, account=stranger, knows_account=False))
+    assert any(each.startswith("warning") and "key" in each for each in found)
 
 
 async def test_secrets_of_the_bot_are_looked_at(reachable: Path):

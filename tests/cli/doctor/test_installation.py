@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from fingertrio.cli.doctor.installation import find_installation, unverified
 from fingertrio.config.config import load_config
+from fingertrio.frontends.web.frontend import WebPolicy
 from fingertrio.server.runtime import RunningServer, RuntimeFile
 from tests.cli.doctor.kit import FakeMachine, installation, running
 from tests.frontends.web.kit import serving
@@ -111,10 +114,27 @@ async def test_the_web_front_end_is_asked_at_its_own_address(tmp_path: Path):
     assert await installation().ask_locally("/") is None
 
 
-async def test_proxies_alone_are_answered_with_the_proxy_protocol():
-    table = {"http": {"listen": ["127.0.0.1:0"], "proxy_protocol": True, "trusted_proxies": ["127.0.0.1"]}}
-    place = installation(table, server=running(doors={"http": ["http://127.0.0.1:1"]}))
-    assert await place.ask_locally("/") is None
+@pytest.mark.parametrize("at", ["127.0.0.1:0", "unix"])
+async def test_with_the_proxy_protocol_this_machine_speaks_as_a_proxy(tmp_path: Path, at: str):
+    trusted = {"127.0.0.1:0": (ip_network("127.0.0.0/8"),), "unix": ("unix",)}[at]
+    policy = WebPolicy(trusted_proxies=trusted, proxy_protocol=True)
+    async with serving(at=f"unix:{tmp_path}/s" if at == "unix" else at, policy=policy) as site:
+        table = {"listen": ["127.0.0.1:0"], "proxy_protocol": True, "trusted_proxies": list(map(str, trusted))}
+        place = installation({"http": table}, server=running(doors={"http": [site.url]}))
+        answer = await place.ask_locally("/-/instance")
+        assert answer is not None
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+        assert len(json.loads(answer.body)["instance"]) == 32
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
+async def test_root_takes_the_owner_of_the_database_for_the_user(file: Path, tmp_path: Path, fake: FakeMachine):
+    file.write_text(f'[backend]\nuse = "sqlite"\npath = "{tmp_path}/x.db"\n\n[finger]\nlisten = "127.0.0.1:7979"\n')
+    assert not (await find(file, fake)).knows_account
+    (tmp_path / "x.db").touch()
+    os.chown(tmp_path / "x.db", 4711, 4712)
+    place = await find(file, fake)
+    assert (place.account.uid, place.account.groups, place.knows_account) == (4711, {4712}, True)
 
 
 def test_the_default_configuration_is_one():

@@ -71,8 +71,10 @@ async def test_an_address_that_this_machine_lacks(fake: FakeMachine):
 async def test_a_process_that_this_user_may_not_see(fake: FakeMachine):
     fake.listen("127.0.0.1:7979", 11)
     assert (await only(CHECK, installation(FINGER, machine=fake.machine), "warning")).next.startswith("run this")
-    says_so = running(812, doors={"finger": ["127.0.0.1:7979"]})
-    assert await levels(CHECK, installation(FINGER, machine=fake.machine, server=says_so)) == ["ok"]
+    fake.listen("unix:/run/x/s", 12)
+    says_so = running(812, doors={"finger": ["127.0.0.1:7979"], "setter": ["unix:/run/x/s"]})
+    table = {**FINGER, "setter": {"listen": ["unix:/run/x/s"]}}
+    assert await levels(CHECK, installation(table, machine=fake.machine, server=says_so)) == ["ok", "ok"]
 
 
 async def test_sockets_that_systemd_holds(fake: FakeMachine):
