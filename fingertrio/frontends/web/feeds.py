@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound
 
-from fingertrio.backend import NO_SUCH_USER, UserInfo
+from fingertrio.backend import NO_PLAN, NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web import assets
 from fingertrio.frontends.web.gate import note_outcome
 from fingertrio.frontends.web.pages import places_of
@@ -169,7 +169,7 @@ def _before(read: Callable[[str], T | None]) -> T | None:
 def _entries(statuses: Iterable[UserInfo], base: str) -> Iterator[Entry]:
     for info in statuses:
         text = clean(info.status).strip("\n")
-        if info.since is not None and text.strip():
+        if info.since is not None and text.strip() not in {"", NO_PLAN}:
             yield Entry(f"{base}/{permalink(info.user, info.since)}", text, info.since, _author(info, base))
 
 

@@ -159,7 +159,8 @@ class ClientLimits:
             kind, body = b"application/problem+json", api.problem_body(status, title, detail, scope["path"])
         elif _takes_html(scope):
             kind, body = HTML.encode(), self._pages.refusal(status, title, detail, scope["path"])
-        fields = {**HEADERS, **cors.fields_for(scope["path"])}
+        is_page = kind[:5] == b"text/" and status != 200
+        fields = {**HEADERS, **cors.fields_for(scope["path"]), **({"Vary": "Accept"} if is_page else {})}
         headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
         headers += [
             (b"content-type", kind),

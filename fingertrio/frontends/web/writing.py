@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated, Self, cast
 from weakref import WeakValueDictionary
 
 import trio
@@ -92,11 +92,12 @@ class _Writes:
     async def set(self, user: str, write: StatusWrite, writer: Writer) -> UserInfo:
         if not self._service.can_set:
             raise Forbidden("Statuses cannot be set here")
-        with _field("user"):
-            user = check_user_name(user)
-        with _field("status"):
-            check_status(write.status)
-        until = _end_of(write)
+        with _Mistakes() as mistakes:
+            with mistakes.of("user"):
+                user = check_user_name(user)
+            with mistakes.of("status"):
+                check_status(write.status)
+            until = _end_of(write, mistakes)
         async with self._locks.setdefault(user, trio.Lock()):
             await self._check_preconditions(user)
             try:
@@ -109,7 +110,7 @@ class _Writes:
     async def clear(self, user: str, writer: Writer) -> UserInfo:
         if not self._service.can_clear:
             raise Forbidden("Statuses cannot be taken back here")
-        with _field("user"):
+        with _Mistakes() as mistakes, mistakes.of("user"):
             user = check_user_name(user)
         async with self._locks.setdefault(user, trio.Lock()):
             await self._check_preconditions(user)
@@ -144,13 +145,26 @@ def _matches(etags: ETags, etag: str) -> bool:
     return etags.star_tag or etag in etags
 
 
-@contextmanager
-def _field(name: str) -> Iterator[None]:
-    """A ValueError in the context is a mistake in this field of the request."""
-    try:
-        yield
-    except ValueError as error:
-        raise UnprocessableContent({name: str(error)}) from error
+class _Mistakes:
+    """What is wrong with each field of a request. At the end of the context they are one error, if there are some."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._found and failure[0] is None:
+            raise UnprocessableContent(self._found)
+
+    @contextmanager
+    def of(self, field: str) -> Iterator[None]:
+        """A ValueError in the context is a mistake in this field."""
+        try:
+            yield
+        except ValueError as error:
+            self._found.setdefault(field, str(error))
 
 
 async def _read_write() -> StatusWrite:
@@ -190,14 +204,15 @@ def _validate(document: Mapping[str, object]) -> StatusWrite:
         raise UnprocessableContent(errors) from None
 
 
-def _end_of(write: StatusWrite) -> datetime | None:
-    if write.until is not None and write.length is not None:
-        raise UnprocessableContent({"for": "use either until or for, not both"})
+def _end_of(write: StatusWrite, mistakes: _Mistakes) -> datetime | None:
+    """When the status ends; None: it has no end, or a wrong one, which `mistakes` then has."""
     now = datetime.now(UTC)
-    with _field("until"):
-        if write.until is not None:
-            return parse_when(write.until, now)
-    with _field("for"):
+    with mistakes.of("for"):
+        if write.until is not None and write.length is not None:
+            raise ValueError("use either until or for, not both")
         if write.length is not None:
             return parse_when(write.length, now) if parse_duration(write.length) else None
+    with mistakes.of("until"):
+        if write.until is not None:
+            return parse_when(write.until, now)
     return None

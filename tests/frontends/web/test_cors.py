@@ -115,6 +115,7 @@ async def test_too_many_requests_are_reported_to_other_sites_too() -> None:
             assert answer.startswith(b"HTTP/1.1 429 "), path
             assert is_open(fields(answer)) == (path in OPEN), path
             assert int(fields(answer)["Retry-After"]) > 1
+            assert fields(answer).get("Vary") == (None if path.startswith("/api/") else "Accept"), path
 
 
 async def test_too_many_requests_at_once_are_reported_to_other_sites_too() -> None:

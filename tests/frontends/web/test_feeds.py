@@ -13,7 +13,7 @@ import feedparser
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
-from fingertrio.backend import Recency, UserInfo
+from fingertrio.backend import NO_PLAN, Recency, UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.frontends.web import feeds
 from fingertrio.frontends.web.app import create_app
@@ -62,14 +62,16 @@ async def client(backend: Any, *, url: str | None = BASE) -> AsyncIterator[Any]:
 
 
 async def test_a_users_feed_is_the_history_with_permanent_ids() -> None:
-    async with client(Historian({"ada": said("ada", "coffee", "", "tea\nand cake", name="Ada Lovelace")})) as web:
+    async with client(
+        Historian({"ada": said("ada", "coffee", "", "tea\nand cake", NO_PLAN, name="Ada Lovelace")})
+    ) as web:
         response = await web.get("/ada/feed.atom")
         assert response.headers["Content-Type"] == "application/atom+xml"
         found = feedparser.parse(await response.get_data())
         assert found.feed.title == "Ada Lovelace · The House"
         assert [entry.id for entry in found.entries] == [
             f"{BASE}/ada/at/20261129T120000.123456Z",
-            f"{BASE}/ada/at/20261129T100000.123456Z",  # the one between was taken back
+            f"{BASE}/ada/at/20261129T100000.123456Z",  # the one between was taken back; and NO_PLAN says nothing
         ]
         document = await (await web.get("/ada/feed.json")).get_json(force=True)
         assert [item["content_text"] for item in document["items"]] == ["coffee", "tea\nand cake"]

@@ -214,6 +214,7 @@ async def test_an_address_writes_no_more_often_than_it_may(autojump_clock: MockC
         (PATH + "?until=soon", {"data": b"x"}, 422, ["until"]),
         (PATH + "?for=17:00", {"data": b"x"}, 422, ["for"]),
         (PATH + "?for=1h&until=2h", {"data": b"x"}, 422, ["for"]),
+        ("/api/users/-x/status?until=soon", {"data": b""}, 422, ["user", "status", "until"]),  # all of them at once
         (PATH, {"json": {}}, 422, ["status"]),
         (PATH, {"json": {"status": 5}}, 422, ["status"]),
         (PATH, {"json": {"status": "x", "colour": "red"}}, 422, ["colour"]),
