@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fingertrio.backend import UserInfo
+from fingertrio.backend import BackendError, UserInfo
 from fingertrio.backends.memory import MemoryBackend
 from fingertrio.testing import check_backend, clearing
 
@@ -79,3 +79,15 @@ def test_each_clause_has_a_backend_that_breaks_it():
 async def test_memory_keeps_the_chapter(opening: Callable[..., Open]):
     names = await check_backend(opening(MemoryBackend), clauses=clearing.chapter.clauses)
     assert names == [clause.name for clause in clearing.chapter.clauses]
+
+
+class TakesNoEnds(MemoryBackend):
+    async def set_user(self, user: str, status: str, *, until: datetime | None = None) -> UserInfo:
+        if until is not None:
+            raise BackendError("no ends here")
+        return await super().set_user(user, status)
+
+
+async def test_a_backend_without_ends_has_nothing_beneath(opening: Callable[..., Open]):
+    names = await check_backend(opening(TakesNoEnds), clauses=clearing.chapter.clauses)
+    assert {clause.name for clause in clearing.chapter.clauses} - set(names) == {"clearing_reaches_what_lies_beneath"}

@@ -172,6 +172,10 @@ class Slapd:
     def freeze(self) -> None:
         """Connections stay open, and nothing is answered."""
         self._send(signal.SIGSTOP)
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        while any(stat.read_text().rpartition(") ")[2][0] != "T" for stat in tasks.glob("*/stat")):
+            time.sleep(0.001)  # until each thread has stopped
 
     def thaw(self) -> None:
         self._send(signal.SIGCONT)

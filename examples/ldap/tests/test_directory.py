@@ -20,6 +20,7 @@ from fingertrio.backend import BackendError, ListsUsers, SetsStatus, UserInfo
 from fingertrio_ldap import LDAPOptions, open_ldap
 from fingertrio_ldap.directory import Directory
 from fingertrio_ldap.entries import new_entry, user_filter
+from fingertrio_ldap.errors import DirectoryError
 from fingertrio_ldap.options import CreateOptions
 from fingertrio_ldap.pool import Pool
 
@@ -236,6 +237,17 @@ async def test_nothing_is_sent_to_a_server_that_cannot_be_verified(slapd: Any, s
     assert slapd.log().count(" BIND ") == before
 
 
+async def test_a_server_without_tls_gets_no_password(slapd: Any, secure: Options, tmp_path: Path) -> None:
+    other = type(slapd)(tmp_path)
+    other.start()
+    try:
+        async with opened(secure(f"ldap://localhost:{other.port}", password="root")) as backend:
+            assert "startTLS failed" in await reason(backend)
+        assert " BIND " not in other.log()
+    finally:
+        other.stop()
+
+
 async def test_the_password_is_read_at_each_connection(slapd: Any, options: Options, tmp_path: Path) -> None:
     async with opened(options(password="wrong")) as backend:
         assert "invalidCredentials" in await reason(backend)
@@ -352,6 +364,26 @@ async def test_a_query_has_a_deadline(slapd: Any, options: Options) -> None:
         finally:
             slapd.thaw()
         await until_answered(backend)
+
+
+def test_a_server_that_is_late_is_not_asked_twice(slapd: Any, options: Options) -> None:
+    """A change waits for the outcome, so a second attempt would double the time."""
+    pool = Pool(options(timeout=1.0))
+    try:
+        directory = Directory(options(), pool)
+        assert directory.search("(uid=ada)", ["uid"])
+        before = slapd.log().count(" ACCEPT ")
+        pool._idle[0].socket.settimeout(0.1)
+        slapd.freeze()
+        try:
+            with pytest.raises(DirectoryError, match="timed out"):
+                directory.search("(uid=ada)", ["uid"])
+        finally:
+            slapd.thaw()
+        assert directory.search("(uid=ada)", ["uid"])
+        assert slapd.log().count(" ACCEPT ") == before + 1, "for the last search"
+    finally:
+        pool.close()
 
 
 async def test_a_cancelled_query_returns_at_once_and_its_thread_keeps_its_place(slapd: Any, options: Options) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,13 +114,27 @@ async def test_channels_for_tls_and_for_accounts_only(server: Hybrid, start: Sta
     assert refused == {"#secure", "#known"}
 
 
-async def test_without_account_tags_whox_says_who_is_logged_in(server: Hybrid, start: Start, watcher: Watcher):
+@pytest.fixture
+def log() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def watcher(log: io.StringIO) -> Watcher:
+    return Watcher(log)
+
+
+async def test_without_account_tags_whox_says_who_is_logged_in(
+    server: Hybrid, start: Start, watcher: Watcher, log: io.StringIO
+):
     """Nobody is, without services: WHO answers 0 for the account."""
     await start(server.plain, nick="setbot", set_by={"alice": "moshez"})
     await watcher.wait("irc_registered")
     async with person(server.plain, "alice") as alice:
         assert await alice.ask("setbot", "set mine", "NOTICE") == "Log in to services first."
         assert await alice.ask("setbot", "moshez") == HAPPY
+    assert '"line": "WHO alice %' in log.getvalue()
+    assert re.search(r'"line": ":hybrid\.test 354 setbot \d+ \S+ 127\.0\.0\.1 alice 0"', log.getvalue())
 
 
 async def test_a_hundred_questions_and_an_honest_asker(server: Hybrid, start: Start, watcher: Watcher):

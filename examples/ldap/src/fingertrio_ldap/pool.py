@@ -2,6 +2,7 @@
 
 A kept connection may have ended since its last use: the server was restarted, or something in between forgot it. So a
 conversation that fails on a kept connection is repeated once on a new one; all of ours can be repeated without harm.
+A server that does not answer in time is not asked a second time.
 While no server can be reached, attempts are made at growing intervals, and between them everything fails at once.
 """
 
@@ -77,15 +78,15 @@ class Pool:
             self._closed = True
             idle, self._idle = self._idle, []
             for connection in self._busy:
-                if connection.socket is not None:
-                    with suppress(OSError):  # the thread that uses it may have closed it
+                if (sock := connection.socket) is not None:  # the thread that uses it may close it at any moment
+                    with suppress(OSError):
                         # Wakes that thread. Not the method of an SSLSocket, which is not for two threads.
-                        socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for connection in idle:
             discard(connection)
 
     def _use(self, connection: Any, conversation: Callable[[Any], T]) -> T:
-        """Raises DirectoryError if the connection is still good, and BrokenConnectionError if it is not."""
+        """Raises DirectoryError for what was refused or late, and BrokenConnectionError if the connection has ended."""
         good = False
         try:
             value = conversation(connection)
@@ -93,6 +94,8 @@ class Pool:
         except DirectoryError:
             good = True
             raise
+        except TimeoutError as error:  # of the socket; nobody waits for a second time-out
+            raise DirectoryError(f"{connection.server.host}: {_words(error)}") from error
         except _FAILURES as error:
             raise BrokenConnectionError(f"{connection.server.host}: {_words(error)}") from error
         finally:
