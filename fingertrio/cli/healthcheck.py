@@ -26,7 +26,15 @@ import click
 
 from fingertrio.cli.completing import config_files
 from fingertrio.cli.errors import REFUSED, failure
-from fingertrio.cli.probes import Place, UnhealthyError, ask_admin, ask_finger, ask_pages, ask_setter
+from fingertrio.cli.probes import (
+    Place,
+    UnhealthyError,
+    as_client_or_proxy,
+    ask_admin,
+    ask_finger,
+    ask_pages,
+    ask_setter,
+)
 from fingertrio.config.places import default_config
 from fingertrio.server.runtime import RunningServer, running_servers
 from fingertrio.wire.text import clean_line
@@ -167,14 +175,14 @@ def _of_doors(doors: Mapping[str, Iterable[str]], server: RunningServer | None, 
 
 def _of_door(door: str, place: Place, *, live: bool) -> Question:
     shown = f"{door} at {place}"
-    match door:
-        case "admin":
-            return Question(shown, partial(ask_admin, place, "/healthz" if live else "/readyz"))
-        case "http":
-            return Question(shown, partial(ask_pages, place, "", live=live))
-        case "finger":
-            return Question(shown, partial(ask_finger, place, live=live))
-    return Question(shown, partial(ask_setter, place))
+    if door == "admin":
+        return Question(shown, partial(ask_admin, place, "/healthz" if live else "/readyz"))
+    asks: dict[str, Callable[[Place], str]] = {
+        "http": partial(ask_pages, base="", live=live),
+        "finger": partial(ask_finger, live=live),
+        "setter": ask_setter,
+    }
+    return Question(shown, partial(as_client_or_proxy, asks[door], place))
 
 
 def _parse(text: str) -> Place | None:

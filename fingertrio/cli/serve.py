@@ -20,11 +20,11 @@ from fingertrio import version
 from fingertrio.cli.banner import announce
 from fingertrio.cli.check_config import load_or_exit, refuse
 from fingertrio.cli.completing import config_files
+from fingertrio.cli.discover import named_config
 from fingertrio.cli.opening import obstacle, open_front_page
 from fingertrio.cli.signals import INTERRUPTED, EarlySignals
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
-from fingertrio.config.places import default_config
 from fingertrio.observe.observer import stderr_observer
 from fingertrio.observe.stray import StrayOutput
 from fingertrio.server.app import run
@@ -44,7 +44,7 @@ _DRY_RUN = "FINGERTRIO_IRC__DRY_RUN"
     "path",
     type=click.Path(path_type=Path),
     shell_complete=config_files,
-    help="TOML file; without it, the one that init wrote, or the built-in default on loopback.",
+    help="TOML file; by default that of FINGERTRIO_CONFIG, the one that init wrote, or the built-in one on loopback.",
 )
 @click.option("--irc-dry-run", is_flag=True, help="Stay on IRC, but only log what would be said or set there.")
 @click.option("--open", "opens", is_flag=True, help="Show the front page in a browser when it is ready.")
@@ -53,7 +53,7 @@ def serve(signals: EarlySignals, path: Path | None = None, *, irc_dry_run: bool 
     """Open every door that the configuration names."""
     if irc_dry_run:
         os.environ[_DRY_RUN] = "true"  # as an operator would, so that it holds for reloads too
-    path = path or default_config()
+    path = path or named_config()
     config = load_or_exit(path)
     human = {"auto": None, "text": True, "json": False}[config.log.format]
     no_browser = obstacle()  # before privileges are dropped

@@ -18,7 +18,7 @@ from fingertrio.config.errors import ConfigError
 
 _PREFIX = "FINGERTRIO_"
 
-# Read by the commands that ask a server, not by the server.
+# Read by commands; they override no key.
 CLIENT_VARIABLES = frozenset({"FINGERTRIO_URL", "FINGERTRIO_CONFIG", "FINGERTRIO_TOKEN"})
 
 # The sections that belong to no front end: the attributes of `config.Config`, where a test compares them.

@@ -183,14 +183,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, 
     """The real program with every kind of door, and its directory, which is its runtime directory too."""
     directory = tmp_path_factory.mktemp("healthcheck")
     trustme.CA().issue_cert("finger.example.org").private_key_and_cert_chain_pem.write_to_path(directory / "pem")
-    listen = {"listen": ["127.0.0.1:0", f"unix:{directory}/finger"]}
+    # The check comes from the proxy's address; on the unix socket it comes as a client.
+    proxied = {"proxy_protocol": True, "trusted_proxies": ["127.0.0.1"]}
+    listen = {"listen": ["127.0.0.1:0", f"unix:{directory}/finger"], **proxied}
     secured = {"certfile": directory / "pem", "keyfile": directory / "pem"}
     config: Configuration = {
         "backend": {"use": "memory"},
         "admin": {"listen": ["127.0.0.1:0", f"unix:{directory}/admin"]},
         "finger": listen,
         "http": {"listen": ["127.0.0.1:0", f"unix:{directory}/http"], "trusted_proxies": [], **secured},
-        "setter": {"listen": ["127.0.0.1:0", f"unix:{directory}/setter"], **secured},
+        "setter": {"listen": ["127.0.0.1:0", f"unix:{directory}/setter"], "auth": "token", **secured, **proxied},
     }
     (directory / "server.toml").write_text(to_toml(config))
     with running(directory / "server.toml", environ={"XDG_RUNTIME_DIR": str(directory)}) as program:

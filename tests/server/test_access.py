@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,13 +99,14 @@ def test_it_says_what_the_kernel_says(place: Path, mode: int):
     file.touch()
     os.chown(file, 0, pwd.getpwnam("daemon").pw_gid)
     file.chmod(mode)
-    child = os.fork()
-    if child == 0:
-        os.setgroups([*daemon.groups])
-        os.setgid(pwd.getpwnam("daemon").pw_gid)
-        os.setuid(daemon.uid)
-        os._exit(not os.access(file, os.R_OK))
-    kernel = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done = subprocess.run(
+        ["test", "-r", file],
+        check=False,
+        user=daemon.uid,
+        group=pwd.getpwnam("daemon").pw_gid,
+        extra_groups=list(daemon.groups),
+    )
+    kernel = done.returncode == 0
     assert (daemon.obstacle(file, os.R_OK) is None) == kernel
 
 
