@@ -149,10 +149,12 @@ async def test_the_command_asks_our_own_server(authority: trustme.CA, tmp_path: 
             f"subject: acct:ada@{host}\nalias: https://{host}/ada\n"
             f"http://webfinger.net/rel/profile-page: https://{host}/ada (text/html)\n"
             f"alternate: https://{host}/api/users/ada (application/json)\n"
+            f"alternate: https://{host}/ada/feed.atom (application/atom+xml)\n"
+            f"alternate: https://{host}/ada/feed.json (application/feed+json)\n"
         )
         assert await webfinger(f"ada@{host}") == (0, shown)
         status, output = await webfinger(f"https://{host}/ada", "--json", "--rel", "alternate")
-        assert (status, [link["rel"] for link in json.loads(output)["links"]]) == (0, ["alternate"])
+        assert (status, [link["rel"] for link in json.loads(output)["links"]]) == (0, ["alternate"] * 3)
         assert await webfinger(f"bob@{host}") == (1, "fingertrio: 127.0.0.1: no such account\n")
     status, output = await webfinger(f"ada@{host}")
     assert (status, output.startswith("fingertrio: 127.0.0.1:")) == (3, True)

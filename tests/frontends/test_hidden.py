@@ -177,6 +177,7 @@ REQUESTS: dict[str, Sequence[bytes]] = {
 # Their answers depend on no user.
 OF_THE_SITE = {
     "/-/<name>",
+    "/-/instance",
     "/-/manifest.json",
     "/robots.txt",
     "/favicon.ico",

@@ -24,6 +24,7 @@ from fingertrio.backend import NO_SUCH_USER, UserInfo
 from fingertrio.frontends.web.replaying import replay_while
 from fingertrio.frontends.web.site import Site
 from fingertrio.service import FingerService
+from fingertrio.wire import feeds
 from fingertrio.wire.details import webfinger_links
 from fingertrio.wire.webfinger import (
     CONTENT_TYPE,
@@ -126,6 +127,8 @@ def _answer(account: Account, info: UserInfo | None, question: Question, rules: 
         links += [
             Link(PROFILE_PAGE, page, "text/html"),
             Link("alternate", f"{base}/api/users/{quote(info.user, safe='')}", "application/json"),
+            Link("alternate", f"{page}/feed.atom", feeds.ATOM),
+            Link("alternate", f"{page}/feed.json", feeds.JSON),
         ]
     if rules.issuer is not None:
         links.append(Link(ISSUER, rules.issuer))

@@ -189,9 +189,10 @@ def test_what_is_remembered_of_a_feed_does_not_depend_on_the_length_of_its_addre
 
 
 async def test_pages_name_their_feeds() -> None:
-    backend = MemoryBackend({"ada": "coffee"})
+    backend = Historian({"ada": said("ada", "coffee")})
     async with client(backend) as web:
-        for path, root in (("/", "./-/"), ("/ada", "./ada/")):
+        permalink = f"/ada/at/{NOON:%Y%m%dT%H%M%S.%fZ}"
+        for path, root in (("/", "./-/"), ("/ada", "./ada/"), ("/ada/history", "../ada/"), (permalink, "../../ada/")):
             html = await (await web.get(path)).get_data(as_text=True)
             for kind, ending in (("application/atom+xml", "atom"), ("application/feed+json", "json")):
                 assert f'<link rel="alternate" type="{kind}"' in html

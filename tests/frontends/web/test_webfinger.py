@@ -21,6 +21,7 @@ ADA = UserInfo("ada", "Weaving", details={"webfinger": "http://example.org/rel/b
 MOVED = UserInfo("grace", "At sea", details={"fediverse": "@grace@social.example"})
 ZOE = UserInfo("zo\u00eb", "Here")
 ISSUER = "http://openid.net/specs/connect/1.0/issuer"
+PAGE = "https://finger.example.org/ada"
 PROFILE = "http://webfinger.net/rel/profile-page"
 
 
@@ -58,6 +59,8 @@ async def test_an_account_is_described() -> None:
             "links": [
                 {"rel": PROFILE, "type": "text/html", "href": "https://finger.example.org/ada"},
                 {"rel": "alternate", "type": "application/json", "href": "https://finger.example.org/api/users/ada"},
+                {"rel": "alternate", "type": "application/atom+xml", "href": f"{PAGE}/feed.atom"},
+                {"rel": "alternate", "type": "application/feed+json", "href": f"{PAGE}/feed.json"},
                 {"rel": "http://example.org/rel/blog", "type": "text/html", "href": "https://blog.example/"},
             ],
         }
@@ -174,7 +177,12 @@ async def test_every_account_at_the_domain_has_the_issuer_and_hidden_is_like_unk
         }
         assert await (await web.get(f"{PATH}?{query}")).get_json() == expected
         known = await (await web.get(f"{PATH}?resource=acct:ada@example.org")).get_json()
-        assert [link["rel"] for link in known["links"]] == [PROFILE, "alternate", ISSUER, "http://example.org/rel/blog"]
+        assert [link["rel"] for link in known["links"]] == [
+            PROFILE,
+            *["alternate"] * 3,
+            ISSUER,
+            "http://example.org/rel/blog",
+        ]
         moved = await web.get(f"{PATH}?resource=acct:grace@example.org&rel={ISSUER}")
         assert (await moved.get_json())["links"] == expected["links"]
         assert (await web.get(f"{PATH}?resource=acct:a@elsewhere.example")).status_code == 404
