@@ -437,6 +437,20 @@ async def test_each_reason_not_to_be_in_a_channel(start: Start, insp: Insp, watc
         assert (await watcher.wait("irc_joined", channel="#sa"))["uninvited"]
 
 
+async def test_a_forbidden_channel_and_one_that_forwards(start: Start, insp: Insp, watcher: Watcher):
+    """Both are tried again later (926, 470). The channel that 470 leads into is left."""
+    async with human(insp, "boss") as oper:
+        await oper.send("OPER oper oper", "CBAN #forbidden 1h :not here")
+        await oper.until(" 381 ")
+        await oper.send("JOIN #other", "JOIN #small", "MODE #small +lL 1 #other")
+        await oper.until(" MODE #small ")
+        await start(nick="elsebot", channels=(chan("#forbidden"), chan("#small")))
+        assert (await watcher.wait("irc_not_in_channel", channel="#forbidden"))["again_in"] == 600
+        assert (await watcher.wait("irc_not_in_channel", channel="#small"))["again_in"] == 600
+        await oper.until("elsebot!", " JOIN ", "#other")
+        await oper.until("elsebot!", " PART ", "#other")
+
+
 async def test_questions_in_a_channel_and_to_its_operators(start: Start, insp: Insp, watcher: Watcher):
     async with human(insp, "op") as op:
         await op.send("JOIN #talk")
