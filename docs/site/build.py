@@ -48,13 +48,18 @@ SECTIONS = (
     Section("Recipes", ("recipes/README", "recipes/*")),
     Section("Tutorial", ("tutorial/README",)),
     Section("Reference", ("reference/command-line", "reference/configuration", "reference/*")),
-    Section("Operating", ("guide/operating", "guide/security", "guide/backends", "guide/sqlite", "guide/scaling")),
+    Section(
+        "Operating",
+        ("guide/operating", "guide/doctor", "guide/security", "guide/backends", "guide/sqlite", "guide/scaling"),
+    ),
     Section("Design", ("design/architecture", "design/*", "decisions/README")),
     Section("Troubleshooting", ("troubleshooting",)),
     Section("About", ("CONTRIBUTING", "SECURITY", "CHANGELOG", "*")),
 )
-# Pages that are not in the side bar at once, but below another.
-BELOW = {"tutorial/README": "tutorial/[0-9]*", "decisions/README": "decisions/[0-9]*"}
+# Pages that are in the side bar below another.
+BELOW = {"tutorial/README": "tutorial/[0-9]*"}
+# Pages that are only in the table of another: the side bar is made again for every page, and costs half of the build.
+LISTED = "decisions/[0-9]*"
 
 
 @dataclass
@@ -110,7 +115,7 @@ class Staging:
         if name in BELOW:
             below = sorted(page for page in map(self.name, pages_of_docs()) if fnmatch(page, BELOW[name]))
             text += "\n" + tree(below)
-        return text
+        return f"---\norphan: true\n---\n{text}" if fnmatch(name, LISTED) else text
 
     def _link(self, page: Path, link: re.Match[str]) -> str:
         label, target = link.groups()
@@ -154,7 +159,8 @@ def pages_of_docs() -> list[Path]:
 
 def order(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the pages of each section in their order. A pattern takes what no section names."""
-    left = [name for name in names if name != "index" and not any(fnmatch(name, below) for below in BELOW.values())]
+    elsewhere = ("index", LISTED, *BELOW.values())
+    left = [name for name in names if not any(fnmatch(name, pattern) for pattern in elsewhere)]
     named = {page for section in SECTIONS for page in section.pages}
     found: dict[str, list[str]] = {}
     for section in SECTIONS:
