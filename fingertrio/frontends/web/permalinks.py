@@ -22,7 +22,8 @@ def permalink(user: str, since: datetime | None) -> str:
 def place(moment: datetime) -> str:
     """A time as addresses have it: `20261129T120000.123456Z`."""
     utc = moment.astimezone(UTC)
-    return f"{utc.year:04}{utc:%m%dT%H%M%S}.{utc.microsecond:06}Z"
+    day, clock = f"{utc.year:04}{utc.month:02}{utc.day:02}", f"{utc.hour:02}{utc.minute:02}{utc.second:02}"
+    return f"{day}T{clock}.{utc.microsecond:06}Z"  # strftime takes longer, and fifty rows have one each
 
 
 def read_place(text: str) -> datetime | None:
