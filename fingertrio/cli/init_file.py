@@ -72,7 +72,7 @@ def configuration(answers: Answers) -> str:
 
 def _key(name: str, value: object, comment: str = "") -> str:
     line = f"{name} = {toml_value(value)}"
-    return f"{line:<{_COMMENT}}# {comment}" if comment else line
+    return f"{line:<{_COMMENT - 2}}  # {comment}" if comment else line
 
 
 def _off(name: str, value: object, comment: str = "") -> str:
@@ -130,7 +130,10 @@ def _finger(answers: Answers) -> Iterator[str]:
 def _setter(answers: Answers) -> Iterator[str]:
     yield "[setter]                 # `fingertrio set`, on this machine"
     yield _key("listen", [answers.socket("setter")])
-    yield _key("auth", "peer", "the kernel says who connects, so nobody can set another's status")
+    if answers.run_as is None:
+        yield _key("auth", "none", "only you can connect: the directory is yours")
+    else:
+        yield _key("auth", "peer", "the kernel says who connects; root sets every status")
     if answers.kind == "machine":
         yield _key("socket_mode", "0666", "every user of this machine may connect")
     elif answers.run_as is not None:

@@ -235,7 +235,10 @@ def test_a_token_whose_making_was_interrupted_is_revoked(home: Path, monkeypatch
 def test_every_answer_gives_a_valid_file_and_so_do_its_commented_keys(kind, host, https, run_as):
     answers = Answers(kind=kind, finger_port=79, web_port=80, owner="ada", data=Path("/var/lib/fingertrio"))
     text = configuration(replace(answers, host=host, https=https, run_as=run_as))
-    parse_config(tomllib.loads(text), to_serve=True)
+    config = parse_config(tomllib.loads(text), to_serve=True)
+    # A user's own socket needs no proof, and the owner may have another name than the login.
+    assert config.doors["setter"].auth == ("none" if run_as is None else "peer")
+    assert not re.search(r"[^ \n]# ", text)
     assert all(len(line) <= 120 for line in text.splitlines())
     enabled = re.sub(r"^# (?=\w+ = |\[)", "", text, flags=re.MULTILINE)
     assert enabled != text
