@@ -87,6 +87,8 @@ class Express:
             return Errand(idle.tls, data)
         if request.size > len(data):
             return Turn.PARTIAL
+        if request.close and request.size < len(data):
+            return Errand(idle.tls, data)  # more, although the client wants no further answer: h11's to judge
         sender = lane.ledger.sender(idle.connection.peer, request.forwarding) if request.forwarding else idle.sender
         began = trio.current_time()
         answers = self._traffic.budgets.answers

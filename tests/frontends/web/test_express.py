@@ -414,6 +414,16 @@ async def test_revalidation_is_answered_from_the_lane(path: str) -> None:
         assert len(pair.repeated) == 3
 
 
+@pytest.mark.parametrize(
+    "script", [get("/api/users/moshez", close=True), call("getUser", "moshez", lines=("Connection: close",))]
+)
+async def test_what_follows_a_last_request_is_judged_in_one_place(script: bytes) -> None:
+    async with both() as pair:
+        await pair.compare([script])  # the lane has it from now on
+        await pair.compare([script + get(), script + b"\x00junk\r\n\r\n"])
+        assert len(pair.repeated) == 1
+
+
 async def test_conditions_that_no_client_can_have_are_not_kept() -> None:
     async with serving() as site:
         lane = site.door._lane
