@@ -22,6 +22,7 @@ from fingertrio.cli.init_file import Answers, configuration
 from fingertrio.config.config import load_config
 from fingertrio.config.errors import ConfigError
 from fingertrio.config.places import config_path
+from fingertrio.server.misconfiguration import find_misconfiguration
 
 _LABEL = "made by fingertrio init"
 
@@ -43,7 +44,7 @@ def write(path: Path, answers: Answers, *, force: bool) -> None:
             draft = path.with_name(f".{path.name}.{os.getpid()}")
             undo.callback(draft.unlink, missing_ok=True)
             _write_draft(draft, configuration(answers))
-            load_config(draft, {}, to_serve=True)
+            _check(draft)
             if answers.owner:
                 token = _make_token(answers, undo)
             with _undisturbed():
@@ -83,6 +84,12 @@ def _write_draft(path: Path, content: str) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def _check(draft: Path) -> None:
+    """What `check-config` would say of it. Raises ConfigError: the directories do not suit the server's user."""
+    for finding in find_misconfiguration(load_config(draft, {}, to_serve=True)):
+        raise ConfigError(f"nothing was written, because this configuration would not work: {finding}")
 
 
 def _make_token(answers: Answers, undo: ExitStack) -> str:

@@ -48,14 +48,14 @@ class ServerUser:
         """What keeps this user from `path`; None: nothing does, as far as this process can see.
 
         Args:
-            path: absolute. If it is not there, it is to be made: the directory in which that happens counts.
+            path: absolute. If it is not there and is written to, the directory in which it is made counts.
             mode: `os.R_OK`, `os.W_OK`, `os.X_OK`, or several of them.
         """
         try:
             real = path.resolve()
             for directory in reversed(real.parents):
                 if not directory.exists():
-                    return self._lacking(_existing(directory), os.W_OK | os.X_OK)
+                    return self._lacking(_existing(directory), os.W_OK | os.X_OK) if mode & os.W_OK else None
                 if (found := self._lacking(directory, os.X_OK)) is not None:
                     return found
             if real.exists():

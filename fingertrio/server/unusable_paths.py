@@ -29,6 +29,8 @@ _READ, _WRITE = os.R_OK, os.R_OK | os.W_OK
 def find_unusable_paths(config: Config, user: ServerUser) -> Iterator[Finding]:
     """A finding for each path that `user` cannot use, and what is in the way."""
     for where, path, mode in _paths(config):
+        if str(path).startswith("$"):  # $CREDENTIALS_DIRECTORY, which systemd makes for the server's user
+            continue
         place = path.expanduser().absolute()
         obstacle = user.obstacle(place, mode)
         if obstacle is not None:

@@ -157,6 +157,16 @@ def test_a_port_in_use_is_noticed_before_anything_is_made(home: Path):
     assert everything_in(home) == []
 
 
+@AS_ROOT
+def test_a_directory_that_the_servers_user_cannot_enter_is_noticed(home: Path):
+    (home / "closed").mkdir(mode=0o700)
+    status, output = initialize(home, "--ports", free_ports(), "--data", str(home / "closed/lib"))
+    assert status == 1
+    assert "nothing was written, because this configuration would not work" in output
+    assert f"daemon may not enter {home}/closed (root:root, mode 0700)" in output
+    assert everything_in(home) == ["closed"]
+
+
 def test_a_configuration_is_never_overwritten_and_force_keeps_it(home: Path):
     path = home / "etc/fingertrio.toml"
     path.parent.mkdir()
@@ -190,7 +200,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(home: Path, monkeypatc
     assert everything_in(home) == ["etc", "etc/fingertrio.toml"]
 
 
-@pytest.mark.parametrize("step", ["_write_draft", "load_config", "_make_token", "_put_in_place"])
+@pytest.mark.parametrize("step", ["_write_draft", "_check", "_make_token", "_put_in_place"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
 def test_what_is_interrupted_or_fails_leaves_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException

@@ -67,6 +67,7 @@ def test_a_link_counts_by_its_target(place: Path):
 
 def test_a_file_that_is_to_be_made_needs_a_directory_to_make_it_in(place: Path):
     assert NOBODY.obstacle(place / "new", os.R_OK) is None
+    assert NOBODY.obstacle(place / "more/new", os.R_OK) is None
     for path in (place / "new", place / "more/new"):
         found = NOBODY.obstacle(path, os.R_OK | os.W_OK)
         assert found is not None

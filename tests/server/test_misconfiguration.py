@@ -107,6 +107,10 @@ style = "{place}/style.css"
 user = "daemon"
 [accounts]
 path = "{place}/new/tokens.json"
+[irc]
+servers = "ircs://irc.example.net"
+password_file = "$CREDENTIALS_DIRECTORY/irc"
+tls_certificate = "{place}/none/cert.pem"
 """
     found = [str(one) for one in find_misconfiguration(parse_config(tomllib.loads(text), to_serve=True))]
     first, second, third = found
