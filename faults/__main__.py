@@ -42,6 +42,7 @@ from faults import (
     slow_readers,
     soak,
     unread_lists,
+    webhooks,
     xml,
 )
 from faults.scenario import SHORT, Findings, NotInstalledError, Scale, Scenario, progress
@@ -72,6 +73,7 @@ SCENARIOS: Sequence[Scenario] = tuple(
         xml,
         restart,
         kills,
+        webhooks,
         redis_away,
         soak,
     )

@@ -29,6 +29,7 @@ from faults import (
     slow_readers,
     soak,
     unread_lists,
+    webhooks,
     xml,
 )
 from faults.endings import KEEP_ALIVE
@@ -74,6 +75,7 @@ async def test_the_program_survives(scenario: ModuleType, program: AttackedProgr
         blocked,
         failing_tasks,
         restart,
+        webhooks,
         redis_away,
     ],
     ids=name,
