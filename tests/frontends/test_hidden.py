@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from fingertrio.backend import Backend, Recency, UserInfo
 from fingertrio.backends.plan import PlanBackend, PlanOptions
@@ -293,6 +294,32 @@ def test_bob_who_is_not_hidden_is_everywhere():
         found = answers(world, True)
         for request in (get("/"), get("/api/users"), call("getUsers"), b"\r\n", b"gopher"):
             assert b"bob" in found[request]
+
+
+async def test_a_nofinger_counts_within_a_second_at_every_address(patient_clock: MockClock) -> None:
+    """Also for answers that are kept: by the service for a second, and by the lane for as long."""
+    with household() as accounts:
+        home = accounts.add("ada", gecos="Ada Lovelace")
+        (home / ".plan").write_text("Weaving\n")
+        async with serving(accounts.backend(), policy=POLICY) as site:
+            addresses = [
+                *("/ada", "/api/users/ada", "/ada/feed.atom", "/ada/feed.json", "/ada/twtxt.txt"),
+                *("/ada/badge.svg", "/ada/badge.json", "/.well-known/webfinger?resource=acct:ada@example.org"),
+            ]
+            for path in addresses:
+                for _ in range(2):
+                    assert b" 200 OK" in await site.ask(get(path)), path
+            lists = [get("/"), get("/api/users"), get("/api/statuses"), call("getUsers"), call("getUser", "ada")]
+            for request in lists:
+                assert b"Weaving" in (answer := await site.ask(request)) or b"ada" in answer
+            (home / ".nofinger").touch()
+            await trio.sleep(1.1)
+            for path in addresses:
+                assert b" 404 " in await site.ask(get(path)), path
+            for request in lists:
+                answer = await site.ask(request)
+                assert b"Weaving" not in answer
+                assert b"ada" not in answer.replace(b"metadata", b""), request
 
 
 class TestTime:
