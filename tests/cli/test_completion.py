@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.shell_completion import ShellComplete
+from click.shell_completion import CompletionItem, ShellComplete
 from click.testing import CliRunner
 
 from fingertrio.cli import api, completion
@@ -116,6 +116,25 @@ def test_bash_sends_the_line_and_its_words_are_those_of_a_shell(
 ):
     monkeypatch.setenv("COMP_LINE", line)
     assert completion.OurBashComplete(cli, {}, "fingertrio", "X").get_completion_args() == (words, incomplete)
+
+
+@pytest.mark.parametrize(
+    ("line", "breaks", "item", "sent"),
+    [
+        ("fingertrio he", " =:@", CompletionItem("healthcheck"), "plain,healthcheck"),
+        ("fingertrio config --config=/etc/a", " =:@", CompletionItem("/etc/a.toml"), "plain,/etc/a.toml"),
+        ("fingertrio config --config=/etc/a", " @", CompletionItem("/etc/a.toml"), "plain,--config=/etc/a.toml"),
+        ("fingertrio check-config /a:b/c", " =:@", CompletionItem("/a:b/c.toml"), "plain,b/c.toml"),
+        ("fingertrio check-config /a:b/c", "", CompletionItem("/a:b/c.toml"), "plain,/a:b/c.toml"),
+        ("fingertrio check-config ./", " =:@", CompletionItem("./", type="file"), "file,./"),
+    ],
+)
+def test_bash_gets_what_follows_the_last_character_at_which_it_breaks_words(
+    line: str, breaks: str, item: CompletionItem[str], sent: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_BREAKS", breaks)
+    assert completion.OurBashComplete(cli, {}, "fingertrio", "X").format_completion(item) == sent
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

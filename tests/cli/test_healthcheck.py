@@ -127,6 +127,15 @@ def test_a_finger_server_that_says_it_fails_is_alive_but_not_ready(reply: bytes,
         assert check("--url", f"finger://{place}", "--live")[0] == live
 
 
+@pytest.mark.parametrize("door", ["finger", "setter", "http"])
+def test_a_door_that_answers_neither_a_client_nor_a_proxy_is_unhealthy(door: str, tmp_path: Path):
+    with answering(lambda _: b"") as place:
+        (tmp_path / "f.toml").write_text(to_toml({door: {"listen": place}}))
+        status, line = check("--config", tmp_path / "f.toml")
+    assert status == 1
+    assert line.endswith(("the connection was closed without an answer", "what answers there is not a web server"))
+
+
 def test_a_server_that_does_not_answer_is_given_up_in_time():
     with answering(lambda _: None) as place:
         status, line = check("--url", f"http://{place}", "--timeout", "0.1")

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[list[str], str]] = {
     "finger": (["finger", "@127.0.0.1:1"], "click trio"),
     "whoami": (["whoami"], "click"),
     "healthcheck": (["healthcheck"], "click"),
+    "completion": (["completion", "bash"], "click"),
     "healthcheck of a configuration": (["healthcheck", "--config", "conf/fingertrio.toml"], "click"),
     "logout": (["logout"], "click"),
     "user list": (["user", "list", "--database", "{db}"], "click"),
