@@ -185,16 +185,25 @@ def build(site: Path = SITE) -> None:
     staging = Staging(site.with_name(site.name + "-pages"))
     staging.fill()
     shutil.rmtree(site, ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
-    subprocess.run(
-        [*command, "-b", "html", "-d", staging.folder / ".trees", "-c", HERE, staging.folder, site],
-        check=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
+    run_sphinx(staging.folder, site)
     staging.add_files(site)
     shutil.rmtree(staging.folder)
     (site / ".buildinfo").unlink(missing_ok=True)
     (site / "_sources").rmdir()
+
+
+def run_sphinx(pages: Path, site: Path) -> None:
+    """Build a site from a folder of pages.
+
+    Raises:
+        subprocess.CalledProcessError: Sphinx had something to complain about; it is on standard error.
+    """
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
+    subprocess.run(
+        [*command, "-b", "html", "-d", pages / ".trees", "-c", HERE, pages, site],
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
 
 
 def main() -> None:

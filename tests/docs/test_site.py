@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from docs.site.build import run_sphinx
 from tests.chromium import launch, need_chromium
 
 # It builds the site: 8 s of CPU time, more than a minute on a machine that does ten other things.
@@ -97,6 +98,21 @@ def test_every_link_and_anchor_leads_somewhere(site: Path, parsed: dict[Path, Pa
             if not there.exists() or missing:
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert not broken
+
+
+def test_a_link_or_an_anchor_that_leads_nowhere_fails_the_build(
+    site: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert site.exists()
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "index.md").write_text("# Index\n\n[one](gone.md), [two](other.md#gone), [three](#gone)\n")
+    (pages / "other.md").write_text("# Other\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        run_sphinx(pages, tmp_path / "built")
+    complaints = capfd.readouterr().err
+    assert complaints.count("xref_missing") == 3
+    assert "other.md: WARNING: document isn't included in any toctree" in complaints  # it has no place in the side bar
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path, parsed: dict[Path, Parsed]):
