@@ -129,7 +129,7 @@ def test(name: str, at: datetime) -> bytes:
 
 
 def digest(info: User) -> bytes:
-    """What tells whether two states of a user give the same message."""
+    """A hash of the message about a user: two states with the same hash look the same to a receiver."""
     return hashlib.blake2b(_dump(user_json(info)), digest_size=16).digest()
 
 

@@ -1,4 +1,4 @@
-"""Follows the changes of statuses for all webhooks, and stores what each is to be told.
+"""Follows the changes of statuses for all webhooks, and stores the messages that each has to send.
 
 A change is a name. Its user is asked for as every front end does, so what is hidden from them is hidden from webhooks.
 A user who cannot be read now is asked for again, with back-off; meanwhile the others go on.
@@ -57,7 +57,7 @@ class ChangeFollower:
         service: has the changes and the users.
         store: where messages are put.
         observer: reports what is degraded.
-        wants: the names of the webhooks that are told of a user's changes.
+        wants: the names of the webhooks that report a user's changes.
         deliver: receives the messages that were stored.
     """
 

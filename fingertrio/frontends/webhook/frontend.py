@@ -19,7 +19,7 @@ from fingertrio.frontends.webhook.store import Stored, StoreError, WebhookStore
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
 
-# Seconds at a stop for requests under way. Whoever is slower may get the message again after the restart.
+# Seconds at a stop for requests under way. A slower receiver may get the message again after the restart.
 _LAST_ANSWERS = 2.0
 
 

@@ -189,8 +189,12 @@ class Sender:
     async def _deliver(self, message: Waiting) -> None:
         try:
             body = await self._store.body(message.id)
-            if body is None:
+            # A newer one took its place meanwhile, or the configuration has changed since it was put.
+            if body is None or not self.settings.wants(message.user):
                 self._queue.drop(message)
+                self._count()
+                self._news.set()
+                await self._remove([message.id])
                 return
             ended = await attempt(self.settings, message.id, body, self._post)
         except StoreError as error:

@@ -1,4 +1,4 @@
-"""What survives a restart: the messages that wait, and what receivers have been told. One small SQLite database.
+"""What survives a restart: the messages that wait, and what receivers already know. One small SQLite database.
 
 A change is stored together with the messages that report it, in one transaction, before any of them is sent. So a
 program that is killed sends them after its restart, with the same ids. A message is removed once the receiver has it;
@@ -58,7 +58,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A user, and what is shown of them now (None: nothing); `webhooks` are told of it."""
+    """A user, and what is shown of them now (None: nothing); `webhooks` report it."""
 
     user: str
     info: UserInfo | None

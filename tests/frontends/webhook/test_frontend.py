@@ -225,6 +225,21 @@ async def test_a_reload_tries_again_at_once_with_the_new_settings(autojump_clock
         standardwebhooks.Webhook(new.reveal()).verify(last.body, dict(last.headers))
 
 
+async def test_what_waits_for_users_that_a_reload_leaves_out_is_not_sent(
+    autojump_clock: MockClock, made: Stage
+) -> None:
+    made.receivers.answers["team"] = 503
+    async with made.serving():
+        await made.set("ada", "x")
+        await made.set("bob", "y")
+        made.receivers.answers["team"] = 204
+        made.receivers.requests.clear()
+        made.frontend.apply([hook(users=("bob",))])
+        await wait_all_tasks_blocked()
+        assert made.receivers.said() == [("bob", "y")]
+    assert await made.waiting() == []
+
+
 async def test_a_reload_adds_and_removes(autojump_clock: MockClock, made: Stage) -> None:
     made.receivers.answers["team"] = 503
     made.receivers.held.add("team")
@@ -330,12 +345,12 @@ async def test_a_change_in_the_last_moment_is_stored(autojump_clock: MockClock, 
 async def test_what_was_set_while_it_was_stopped_is_sent(autojump_clock: MockClock, made: Stage) -> None:
     async with made.serving():
         await made.set("ada", "x")
-    await made.backend.set_user("bob", "while nobody looked")
+    await made.backend.set_user("bob", "while it was stopped")
     await made.backend.set_user("ada", "y")
     async with made.serving():
         await wait_all_tasks_blocked()
     assert made.receivers.said()[0] == ("ada", "x")
-    assert sorted(made.receivers.said()[1:]) == [("ada", "y"), ("bob", "while nobody looked")]
+    assert sorted(made.receivers.said()[1:]) == [("ada", "y"), ("bob", "while it was stopped")]
 
 
 async def test_what_was_taken_back_while_it_was_stopped_is_found(autojump_clock: MockClock, made: Stage) -> None:
@@ -378,7 +393,7 @@ async def test_news_of_more_than_a_day_is_none(autojump_clock: MockClock, made: 
 async def test_what_a_broken_feed_did_not_report_is_found(autojump_clock: MockClock, made: Stage) -> None:
     async with made.serving():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(made.backend, "_hub", ChangeHub())  # nobody hears it
+            patch.setattr(made.backend, "_hub", ChangeHub())  # no reader hears it
             for number in range(110):
                 await made.backend.set_user(f"user{number}", "x")
         assert made.receivers.requests == []
@@ -454,14 +469,14 @@ async def test_what_waits_is_held_until_the_backend_answers(autojump_clock: Mock
 async def test_a_list_that_cannot_be_read_is_read_later(autojump_clock: MockClock, made: Stage) -> None:
     async with made.serving():
         pass
-    await made.backend.set_user("bob", "while nobody looked")
+    await made.backend.set_user("bob", "while it was stopped")
     made.backend.failure = BackendError("away")
     made.service._forget_all()
     async with made.serving():
         await trio.sleep(60)
         made.backend.failure = None
         await trio.sleep(60)
-        assert made.receivers.said() == [("bob", "while nobody looked")]
+        assert made.receivers.said() == [("bob", "while it was stopped")]
 
 
 async def test_with_many_users_who_cannot_be_read_it_looks_for_what_is_new(
@@ -543,3 +558,24 @@ async def test_what_was_delivered_and_could_not_be_removed_is_sent_again_after_a
         await wait_all_tasks_blocked()
     first, second = made.receivers.requests
     assert first.id == second.id, "so the receiver can know it"
+
+
+async def test_a_change_while_the_message_is_read_from_the_store_is_sent_at_once(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with made.serving():
+        read = made.frontend._store.body
+        release = trio.Event()
+
+        async def slow(message_id: str) -> bytes | None:
+            await release.wait()
+            return await read(message_id)
+
+        monkeypatch.setattr(made.frontend._store, "body", slow)
+        await made.set("ada", "x")
+        await made.set("ada", "y")
+        release.set()
+        await wait_all_tasks_blocked()
+        assert made.receivers.said() == [("ada", "y")]
+        assert made.numbers["team"].pending == 0
+        assert trio.current_time() == 0.0
