@@ -1,8 +1,9 @@
-"""The real program and a receiver with TLS: what a killed program had promised is kept by its next start."""
+"""The real program and a receiver with TLS: a crash, a restart, and a reload."""
 
 from __future__ import annotations
 
 import queue
+import signal
 import socket
 import ssl
 import threading
@@ -18,8 +19,10 @@ import trustme
 
 from fingertrio.frontends.webhook.store import count_waiting
 from fingertrio.testing.program import Program, running
+from fingertrio.wire.webhook import SigningSecret
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NEW_SECRET = SigningSecret.generate().reveal()
 
 
 class Receiver:
@@ -27,13 +30,14 @@ class Receiver:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.status = 204
+        self.secret = SECRET
         self.messages: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                event = standardwebhooks.Webhook(SECRET).verify(body, dict(self.headers))
+                event = standardwebhooks.Webhook(receiver.secret).verify(body, dict(self.headers))
                 self.send_response(receiver.status)
                 self.end_headers()
                 receiver.messages.put((self.headers["webhook-id"], event["data"]))
@@ -81,14 +85,15 @@ listen = ["127.0.0.1:0"]
 [[webhook]]
 name = "team"
 url = "https://localhost:PORT/hook"
-secret = "{SECRET}"
+secret_file = "{tmp_path}/secret"
 allow = ["127.0.0.0/8", "::1"]
 ca_file = "{tmp_path}/ca.pem"
 """
 
 
-def test_what_was_not_delivered_before_a_crash_is_delivered_after_it(configuration: str, tmp_path: Path):
+def test_a_crash_loses_no_message_and_a_reload_reads_the_secrets_again(configuration: str, tmp_path: Path):
     authority = trustme.CA()
+    (tmp_path / "secret").write_text(SECRET)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with receiving(authority) as receiver:
         configuration = configuration.replace("PORT", str(receiver.server.server_port))
@@ -111,9 +116,17 @@ def test_what_was_not_delivered_before_a_crash_is_delivered_after_it(configurati
 
             set_status(program, "ada", "third")
             assert receiver.next()[1]["status"] == "third"
+
+            receiver.secret = NEW_SECRET
+            (tmp_path / "secret").write_text(f"{NEW_SECRET}\n{SECRET}\n")
+            program.signal(signal.SIGHUP)
+            program.wait_for("reloaded")
+            set_status(program, "ada", "fourth")
+            assert receiver.next()[1]["status"] == "fourth", "verified by the new secret"
             program.end()
             assert receiver.messages.empty()
             log = program.log.read_text()
     assert "/hook" not in log
     assert SECRET[6:] not in log
+    assert NEW_SECRET[6:] not in log
     assert count_waiting(tmp_path / "webhooks.db") == {}
