@@ -91,7 +91,7 @@ TABLE = (
         "cli.doctor",
         ours="backend backends.plan.backend backends.redis.connect backends.redis.options backends.sqlite.files "
         "backends.sqlite.opening cli.drawing cli.errors cli.output clients config fingertrio frontends.irc http.tls "
-        "names net server.accounts server.runtime wire",
+        "names net server.access server.accounts server.misconfiguration server.runtime wire",
         others="click coredis rich trio",
     ),
     Row("__main__", ours="cli"),

@@ -7,7 +7,7 @@
     showing.py       a terminal, a pipe, JSON
     installation.py  the configuration, the running server, its user, and how to ask it
     machine.py       /proc and programs: who listens, addresses, file systems
-    account.py       what the user of the server may read
+    account.py       the user of the server, and what everybody may read
 
 Every other module has one or two checks.
 """

@@ -1,8 +1,4 @@
-"""The user that the server runs as, and what that user may read, write and search.
-
-For the user of this process the kernel answers. For another user it is computed from owners, groups and modes, which
-root can read everywhere; access control lists are not looked at.
-"""
+"""The user that the server runs as, and whether a file is open to everybody. What a user may do: `server.access`."""
 
 from __future__ import annotations
 
@@ -10,72 +6,22 @@ import os
 import pwd
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user of this machine.
-
-    Attributes:
-        name: the login name, or the number of a user without one.
-        uid, groups: the user id and all group ids.
-    """
-
-    name: str
-    uid: int
-    groups: frozenset[int]
-
-    def obstacle(self, path: Path, mode: int) -> Path | None:
-        """The directory or file that keeps this user from `path`; None: nothing does.
-
-        Args:
-            path: of an existing file or directory.
-            mode: `os.R_OK`, `os.W_OK`, `os.X_OK`, or several of them.
-
-        Raises:
-            OSError: `path` is not there, or this process cannot find out.
-        """
-        real = path.resolve(strict=True)
-        for directory in reversed(real.parents):
-            if not self._may(directory, os.X_OK):
-                return directory
-        return None if self._may(real, mode) else real
-
-    def _may(self, path: Path, mode: int) -> bool:
-        if self.uid == os.geteuid():
-            return os.access(path, mode, effective_ids=True)
-        return self.uid == 0 or self.bits(path.stat()) & mode == mode
-
-    def bits(self, status: os.stat_result) -> int:
-        """The bits of a file's mode that count for this user: read 4, write 2, execute 1."""
-        mode = stat.S_IMODE(status.st_mode)
-        if status.st_uid == self.uid:
-            return mode >> 6 & 7
-        return mode >> 3 & 7 if status.st_gid in self.groups else mode & 7
+from fingertrio.server.access import ServerUser
 
 
-def account_of(uid: int, groups: Collection[int]) -> Account:
-    """The account with these numbers."""
+def account_of(uid: int, groups: Collection[int]) -> ServerUser:
+    """The user with these numbers; one without a login name is called by its number."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = str(uid)
-    return Account(name, uid, frozenset(groups))
+    return ServerUser(name, uid, frozenset(groups))
 
 
-def named_account(name: str) -> Account | None:
-    """The account with this login name, with all its groups."""
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return Account(name, found.pw_uid, frozenset(os.getgrouplist(name, found.pw_gid)))
-
-
-def own_account() -> Account:
-    """The account of this process."""
+def own_account() -> ServerUser:
+    """The user of this process."""
     return account_of(os.geteuid(), {os.getegid(), *os.getgroups()})
 
 

@@ -13,6 +13,7 @@ from fingertrio.cli.doctor.check import Check, Report
 from fingertrio.cli.doctor.installation import Installation
 from fingertrio.config.irc import IrcSection
 from fingertrio.server.accounts import backend_keeps_tokens, tokens_path
+from fingertrio.server.misconfiguration import find_misconfiguration
 
 # What others learn from files that have no secret as it is: tokens are stored as hashes.
 _CONTENT = {
@@ -51,7 +52,11 @@ async def look_at_server(place: Installation, report: Report) -> None:
 async def look_at_configuration(place: Installation, report: Report) -> None:
     """What `fingertrio check-config` finds."""
     if not place.mistakes:
-        report.ok(f"{place.source}: no mistakes found")
+        findings = [] if place.config is None else find_misconfiguration(place.config)
+        for finding in findings:
+            report.warning(finding.what, finding.why, finding.next)
+        if not findings:
+            report.ok(f"{place.source}: no mistakes found")
         return
     first, *others = place.mistakes.splitlines()
     for line in others or [first]:
@@ -96,7 +101,7 @@ def _check_file(place: Installation, report: Report, path: Path, *, secret: bool
             why = "the server runs as this user" if place.knows_account else "a server of this user cannot use it"
             level(
                 f"{path} ({what}) cannot be read by {place.account.name}",
-                f"{why}; {obstacle} keeps it out",
+                f"{why}, and may not {obstacle.lacks} {obstacle.place} ({obstacle.ownership})",
                 f"give {path} to the server's user or to one of its groups (chown, chgrp), or run this command as root",
             )
         else:

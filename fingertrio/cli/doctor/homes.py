@@ -15,12 +15,12 @@ from pathlib import Path
 import trio
 
 from fingertrio.backends.plan.backend import Passwords, PlanOptions, SystemPasswords
-from fingertrio.cli.doctor.account import Account
 from fingertrio.cli.doctor.check import Check, Report
 from fingertrio.cli.doctor.installation import SERVICE, Installation
 from fingertrio.cli.doctor.systemd import unit_properties
 from fingertrio.config.options import OptionsError, validate
 from fingertrio.names import is_user_name
+from fingertrio.server.access import ServerUser
 
 _NAMED = 5  # users that a line names; the rest is counted
 _HIDES = {"yes", "tmpfs"}  # values of ProtectHome= with which a service sees no homes
@@ -34,11 +34,10 @@ class _Homes:
     closed: list[str] = field(default_factory=list)  # it cannot
     closed_plan: list[str] = field(default_factory=list)  # it cannot, and a plan is in it, as root sees
     unreadable_plan: list[str] = field(default_factory=list)  # the home can be searched, but the plan not read
-    missing: list[str] = field(default_factory=list)  # there is no home
 
 
 async def look_at_homes(
-    place: Installation, report: Report, *, passwords: Passwords | None = None, account: Account | None = None
+    place: Installation, report: Report, *, passwords: Passwords | None = None, account: ServerUser | None = None
 ) -> None:
     """Whether the homes of all users can be searched, and their plans read."""
     await _look_at_protection(place, report)
@@ -62,43 +61,32 @@ def _accounts(options: PlanOptions, passwords: Passwords) -> Iterator[pwd.struct
             yield found
 
 
-def _sort(account: Account, options: PlanOptions, passwords: Passwords) -> _Homes:
+def _sort(account: ServerUser, options: PlanOptions, passwords: Passwords) -> _Homes:
     homes = _Homes()
     for user in _accounts(options, passwords):
         home, name = Path(user.pw_dir), user.pw_name
-        try:
-            obstacle = account.obstacle(home, os.X_OK)
-        except FileNotFoundError:
-            homes.missing.append(name)
-            continue
-        except OSError:
-            obstacle = home
-        if obstacle is not None:
+        if account.obstacle(home, os.X_OK) is not None:
             homes.closed.append(name)
-            if _has_plan(home):
+            if _is_there(home / ".plan"):
                 homes.closed_plan.append(name)
             continue
+        if not _is_there(home):
+            continue  # an account without a home
         homes.open.append(name)
-        if options.plan and _has_plan(home) and not _is_readable(account, home / ".plan"):
+        if options.plan and _is_there(home / ".plan") and account.obstacle(home / ".plan", os.R_OK):
             homes.unreadable_plan.append(name)
     return homes
 
 
-def _has_plan(home: Path) -> bool:
+def _is_there(path: Path) -> bool:
+    """Whether something is there, as far as this process may see."""
     try:
-        return (home / ".plan").is_file()
+        return path.exists()
     except OSError:
         return False
 
 
-def _is_readable(account: Account, path: Path) -> bool:
-    try:
-        return account.obstacle(path, os.R_OK) is None
-    except OSError:
-        return True  # removed meanwhile
-
-
-def _report(report: Report, homes: _Homes, account: Account, options: PlanOptions) -> None:
+def _report(report: Report, homes: _Homes, account: ServerUser, options: PlanOptions) -> None:
     total = len(homes.open) + len(homes.closed)
     if not total:
         report.warning(
@@ -134,7 +122,7 @@ def _report(report: Report, homes: _Homes, account: Account, options: PlanOption
         )
 
 
-def _report_root(report: Report, account: Account) -> None:
+def _report_root(report: Report, account: ServerUser) -> None:
     if account.uid == 0:
         report.problem(
             "the server runs as root",

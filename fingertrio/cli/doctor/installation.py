@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from fingertrio.cli.doctor.account import Account, account_of, named_account, own_account
+from fingertrio.cli.doctor.account import account_of, own_account
 from fingertrio.cli.doctor.machine import Machine
 from fingertrio.cli.errors import stop
 from fingertrio.clients.http_get import Answer, http_get, http_get_after
@@ -21,6 +21,7 @@ from fingertrio.config.places import default_config
 from fingertrio.config.sections import ListeningSection
 from fingertrio.config.table import CLIENT_VARIABLES
 from fingertrio.net.address import Address, parse_address
+from fingertrio.server.access import ServerUser
 from fingertrio.server.accounts import database_path
 from fingertrio.server.runtime import RunningServer, running_servers
 
@@ -61,7 +62,7 @@ class Installation:
     config: Config | None = None
     mistakes: str = ""
     server: RunningServer | None = None
-    account: Account = field(default_factory=own_account)
+    account: ServerUser = field(default_factory=own_account)
     knows_account: bool = True
     machine: Machine = field(default_factory=Machine)
     trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
@@ -224,14 +225,17 @@ def _environ(server: RunningServer | None, machine: Machine) -> Mapping[str, str
     return {name: value for name, value in found.items() if name not in CLIENT_VARIABLES}
 
 
-def _account(server: RunningServer | None, config: Config | None, machine: Machine) -> Account | None:
+def _account(server: RunningServer | None, config: Config | None, machine: Machine) -> ServerUser | None:
     """The user that the server runs as; None: nothing says which."""
     status = {} if server is None else machine.status(server.pid)
     if "Uid" in status:
         groups = {int(status["Gid"].split()[1]), *map(int, status.get("Groups", "").split())}
         return account_of(int(status["Uid"].split()[1]), groups)
     if config is not None and config.process.user is not None:
-        return named_account(config.process.user)
+        try:
+            return ServerUser.find(config.process.user, config.process.group)
+        except KeyError:
+            return None  # the check configuration says so
     database = None if config is None else database_path(config.backend)
     try:
         # DynamicUser= and User= of a unit leave their trace: only the server's user has made the file.

@@ -93,20 +93,14 @@ def _look_at_file_system(place: Installation, report: Report, database: Path, di
 
 def _look_at_permissions(place: Installation, report: Report, database: Path, directory: Path, *, exists: bool) -> None:
     user = place.account
-    try:
-        obstacle = user.obstacle(directory, os.W_OK | os.X_OK)
-        if obstacle is None and exists:
-            obstacle = user.obstacle(database, os.R_OK | os.W_OK)
-    except OSError as error:
-        report.warning(
-            f"{database}: {error.strerror}", f"whether {user.name} may write is not known", "run this command as root"
-        )
-        return
+    obstacle = user.obstacle(directory, os.W_OK | os.X_OK)
+    if obstacle is None and exists:
+        obstacle = user.obstacle(database, os.R_OK | os.W_OK)
     if obstacle is not None:
         level = report.problem if place.knows_account else report.warning
         who = "which the server runs as" if place.knows_account else "which this command runs as"
         level(
-            f"{user.name}, {who}, may not write {database} because of {obstacle}",
+            f"{user.name}, {who}, may not {obstacle.lacks} {obstacle.place} ({obstacle.ownership})",
             "a server of this user does not start, or no status can be set",
             f"chown -R {user.name} {directory}, if this is the server's user; otherwise run this command as root",
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.cli.doctor.account import Account
 from fingertrio.cli.doctor.configuration import CONFIGURATION, FILES, SERVER
 from fingertrio.cli.doctor.installation import find_installation
 from fingertrio.cli.doctor.machine import Machine
+from fingertrio.server.access import ServerUser
 from tests.cli.doctor.kit import NO_TRUST, faults, installation, levels, only, running
 
 
@@ -25,7 +25,7 @@ def reachable() -> Iterator[Path]:
 
 async def test_a_server_that_runs_and_one_that_does_not():
     table = {"finger": {"listen": ["127.0.0.1:79"]}}
-    user, root = Account("finger", 4711, frozenset()), Account("root", 0, frozenset())
+    user, root = ServerUser("finger", 4711, frozenset()), ServerUser("root", 0, frozenset())
     server = running(doors={"finger": []})
     assert await levels(SERVER, installation(table, server=server, account=user)) == ["ok"]
     assert "runs as root" in (await only(SERVER, installation(table, server=server, account=root), "warning")).what
@@ -49,9 +49,12 @@ async def test_each_mistake_of_check_config_is_a_line(tmp_path: Path):
     assert "[finger] showing: unknown key" in found[1]
 
 
-async def test_a_configuration_without_mistakes(tmp_path: Path):
+async def test_a_configuration_with_a_warning_and_one_without(tmp_path: Path):
     file = tmp_path / "x.toml"
     file.write_text('[backend]\nuse = "memory"\n\n[finger]\nlisten = "127.0.0.1:7979"\n')
+    place = await find_installation(file, Machine(), NO_TRUST)
+    assert "what is set is lost when the server stops" in (await only(CONFIGURATION, place, "warning")).why
+    file.write_text('[backend]\nuse = "plan"\n\n[finger]\nlisten = "127.0.0.1:7979"\n')
     assert await levels(CONFIGURATION, await find_installation(file, Machine(), NO_TRUST)) == ["ok"]
 
 
@@ -100,7 +103,7 @@ async def test_a_key_that_the_user_of_the_server_cannot_read(tmp_path: Path):
         file.write_text("")
         file.chmod(0o600)
     table = {"http": {"listen": ["127.0.0.1:0"], "certfile": str(certificate), "keyfile": str(key)}}
-    stranger = Account("finger", 4711, frozenset({4711}))
+    stranger = ServerUser("finger", 4711, frozenset({4711}))
     found = [each for each in await faults(FILES, installation(table, account=stranger)) if "key" in each]
     assert len(found) == 1
     assert "problem" in found[0]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from fingertrio.cli.doctor.account import Account
 from fingertrio.cli.doctor.check import Check
 from fingertrio.cli.doctor.homes import CHECK, look_at_homes
+from fingertrio.server.access import ServerUser
 from tests.cli.doctor.kit import FakeMachine, faults, installation, look, only
 
-STRANGER = Account("finger", 4711, frozenset({4711}))
+STRANGER = ServerUser("finger", 4711, frozenset({4711}))
 PLAN = {"backend": {"use": "plan"}}
 
 
@@ -83,7 +83,7 @@ async def test_plans_in_closed_homes_are_named(users: Passwords, fake: FakeMachi
 
 async def test_root_shows_what_is_closed_to_others(users: Passwords, fake: FakeMachine):
     users.add("ada")
-    root = replace(CHECK, look=partial(look_at_homes, passwords=users, account=Account("root", 0, frozenset({0}))))
+    root = replace(CHECK, look=partial(look_at_homes, passwords=users, account=ServerUser("root", 0, frozenset({0}))))
     assert "runs as root" in (await only(root, installation(PLAN, machine=fake.machine), "problem")).what
 
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from fingertrio.cli.doctor import port79
-from fingertrio.cli.doctor.account import Account
 from fingertrio.cli.doctor.port79 import CHECK
+from fingertrio.server.access import ServerUser
 from tests.cli.doctor.kit import FakeMachine, faults, installation, look, only, running
 
 
@@ -92,7 +92,7 @@ async def test_who_may_open_the_port_before_the_server_runs(
     (fake.proc / "sys/net/ipv4/ip_unprivileged_port_start").write_text(f"{start}\n")
     fake.programs = programs
     table = {"finger": {"listen": ["0.0.0.0:79"]}, **table}
-    account = Account("ada", 1000, frozenset())
+    account = ServerUser("ada", 1000, frozenset())
     found = await only(CHECK, installation(table, machine=fake.machine, account=account), level)
     assert said in found.what
     if level == "problem":

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from fingertrio.backends.sqlite.opening import open_to_write
-from fingertrio.cli.doctor.account import Account
 from fingertrio.cli.doctor.installation import Installation
 from fingertrio.cli.doctor.sqlite import CHECK
+from fingertrio.server.access import ServerUser
 from tests.cli.doctor.kit import FakeMachine, faults, installation, look, only
 
 
@@ -34,7 +34,7 @@ def unchanged(database: Path) -> Iterator[None]:
     assert {path.name: path.read_bytes() for path in database.parent.iterdir()} == before
 
 
-def place(database: Path, fake: FakeMachine, account: Account | None = None) -> Installation:
+def place(database: Path, fake: FakeMachine, account: ServerUser | None = None) -> Installation:
     more = {} if account is None else {"account": account}
     return installation({"backend": {"use": "sqlite", "path": str(database)}}, machine=fake.machine, **more)
 
@@ -74,9 +74,9 @@ async def test_little_room(database: Path, fake: FakeMachine, monkeypatch: pytes
 
 
 async def test_a_user_who_may_not_write(database: Path, fake: FakeMachine):
-    stranger = Account("finger", 4711, frozenset({4711}))
+    stranger = ServerUser("finger", 4711, frozenset({4711}))
     found = await only(CHECK, place(database, fake, stranger), "problem")
-    assert "finger, which the server runs as, may not write" in found.what
+    assert "finger, which the server runs as, may not" in found.what
     assert "chown -R finger" in found.next
 
 
