@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import random
 import re
 import socket
 import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +44,13 @@ def home() -> Iterator[Path]:
 
 
 def free_ports() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        return f"{one.getsockname()[1]},{two.getsockname()[1]}"
+    """Two ports that nothing uses, and that the kernel gives to no other test meanwhile: below its own range."""
+    found: list[int] = []
+    while len(found) < 2:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0", random.randrange(10_000, 30_000)))
+            found.append(probe.getsockname()[1])
+    return ",".join(map(str, found)) if found[0] != found[1] else free_ports()
 
 
 def initialize(home: Path, *options: str, answers: Sequence[str] | None = None) -> tuple[int, str]:
