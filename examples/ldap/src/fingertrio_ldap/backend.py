@@ -2,8 +2,8 @@
 
 A query that is cancelled returns at once, but its thread goes on until the directory answers or `timeout` has passed,
 and keeps its place among the `connections` until then. A change is not left behind like that: once its request has
-begun, the caller waits for the outcome: `timeout`, or longer if it has to connect anew. Otherwise a change that nobody waits for any more could take
-effect after a later one.
+begun, the caller waits for the outcome: `timeout`, or longer if it has to connect anew. Otherwise a change that no task
+waits for any more could take effect after a later one.
 
 Nothing is cached, and no changes are emitted: the service keeps answers for its `cache_ttl`. It connects at the first
 query, so that the program starts while the directory is away.
