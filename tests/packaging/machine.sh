@@ -3,7 +3,7 @@
 #     debian DIRECTORY            a Debian as its installer leaves it, with python3, python3-venv, make, git and finger
 #     boot DIRECTORY              a machine that starts from it, with systemd as process 1 and a network of its own
 #     enter DIRECTORY             one without systemd
-#     registries                  from now on, pip in the machine reaches its registry
+#     registries                  from now on, pip and apt in the machine reach their registries
 #     inside USER COMMAND         runs a command in the machine
 #     show USER COMMAND           the same, and prints both as a terminal would: this is how the transcripts are made
 #
@@ -33,6 +33,7 @@ enter() { start "$1" "sleep infinity"; }
 registries() {
     python3 "$(dirname "${BASH_SOURCE[0]}")/registries.py" "$init" &
     proxy=$!
+    inside root 'echo "Acquire::http::Proxy \"http://127.0.0.1:3128\";" > /etc/apt/apt.conf.d/91proxy'
     until inside root 'exec 3<> /dev/tcp/127.0.0.1/3128' 2> /dev/null; do sleep 0.1; done
 }
 

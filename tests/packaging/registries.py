@@ -1,4 +1,6 @@
-"""The way from a machine's own network to package registries: an HTTP proxy that only knows CONNECT to port 443.
+"""The way from a machine's own network to package registries: a simple HTTP proxy, with CONNECT to port 443 for pip.
+
+apt asks for whole URLs on a connection for each host; servers accept these as they are.
 
 python3 registries.py PID    listens on 127.0.0.1:3128 in the network of process PID, and connects from this one's
 """
@@ -9,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+from urllib.parse import urlsplit
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
@@ -25,12 +28,15 @@ def serve(client: socket.socket) -> None:
     while b"\r\n\r\n" not in head and (data := client.recv(4096)):
         head += data
     method, _, rest = head.partition(b" ")
-    host, _, port = rest.partition(b" ")[0].decode().rpartition(":")
-    if (method, port) != (b"CONNECT", "443"):
+    target = urlsplit("//" + rest.partition(b" ")[0].decode().removeprefix("http://"))
+    if target.hostname is None or (method, target.port) not in {(b"CONNECT", 443), (b"GET", None)}:
         client.close()
         return
-    with client, socket.create_connection((host, 443), 30) as server:
-        client.sendall(b"HTTP/1.1 200 connected\r\n\r\n")
+    with client, socket.create_connection((target.hostname, target.port or 80), 30) as server:
+        if method == b"CONNECT":
+            client.sendall(b"HTTP/1.1 200 connected\r\n\r\n")
+        else:
+            server.sendall(head)
         back = threading.Thread(target=pump, args=(server, client), daemon=True)
         back.start()
         pump(client, server)
