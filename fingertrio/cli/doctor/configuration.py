@@ -12,6 +12,7 @@ from fingertrio.cli.doctor.account import open_to_others
 from fingertrio.cli.doctor.check import Check, Report
 from fingertrio.cli.doctor.installation import Installation
 from fingertrio.config.irc import IrcSection
+from fingertrio.config.webhook import Webhook, WebhookSection
 from fingertrio.server.accounts import backend_keeps_tokens, tokens_path
 from fingertrio.server.misconfiguration import find_misconfiguration
 
@@ -126,20 +127,34 @@ def _secret_files(place: Installation) -> Iterator[tuple[str, Path]]:
     if (irc := place.section("irc", IrcSection)) is not None:
         for network in irc.by_name.values():
             yield from _irc_files(network)
+    for webhook in _webhooks(place):
+        if webhook.secret_file is not None:
+            yield from _secret_file("secret of [[webhook]]", webhook.secret_file)
+
+
+def _webhooks(place: Installation) -> tuple[Webhook, ...]:
+    section = place.section("webhook", WebhookSection)
+    return () if section is None else section.root
 
 
 def _irc_files(network: Any) -> Iterator[tuple[str, Path]]:
     files = [network.password_file, network.account_password_file, network.tls_key]
     files += [channel.key_file for channel in network.channels]
     for path in filter(None, files):
-        if not str(path).startswith("$"):  # systemd's credentials: only the service has them
-            yield "secret of [irc]", Path(path).expanduser()
+        yield from _secret_file("secret of [irc]", path)
+
+
+def _secret_file(what: str, path: Path) -> Iterator[tuple[str, Path]]:
+    if not str(path).startswith("$"):  # systemd's credentials: only the service has them
+        yield what, path.expanduser()
 
 
 def _has_password(place: Installation) -> bool:
-    """Whether the configuration itself has a password, which can only be in the URL of a backend."""
+    """Whether the configuration itself has a secret: a password in the URL of a backend, or that of a webhook."""
     if place.config is None:
         return True  # not known
+    if any(webhook.secret is not None or webhook.old_secrets for webhook in _webhooks(place)):
+        return True
     return any(_password_in(table) for use in ("redis", "xmlrpc", "mirror") for _, table in place.backends(use))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,3 +126,18 @@ async def test_secrets_of_the_bot_are_looked_at(reachable: Path):
         }
     }
     assert "secret of [irc]" in (await only(FILES, installation(table), "problem")).what
+
+
+async def test_secrets_of_webhooks_in_the_configuration_and_in_files(reachable: Path):
+    secret = "whsec_" + base64.b64encode(bytes(32)).decode()
+    file, other = reachable / "x.toml", reachable / "team.secret"
+    for path in (file, other):
+        path.write_text(secret)
+        path.chmod(0o644)
+    receiver = {"name": "team", "url": "https://hooks.example.org/x"}
+    inline = installation({"webhook": [{**receiver, "secret": secret}]}, path=file)
+    assert "the configuration" in (await only(FILES, inline, "problem")).what
+    apart = installation({"webhook": [{**receiver, "secret_file": str(other)}]}, path=file)
+    found = await only(FILES, apart, "problem")
+    assert f"{other} (secret of [[webhook]])" in found.what
+    assert "replace the secret" in found.next
