@@ -15,7 +15,9 @@ from fingertrio.cli.doctor.tls import Certificate, Verdict, describe, look_at_se
 from fingertrio.clients.dial import RemoteError
 from fingertrio.http.tls import CertificateError, make_tls_context
 
-_WARNING, _PROBLEM = 14.0, 3.0  # days; certificates are renewed 30 days before their end, so 14 means that this fails
+# Days that are left, or a part of the whole time: certificates for six days, or for hours, are renewed later. Clients of
+# ACME renew when a third is left, or a half, so these mean that it fails.
+_WARNING, _PROBLEM = (14.0, 1 / 4), (3.0, 1 / 12)
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _RENEW = "renew it (certbot renew), and see why the timer did not; then systemctl reload fingertrio"
 
@@ -73,11 +75,17 @@ def _report_days(report: Report, what: str, certificate: Certificate) -> None:
     when = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
     if days < 0:
         report.problem(f"{what}: expired on {when}", "clients refuse the connection", _RENEW)
-    elif days < _WARNING:
-        level = report.problem if days < _PROBLEM else report.warning
+    elif days < _limit(certificate, _WARNING):
+        level = report.problem if days < _limit(certificate, _PROBLEM) else report.warning
         level(f"{what}: {days:.1f} days left, until {when}", "clients will refuse the connection then", _RENEW)
     else:
-        report.ok(f"{what}: {int(days)} days left, for {', '.join(certificate.names) or 'no name'}")
+        left = f"{int(days)} days" if days >= 1 else f"{days * 24:.0f} hours"
+        report.ok(f"{what}: {left} left, for {', '.join(certificate.names) or 'no name'}")
+
+
+def _limit(certificate: Certificate, limit: tuple[float, float]) -> float:
+    days, part = limit
+    return min(days, part * certificate.days)
 
 
 def _report_refusal(report: Report, what: str, name: str, found: Verdict, certificate: Certificate) -> None:

@@ -49,11 +49,12 @@ class Certificate:
     """What a certificate says.
 
     Attributes:
-        ends: until when it is valid.
+        begins, ends: from when and until when it is valid.
         names: its host names and addresses.
         issuer: who signed it.
     """
 
+    begins: datetime
     ends: datetime
     names: tuple[str, ...]
     issuer: str
@@ -62,6 +63,11 @@ class Certificate:
     def name(self) -> str:
         """A host name that it is valid for; empty: there is none."""
         return self.names[0].replace("*", "any", 1) if self.names else ""
+
+    @property
+    def days(self) -> float:
+        """How long it is valid altogether."""
+        return (self.ends - self.begins).total_seconds() / 86_400
 
     def days_left(self, now: datetime) -> float:
         """Until it ends; negative: since."""
@@ -103,6 +109,7 @@ def describe(found: Mapping[str, Any]) -> Certificate:
     """A certificate in the form of `getpeercert`, which has content only after a handshake that verified it."""
     issuer = {key: value for part in found.get("issuer", ()) for key, value in part}
     return Certificate(
+        datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notBefore"]), UTC),
         datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC),
         tuple(value for kind, value in found.get("subjectAltName", ()) if kind in {"DNS", "IP Address"}),
         issuer.get("organizationName") or issuer.get("commonName") or "?",

@@ -138,7 +138,8 @@ async def _report_answer(place: Installation, report: Report, url: str, *, behin
     if mine == seen.instance:
         report.ok(f"{url} is answered by pid {place.server.pid if place.server else 0}")
     elif mine is not None:
-        report.problem(
+        level = report.warning if place.backends("redis") else report.problem  # one of several nodes
+        level(
             f"{url} is answered by another fingertrio than pid {place.server.pid if place.server else 0}",
             "statuses that are set here may not be shown there; behind a load balancer of a cluster this is normal",
             "stop the other one, or correct the proxy or [http] url",

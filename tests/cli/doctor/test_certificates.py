@@ -73,6 +73,21 @@ async def test_the_end_comes_near(issue: Issue, authority: trustme.CA, days: flo
     assert "certbot renew" in found.next
 
 
+@pytest.mark.parametrize(
+    ("begins", "days", "level", "said"),
+    [
+        (-1, 5, "ok", "4 days left"),  # for six days: no ACME client has to renew it yet
+        (-5, 1, "warning", "1.0 days left"),
+        (-5.6, 0.4, "problem", "0.4 days left"),
+        (-0.1, 0.4, "ok", "10 hours left"),  # for twelve hours, as in Caddy's own authority
+    ],
+)
+async def test_a_short_lived_certificate_is_renewed_later(
+    issue: Issue, authority: trustme.CA, begins: float, days: float, level: str, said: str
+):
+    assert said in (await only(CHECK, place(issue(days=days, begins=begins), authority), level)).what
+
+
 async def test_one_that_is_not_valid_yet(issue: Issue, authority: trustme.CA):
     found = await only(CHECK, place(issue(begins=2), authority), "problem")
     assert "not valid yet" in found.what
