@@ -424,6 +424,6 @@ async def test_while_connections_have_worked_for_long_each_round_of_the_loop_rel
             rounds += 1
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    # Two or three. Trio shuffles the tasks of a round: two rounds may have the same number, and a round be measured late.
+    # Two or three. Trio shuffles the tasks of a round: two may have the same number, and one may be measured late.
     in_a_round = max(Counter(passed_in).values())
-    assert in_a_round <= 10 if work else in_a_round == 20
+    assert in_a_round <= 8 if work else in_a_round > 8
