@@ -15,8 +15,8 @@ from fingertrio.cli.doctor.tls import Certificate, Verdict, describe, look_at_se
 from fingertrio.clients.dial import RemoteError
 from fingertrio.http.tls import CertificateError, make_tls_context
 
-# Days that are left, or a part of the whole time: certificates for six days, or for hours, are renewed later. Clients of
-# ACME renew when a third is left, or a half, so these mean that it fails.
+# Days that are left, or a part of the whole time: certificates for six days, or for hours, are renewed later. Clients
+# of ACME renew when a third is left, or a half, so these mean that it fails.
 _WARNING, _PROBLEM = (14.0, 1 / 4), (3.0, 1 / 12)
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _RENEW = "renew it (certbot renew), and see why the timer did not; then systemctl reload fingertrio"
