@@ -12,7 +12,13 @@ import pytest
 
 from tests.packaging import transcripts
 
-_PROGRAMS = {"mmdebstrap": "mmdebstrap", "git": "git", "dpkg-shlibdeps": "dpkg-dev", "unshare": "util-linux"}
+_PROGRAMS = {
+    "mmdebstrap": "mmdebstrap",
+    "git": "git",
+    "dpkg-shlibdeps": "dpkg-dev",
+    "ip": "iproute2",
+    "pgrep": "procps",
+}
 
 
 def _need_programs() -> None:

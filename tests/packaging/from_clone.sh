@@ -6,12 +6,12 @@
 set -euo pipefail
 . "$(dirname "$0")/machine.sh"
 origin=$(mktemp -d)
+litter+=("$origin")
 git init --quiet --bare --initial-branch=main "$origin/it"
 git -C "$2" push --quiet "$origin/it" HEAD:refs/heads/main
 git -C "$origin/it" bundle create --quiet "$origin/bundle" HEAD main
 enter "$1"
 put "$origin/bundle" /srv/fingertrio.git
-rm -r "$origin"
 inside root 'useradd --create-home --shell /bin/bash ada'
 registries
 
@@ -20,8 +20,10 @@ show ada 'git clone --quiet /srv/fingertrio.git fingertrio'
 echo 'ada$ cd fingertrio && make run'
 # At a terminal, where it says what to do next instead of logging lines for programs.
 inside ada 'cd fingertrio && exec script --quiet --flush --command "make run" /dev/null > ~/output' < /dev/null &
+running=$!
+disown
 until inside ada 'grep -qs Ctrl-C output'; do
-    kill -0 $! || { inside ada 'cat output'; exit 1; }
+    kill -0 $running || { inside ada 'cat output'; exit 1; }
     sleep 0.2
 done
 inside ada 'cat output' | sed 's/\r$//; s/\x1b\[[0-9;]*m//g'

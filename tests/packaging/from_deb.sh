@@ -7,12 +7,17 @@ set -euo pipefail
 . "$(dirname "$0")/machine.sh"
 debian=$1 package=$(realpath "$2")
 packages=$(mktemp -d)
+litter+=("$packages")
+version=$(dpkg-deb --field "$package" Version)
+version=${version%-*}
+next=${version%.*}.$((${version##*.} + 1))
+upgrade=fingertrio_$next-1_$(dpkg-deb --field "$package" Architecture).deb
 
 later() { # the same package as the next version, as an upgrade brings it
     dpkg-deb --raw-extract "$package" "$packages/tree"
-    sed -i 's/^Version: .*/Version: 0.1.1-1/' "$packages/tree/DEBIAN/control"
-    sed -i 's/^__version__ = .*/__version__ = "0.1.1"/' "$packages"/tree/usr/lib/fingertrio/lib/python3*/site-packages/fingertrio/__init__.py
-    dpkg-deb --root-owner-group -Zgzip -z1 --build "$packages/tree" "$packages/fingertrio_0.1.1-1_amd64.deb" > /dev/null
+    sed -i "s/^Version: .*/Version: $next-1/" "$packages/tree/DEBIAN/control"
+    sed -i "s/^__version__ = .*/__version__ = \"$next\"/" "$packages"/tree/usr/lib/fingertrio/lib/python3*/site-packages/fingertrio/__init__.py
+    dpkg-deb --root-owner-group -Zgzip -z1 --build "$packages/tree" "$packages/$upgrade" > /dev/null
     rm -r "$packages/tree"
 }
 
@@ -32,7 +37,7 @@ holds() { inside root "$1" > "$packages/log" 2>&1 || { echo "this does not hold:
 later
 boot "$debian"
 put "$package" "/srv/$(basename "$package")"
-put "$packages/fingertrio_0.1.1-1_amd64.deb" /srv/fingertrio_0.1.1-1_amd64.deb
+put "$packages/$upgrade" "/srv/$upgrade"
 inside root 'useradd --create-home --shell /bin/bash ada; useradd --create-home --shell /bin/bash bob'
 
 SECONDS=0
@@ -53,16 +58,18 @@ holds 'test "$(ps -o user= -p "$(systemctl show -P MainPID fingertrio)")" = fing
 holds 'test "$(stat -c "%U %a" /var/lib/fingertrio)" = "fingertrio 700"'
 holds 'fingertrio backends' # every module that has machine code can be loaded
 holds 'fingertrio healthcheck && journalctl -u fingertrio | grep -q ready'
-holds '/var/lib/dpkg/info/fingertrio.postinst configure 0.1.0-1' # again: nothing breaks
+holds '/var/lib/dpkg/info/fingertrio.postinst configure '"$version-1" # again: nothing breaks
 holds 'systemctl disable --now fingertrio-http.socket; systemctl is-active fingertrio || systemctl start fingertrio'
 holds 'echo "# mine" >> /etc/fingertrio/fingertrio.toml && sed -i "s/^\[http\]/[http]\nmax_watchers = 7/" /etc/fingertrio/fingertrio.toml'
 holds 'systemctl enable --now fingertrio-http.socket; systemctl restart fingertrio'
 
+holds 'systemctl disable fingertrio-setter.socket' # what the administrator has switched off stays off
 # Meanwhile everybody who asks is answered: the sockets stay open.
 inside bob 'until [ -e /srv/upgraded ]; do finger ada@localhost | grep -q gone || echo unanswered >> unanswered; done' &
-show root 'apt install ./fingertrio_0.1.1-1_amd64.deb'
+show root "apt install ./$upgrade"
 show root 'fingertrio --version'
 show bob 'finger ada@localhost'
+holds '! systemctl is-enabled fingertrio-setter.socket && systemctl is-enabled fingertrio-finger.socket'
 holds 'touch upgraded && ! test -e /home/bob/unanswered'
 holds 'grep -q mine /etc/fingertrio/fingertrio.toml && fingertrio healthcheck'
 echo

@@ -8,9 +8,10 @@
 #     show USER COMMAND           the same, and prints both as a terminal would: this is how the transcripts are made
 #
 # A machine lives in namespaces over an overlay of the directory, which is not changed, and ends with the script.
-# Needs root, mmdebstrap, overlayfs, and cgroup2 for `boot`. None of it needs a container engine.
+# Needs root, mmdebstrap, iproute2, procps, overlayfs and cgroup2. None of it needs a container engine.
 
 proxy=
+litter=() # what is removed at the end too
 
 debian() {
     # Nobody reads the manual in there, and a disk that forgets at a power failure is soon written.
@@ -40,7 +41,10 @@ registries() {
 start() { # DIRECTORY PROCESS
     machine=$(mktemp -d)
     trap end EXIT
-    group=$(findmnt -nt cgroup2 -o TARGET | head -1)/fingertrio-$$
+    local groups
+    groups=$(findmnt -nt cgroup2 -o TARGET | head -1)
+    [ -n "$groups" ] || { echo "a machine needs cgroup2, which is not mounted here" >&2; exit 2; }
+    group=$groups/fingertrio-$$
     mkdir "$group"
     # Into the new group first: where the process is when it gets a namespace of its own is the root of that.
     (echo "$BASHPID" > "$group/cgroup.procs"; exec unshare --fork --kill-child --pid --mount --cgroup --uts --ipc \
@@ -62,7 +66,7 @@ end() { # everything in there lives in that process's namespaces and ends with i
     kill -9 "$keeper" $proxy
     wait || true
     for _ in $(seq 50); do find "$group" -depth -type d -exec rmdir {} + && break; sleep 0.1; done
-    rm -rf "$machine" "$machine.log"
+    rm -rf "$machine" "$machine.log" "${litter[@]}"
 }
 
 inside() { # USER COMMAND: in the user's home; root's is /srv, where apt may read packages

@@ -29,7 +29,9 @@ def written() -> dict[str, str]:
 
 
 def without_numbers(transcript: str) -> list[str]:
-    """The lines, each number as 0. A column may be wider for another number."""
+    """The lines, each number as 0 and each date as one. A column may be wider for another number."""
+    transcript = re.sub(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b", "Mon", transcript)
+    transcript = re.sub(r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b", "Jan", transcript)
     lines = [re.sub(r"\d+([.:]\d+)*", "0", " ".join(line.split())) for line in transcript.splitlines()]
     return [re.sub(r"\b0 [kM]B\b", "0 B", line) for line in lines]
 
