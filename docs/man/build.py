@@ -121,7 +121,7 @@ def _page(name: str, number: int, about: str, lines: list[str]) -> str:
     head = [
         r".\" Written by `make reference`: change the command or docs/reference instead.",
         f'.TH {code(name).upper()} {number} "{_date()}" "fingertrio {version}" "fingertrio manual"',
-        ".nh",  # no hyphens in paths and addresses, and no gaps in lines
+        ".nr HY 0",  # no hyphens in paths and addresses (.nh ends at the next heading), and no gaps in lines
         ".ad l",
         ".SH NAME",
         f"{code(name)} \\- {about[:1].lower()}{about[1:].rstrip('.')}",

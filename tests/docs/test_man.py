@@ -73,6 +73,7 @@ def test_mandoc_and_groff_find_nothing_to_complain_about():
     assert "FINGERTRIO(1)" in rendered.stdout
     assert "FINGERTRIO.TOML(5)" in rendered.stdout
     assert max(map(len, rendered.stdout.splitlines())) <= 80
+    assert "\N{HYPHEN}\n" not in rendered.stdout  # a path that is broken cannot be pasted
 
 
 @pytest.mark.parametrize(
