@@ -120,9 +120,9 @@ def _date() -> str:
 def _page(name: str, number: int, about: str, lines: list[str]) -> str:
     head = [
         r".\" Written by `make reference`: change the command or docs/reference instead.",
+        ".nr HY 0",  # no hyphens in paths and addresses; .nh would end at the next heading
         f'.TH {code(name).upper()} {number} "{_date()}" "fingertrio {version}" "fingertrio manual"',
-        ".nr HY 0",  # no hyphens in paths and addresses (.nh ends at the next heading), and no gaps in lines
-        ".ad l",
+        ".ad l",  # no gaps in lines
         ".SH NAME",
         f"{code(name)} \\- {about[:1].lower()}{about[1:].rstrip('.')}",
     ]
