@@ -32,7 +32,9 @@ async def look_at_port(place: Installation, report: Report) -> None:
     """Whether port 79 answers here, and may be opened."""
     addresses = [address for address in place.addresses("finger") if address.path is None]
     at_79 = [address for address in addresses if address.port == FINGER_PORT]
-    if not at_79:
+    if not addresses and place.server is None:
+        report.ok("[finger] gets its sockets from systemd, see the check systemd")
+    elif not at_79:
         ports = ", ".join(sorted({str(address.port) for address in addresses})) or "no TCP port"
         report.warning(
             f"[finger] listens on {ports}, not on {FINGER_PORT}",

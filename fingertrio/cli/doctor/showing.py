@@ -53,15 +53,30 @@ def displaying(title: str, names: Sequence[str]) -> Iterator[Display]:
         yield Display(lambda outcome: _plain(outcome, column), lambda _names: None)
         return
     from rich.console import Console  # noqa: PLC0415 -- only on a terminal, see `drawing`
+    from rich.live import Live  # noqa: PLC0415 -- as above
     from rich.text import Text  # noqa: PLC0415 -- as above
 
     console = Console(file=sys.stdout, highlight=False)
     console.width = min(console.width, _WIDEST)
     console.print(Text(title, style="dim"))
-    with console.status(Text("looking", style="dim")) as status:
+
+    def looking(waiting: Sequence[str]) -> Text:
+        return Text(f"looking: {', '.join(waiting)}", style="dim", no_wrap=True, overflow="ellipsis")
+
+    # Drawn when it changes, not by rich's thread: that could draw between a result and the end of the line before it.
+    live = Live(
+        looking(names),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with live:
+        live.refresh()
         yield Display(
             lambda outcome: _drawn(console, outcome, column),
-            lambda waiting: status.update(Text(f"looking: {', '.join(waiting)}", style="dim")),
+            lambda waiting: live.update(looking(waiting), refresh=True),
         )
     console.print()
 

@@ -69,6 +69,10 @@ async def test_another_port_than_79_is_a_warning(fake: FakeMachine):
     assert f"listens on {port}, not on 79" in found.what
 
 
+async def test_sockets_of_systemd_are_not_known_before_the_start(fake: FakeMachine):
+    assert await faults(CHECK, installation({"finger": {"listen": []}}, machine=fake.machine)) == []
+
+
 async def test_port_79_for_this_machine_alone_is_a_warning(fake: FakeMachine):
     place = installation({"finger": {"listen": ["127.0.0.1:79"]}}, machine=fake.machine)
     assert any("only this machine reaches" in each for each in await faults(CHECK, place))
