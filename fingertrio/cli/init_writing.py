@@ -78,7 +78,8 @@ def _remove_empty(directory: Path) -> None:
 
 
 def _write_draft(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    path.unlink(missing_ok=True)  # what an interrupted run with the same process id left, or somebody put in the way
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o644)  # no secrets: the commands of other users may read where the server is
         file.write(content)

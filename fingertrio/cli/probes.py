@@ -99,7 +99,8 @@ def ask_admin(place: Place, path: str) -> str:
     document = _json(body)
     if not isinstance(document, dict) or not isinstance(document.get("ready"), bool):
         raise UnhealthyError(f"the answer is not that of [admin] (HTTP status {status})")
-    problems = "; ".join(_problem(found) for found in document.get("degraded") or ())
+    degraded = document.get("degraded")
+    problems = "; ".join(map(_problem, degraded)) if isinstance(degraded, list) else ""
     _expect(document["ready"] and status == 200, f"not ready: {problems or f'HTTP status {status}'}")
     return f"ready, but degraded: {problems}" if problems else "ready"
 
@@ -182,10 +183,10 @@ def _get(place: Place, path: str) -> tuple[int, bytes]:
     if place.path and not place.tls and not answer.startswith(b"HTTP/"):
         return _get(replace(place, tls=True), path)
     head, separator, body = answer.partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    if not separator or not words[0].startswith(b"HTTP/1.") or not words[1][:3].isdigit():
+    version, _, rest = head.partition(b" ")
+    if not separator or not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
         raise NoAnswerError("what answers there is not a web server")
-    status = int(words[1][:3])
+    status = int(rest[:3])
     _expect(not 300 <= status < 400, f"it answers with a redirect (HTTP status {status})")
     return status, body
 

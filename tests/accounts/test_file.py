@@ -44,6 +44,21 @@ async def test_it_is_not_replaced_when_another_program_was_first(path: Path):
     assert await other.read() == b"one"
 
 
+@pytest.mark.parametrize("plant", ["hardlink_to", "symlink_to"])
+async def test_what_is_in_the_way_of_the_new_file_is_not_written_to(path: Path, tmp_path: Path, plant: str):
+    """Root writes into a directory of the server's user, who could otherwise have any file truncated and given away."""
+    other = tmp_path / "shadow"
+    other.write_bytes(b"of somebody else")
+    other.chmod(0o644)
+    path.parent.mkdir()
+    temporary = path.with_name(f".tokens.json.{os.getpid()}")
+    getattr(temporary, plant)(other)
+    assert await TokenFile(path).replace(b"one", None)
+    assert other.read_bytes() == b"of somebody else"
+    assert path.read_bytes() == b"one"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 async def test_a_file_that_others_can_change_is_refused(path: Path, mode: int):
     file = TokenFile(path)

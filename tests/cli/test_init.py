@@ -191,6 +191,15 @@ def test_a_configuration_is_never_overwritten_and_force_keeps_it(home: Path):
     assert "user1" in path.read_text()
 
 
+def test_what_is_in_the_way_of_the_draft_is_not_written_to(home: Path):
+    """In a directory of another user, it could be a file that this user can still write to."""
+    (home / "etc").mkdir()
+    (home / "other").write_text("of somebody else")
+    (home / f"etc/.fingertrio.toml.{os.getpid()}").hardlink_to(home / "other")
+    assert initialize(home, "--ports", free_ports())[0] == 0
+    assert (home / "other").read_text() == "of somebody else"
+
+
 def test_a_file_that_appears_meanwhile_is_not_overwritten(home: Path, monkeypatch: pytest.MonkeyPatch):
     path = home / "etc/fingertrio.toml"
     add = TokenStore.add
