@@ -21,7 +21,8 @@ if not (host and token and room):
 user, since = change["user"], change.get("since")
 if not change.get("status") or (since and time.time() - datetime.fromisoformat(since).timestamp() > 900):
     sys.exit()  # it was cleared, or is not new: a change of details comes with the same status again
-body = json.dumps({"msgtype": "m.notice", "body": f"{change.get('name') or user}: {change['status']}"})
+text = f"{change.get('name') or user}: {change['status']}"
+body = json.dumps({"msgtype": "m.notice", "body": text, "m.mentions": {}})  # so that "@room" in a status calls nobody
 once = quote(f"{user} {since or change['id']}", safe="")  # the same twice is one message
 path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/send/m.room.message/{once}"
 for again in (True, False):

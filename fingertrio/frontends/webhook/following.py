@@ -152,7 +152,8 @@ class ChangeFollower:
                 del self._names[user]
             await self._store_batch(await self._read(batch))
         if len(self._later) > _LATER:
-            self._later.clear()
+            # A held message leaves only after its user has been read, and a user who is gone is in no list.
+            self._later = dict.fromkeys(user for user in self._later if user in self._held)
             self._missed = True
 
     async def _read(self, users: Sequence[str]) -> dict[str, UserInfo | None]:

@@ -466,6 +466,30 @@ async def test_what_waits_is_held_until_the_backend_answers(autojump_clock: Mock
         assert made.receivers.said() == [("ada", "x")]
 
 
+async def test_many_held_messages_are_sent_once_the_backend_answers(
+    autojump_clock: MockClock, made: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of users who are gone: no list has them."""
+    monkeypatch.setattr("fingertrio.frontends.webhook.following._LATER", 5)
+    users = [f"user{number}" for number in range(10)]
+    async with made.serving():
+        for user in users:
+            await made.set(user, "x")
+        made.receivers.answers["team"] = 503
+        for user in users:
+            await made.remove(user)
+    made.receivers.answers["team"] = 204
+    made.receivers.requests.clear()
+    made.backend.failure = BackendError("away")
+    made.service._forget_all()
+    async with made.serving():
+        await trio.sleep(60)
+        assert made.receivers.requests == []
+        made.backend.failure = None
+        await trio.sleep(60)
+    assert sorted(made.receivers.said()) == [(user, None) for user in users]
+
+
 async def test_a_list_that_cannot_be_read_is_read_later(autojump_clock: MockClock, made: Stage) -> None:
     async with made.serving():
         pass
