@@ -5,7 +5,7 @@ The URL may lead anywhere, so the request is confined:
 - The connection goes to an address that `allow` accepted after the name was resolved (`dial`), and to no other one.
 - https verifies the certificate against the name in the URL. A proxy of the environment is not asked.
 - A redirect is an answer like any other. Its target is not looked at, and neither is a cookie.
-- Of the answer, `limit` bytes of the body are read and not decompressed. h11 limits its head.
+- Of the answer, `limit` bytes of the body are read and not decompressed. h11 limits its head, and we what comes before it.
 - One deadline covers everything. Each request has a connection of its own, so no answer can belong to another request.
 
 HTTP is h11's, without a pool or a redirect in between.
@@ -28,6 +28,9 @@ from fingertrio.wire.http_url import HTTPURL
 ANSWER_LIMIT = 16 * 1024  # bytes of a body; a receiver has nothing to say but its status
 
 _BODY_TIMEOUT = 2.0  # seconds for the body, once the status is known
+
+# Bytes until the status, with the answers 1xx before it, of which a server could send any number. h11 limits each.
+_HEAD_LIMIT = 64 * 1024
 
 _CHUNK = 16 * 1024  # bytes received at once
 
@@ -128,12 +131,16 @@ async def _send(stream: trio.abc.Stream, data: bytes) -> None:
 
 
 async def _receive_head(connection: h11.Connection, stream: trio.abc.Stream, host: str) -> h11.Response:
+    received = 0
     try:
         while not isinstance(event := connection.next_event(), h11.Response):  # a status 1xx is no answer
             if event is h11.NEED_DATA:
+                if received > _HEAD_LIMIT:
+                    raise RemoteError(f"{host}: more than {_HEAD_LIMIT} bytes came before an answer")
                 data = bytes(await stream.receive_some(_CHUNK))
                 if not data:
                     raise RemoteError(f"{host}: the connection was closed before an answer")
+                received += len(data)
                 connection.receive_data(data)
     except trio.BrokenResourceError:
         raise RemoteError(f"{host}: the connection was closed before an answer") from None

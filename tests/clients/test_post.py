@@ -80,6 +80,17 @@ async def test_a_status_1xx_is_no_answer() -> None:
         assert await ask(port) == PostAnswer(204, None, b"")
 
 
+async def test_endless_answers_1xx_end_at_a_limit() -> None:
+    async def handler(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        while True:
+            await stream.send_all(b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" * 500)
+
+    async with serving(handler) as port:
+        with pytest.raises(RemoteError, match="more than 65536 bytes came before an answer"):
+            await ask(port)
+
+
 async def test_of_an_endless_body_the_start_is_read() -> None:
     async def handler(stream: trio.abc.Stream) -> None:
         await read_request(stream)
