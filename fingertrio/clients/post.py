@@ -5,7 +5,7 @@ The URL may lead anywhere, so the request is confined:
 - The connection goes to an address that `allow` accepted after the name was resolved (`dial`), and to no other one.
 - https verifies the certificate against the name in the URL. A proxy of the environment is not asked.
 - A redirect is an answer like any other. Its target is not looked at, and neither is a cookie.
-- Of the answer, `limit` bytes of the body are read and not decompressed. h11 limits its head, and we what comes before it.
+- Of the answer, `limit` bytes of the body are read and not decompressed. What comes before the body has a limit, too.
 - One deadline covers everything. Each request has a connection of its own, so no answer can belong to another request.
 
 HTTP is h11's, without a pool or a redirect in between.
