@@ -15,7 +15,7 @@ from http.client import HTTPException, HTTPSConnection
 from urllib.parse import quote
 
 change = json.load(sys.stdin)
-host, token, room = (os.environ.get(f"MATRIX_{name}", "") for name in ("HOST", "TOKEN", "ROOM"))
+host, token, room = (os.environ.get(f"MATRIX_{name}", "").strip() for name in ("HOST", "TOKEN", "ROOM"))
 if not (host and token and room):
     sys.exit("matrix: MATRIX_HOST, MATRIX_TOKEN or MATRIX_ROOM is not set; see docs/guide/ways-out.md")
 user, since = change["user"], change.get("since")
@@ -29,8 +29,7 @@ for again in (True, False):
     try:
         connection = HTTPSConnection(host, timeout=20)
         connection.request("PUT", path, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read()
+        answer = (response := connection.getresponse()).read()
     except (OSError, HTTPException) as error:
         sys.exit(f"matrix: {error}")
     pause = response.getheader("Retry-After", "")  # older servers only have retry_after_ms in the body
