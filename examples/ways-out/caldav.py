@@ -15,7 +15,7 @@ from http.client import HTTPException, HTTPSConnection
 from urllib.parse import quote
 
 change, now = json.load(sys.stdin), time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
-host, path, login = (os.environ.get(f"CALDAV_{name}", "") for name in ("HOST", "PATH", "LOGIN"))
+host, path, login = (os.environ.get(f"CALDAV_{name}", "").strip() for name in ("HOST", "PATH", "LOGIN"))
 if not (host and path and login):
     sys.exit("caldav: CALDAV_HOST, CALDAV_PATH or CALDAV_LOGIN is not set; see docs/guide/ways-out.md")
 user, until = quote(change["user"], safe=""), change.get("until")

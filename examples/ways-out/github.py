@@ -15,7 +15,9 @@ from http.client import HTTPException, HTTPSConnection
 MUTATION = "mutation ($input: ChangeUserStatusInput!) {changeUserStatus(input: $input) {status {message}}}"
 
 change = json.load(sys.stdin)
-token = os.environ.get("GITHUB_TOKEN") or sys.exit("github: GITHUB_TOKEN is not set; see docs/guide/ways-out.md")
+token = os.environ.get("GITHUB_TOKEN", "").strip() or sys.exit(
+    "github: GITHUB_TOKEN is not set; see docs/guide/ways-out.md"
+)
 new = {"emoji": change.get("emoji"), "message": (change.get("line") or "")[:80], "expiresAt": change.get("until")}
 if not (new["emoji"] or new["message"]):
     new = {}  # clears it

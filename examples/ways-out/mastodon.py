@@ -15,7 +15,8 @@ from hashlib import sha256
 from http.client import HTTPException, HTTPSConnection
 
 change = json.load(sys.stdin)
-if not (host := os.environ.get("MASTODON_HOST")) or not (token := os.environ.get("MASTODON_TOKEN")):
+host, token = (os.environ.get(f"MASTODON_{name}", "").strip() for name in ("HOST", "TOKEN"))
+if not (host and token):
     sys.exit("mastodon: MASTODON_HOST or MASTODON_TOKEN is not set; see docs/guide/ways-out.md")
 text, since = change.get("status", "").strip(), change.get("since")
 if not text or (since and time.time() - datetime.fromisoformat(since).timestamp() > 3000):
@@ -28,8 +29,7 @@ for again in (True, False):
     try:
         connection = HTTPSConnection(host, timeout=20)
         connection.request("POST", "/api/v1/statuses", json.dumps(post), headers)
-        response = connection.getresponse()
-        answer = response.read()
+        answer = (response := connection.getresponse()).read()
     except (OSError, HTTPException) as error:
         sys.exit(f"mastodon: {error}")
     pause = response.getheader("Retry-After", "")

@@ -22,7 +22,7 @@ user, since = change["user"], change.get("since")
 if not change.get("status") or (since and time.time() - datetime.fromisoformat(since).timestamp() > 900):
     sys.exit()  # it was cleared, or is not new: a change of details comes with the same status again
 text = f"{change.get('name') or user}: {change['status']}"
-body = json.dumps({"msgtype": "m.notice", "body": text, "m.mentions": {}})  # so that "@room" in a status calls nobody
+body = json.dumps({"msgtype": "m.notice", "body": text, "m.mentions": {}})  # no "@room" in a status notifies the room
 once = quote(f"{user} {since or change['id']}", safe="")  # the same twice is one message
 path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/send/m.room.message/{once}"
 for again in (True, False):

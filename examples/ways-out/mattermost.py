@@ -13,7 +13,8 @@ import time
 from http.client import HTTPException, HTTPSConnection
 
 change = json.load(sys.stdin)
-if not (host := os.environ.get("MATTERMOST_HOST")) or not (token := os.environ.get("MATTERMOST_TOKEN")):
+host, token = (os.environ.get(f"MATTERMOST_{name}", "").strip() for name in ("HOST", "TOKEN"))
+if not (host and token):
     sys.exit("mattermost: MATTERMOST_HOST or MATTERMOST_TOKEN is not set; see docs/guide/ways-out.md")
 text = " ".join(filter(None, [change.get("emoji"), change.get("line")]))
 status = {"emoji": "speech_balloon", "text": text[:100]}  # names of emoji only, so ours is in the text

@@ -14,7 +14,9 @@ from datetime import datetime
 from http.client import HTTPException, HTTPSConnection
 
 change = json.load(sys.stdin)
-token = os.environ.get("SLACK_TOKEN") or sys.exit("slack: SLACK_TOKEN is not set; see docs/guide/ways-out.md")
+token = os.environ.get("SLACK_TOKEN", "").strip()
+if not token:
+    sys.exit("slack: SLACK_TOKEN is not set; see docs/guide/ways-out.md")
 text = " ".join(filter(None, [change.get("emoji"), change.get("line")]))
 ends = change.get("until")
 profile = {
@@ -27,8 +29,7 @@ for again in (True, False):
     try:
         connection = HTTPSConnection(os.environ.get("SLACK_HOST", "slack.com"), timeout=20)
         connection.request("POST", "/api/users.profile.set", json.dumps({"profile": profile}), headers)
-        response = connection.getresponse()
-        answer = response.read()
+        answer = (response := connection.getresponse()).read()
     except (OSError, HTTPException) as error:
         sys.exit(f"slack: {error}")
     pause = response.getheader("Retry-After", "")

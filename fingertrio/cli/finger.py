@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import click
 import trio
 
-from fingertrio.cli.arguments import text
+from fingertrio.cli.arguments import text, timeout_option
 from fingertrio.cli.completing import users
 from fingertrio.cli.discover import running_server
 from fingertrio.cli.errors import nearest, say
@@ -31,14 +31,7 @@ _HERE = ("127.0.0.1", 7979)
 @click.command("finger")
 @click.option("-l", "--long", "verbose", is_flag=True, help="Ask for more (/W).")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Show 7-bit characters only, ? for all others.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0.1),
-    default=10.0,
-    show_default=True,
-    help="Seconds for everything.",
-)
+@timeout_option(10.0)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each TARGET.")
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=text, shell_complete=users)
 def finger_command(targets: tuple[str, ...], verbose: bool, ascii_only: bool, timeout: float, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fingertrio.cli.arguments import timeout_option
 from fingertrio.cli.completing import config_files
 from fingertrio.cli.errors import REFUSED, failure
 from fingertrio.cli.probes import (
@@ -61,7 +62,7 @@ class Question:
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), shell_complete=config_files, help="TOML file of the server."
 )
-@click.option("--timeout", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds for everything.")
+@timeout_option(5.0)
 def healthcheck(url: str | None, path: Path | None, timeout: float, *, live: bool) -> None:
     """Ask the server whether it is ready, print one line, and exit with 0 or 1.
 

@@ -31,7 +31,7 @@ from fingertrio.net.listen import BindError, bind, close_all
 T = TypeVar("T")
 
 _KINDS = {"me": "one person", "machine": "the users of this machine (as root)", "team": "a team"}
-_HTTPS = {"proxy": "nginx, Caddy or haproxy on this machine", "none": "nobody: plain http, for a trusted network"}
+_HTTPS = {"proxy": "nginx, Caddy or haproxy on this machine", "none": "none: plain http, for a trusted network"}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE)
 
 

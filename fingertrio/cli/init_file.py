@@ -25,7 +25,7 @@ class Answers:
         host: the name under which people reach it; empty: only this machine can.
         https: who speaks TLS to browsers, if other machines can connect.
         finger_port, web_port: of the two doors.
-        owner: the user who gets the first token; empty: nobody does.
+        owner: the user who gets the first token; empty: no token is made.
         data: the directory for the database, the tokens and the sockets.
         run_as: the user to change to; None: the program is not started as root.
         has_ipv6: whether this machine can listen on IPv6.

@@ -143,7 +143,7 @@ def ask_finger(place: Place, *, live: bool) -> str:
 
 
 def ask_setter(place: Place) -> str:
-    """Send a setter an empty request, which it rejects: it answers, although nobody knows whether it can set.
+    """Send a setter an empty request, which it rejects: it answers, which does not show that it can set.
 
     Raises:
         UnhealthyError, OSError: as `ask_admin`.

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import trio
 
-from fingertrio.cli.arguments import text
+from fingertrio.cli.arguments import text, timeout_option
 from fingertrio.cli.errors import REFUSED, UNREACHABLE, failure
 from fingertrio.cli.output import write_utf8
 from fingertrio.clients.dial import RemoteError
@@ -21,14 +21,7 @@ from fingertrio.wire.webfinger import Descriptor, dump_descriptor
 @click.command("webfinger")
 @click.option("--rel", "rels", multiple=True, help="Only links with this relation; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="The descriptor as JSON.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0.1),
-    default=10.0,
-    show_default=True,
-    help="Seconds for everything.",
-)
+@timeout_option(10.0)
 @click.option(
     "--ca",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -130,7 +130,7 @@ def _parsed(received: bytes, host: str) -> Answer:
     head, found, body = received.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     words = first.split(b" ", 2)
-    if not found or not first.startswith(b"HTTP/1.") or not words[1].isdigit():
+    if not found or not first.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
         raise RemoteError(f"{host}: what answers there is not a web server")
     pairs = [line.partition(b":")[::2] for line in lines]
     return Answer(int(words[1]), httpx2.Headers([(name, value.strip()) for name, value in pairs]), body)

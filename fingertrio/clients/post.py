@@ -29,7 +29,7 @@ ANSWER_LIMIT = 16 * 1024  # bytes of a body; a receiver has nothing to say but i
 
 _BODY_TIMEOUT = 2.0  # seconds for the body, once the status is known
 
-# Bytes until the status, with the answers 1xx before it, of which a server could send any number. h11 limits each.
+# Bytes until the status, with the answers 1xx before it: a server could send any number of them. h11 limits each.
 _HEAD_LIMIT = 64 * 1024
 
 _CHUNK = 16 * 1024  # bytes received at once

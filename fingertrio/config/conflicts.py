@@ -1,7 +1,7 @@
 """Addresses in a configuration that cannot be listened on together, although each is right by itself.
 
-Without this, the second of two doors at one address would fail with "another program listens there already", and nobody
-would look for that program in the configuration.
+Without this, the second of two doors at one address would fail with "another program listens there already", and the
+operator would not look for that program in the configuration.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ is flooding (RFC 1459 section 8.10). So replies wait here. These rules keep the 
 - the number of open questions is limited, for each asker and in total, and so is the number of waiting lines; a
   question over a limit is rejected on arrival, before it causes any work;
 - when all places are taken, somebody who has heard nothing and waits for nothing gets the place of a question of
-  whoever asks again and again, or was answered lately;
+  a client that asks again and again, or was answered lately;
 - a reply that has waited too long for its first line is dropped, since by then another person may have the nick;
 - protocol lines (PONG, registration) do not wait here, but count against the rate, so they delay replies;
 - announcements, which nobody asked for, come last: only while no line of a reply waits.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import runpy
 import shutil
@@ -363,6 +364,15 @@ def test_a_wrong_token_is_an_error_that_shows_what_the_service_says_and_not_the_
     expected = {"slack": "200", "caldav": "401 Access denied"}.get(way.name, "401")
     assert way.said.startswith(f"{way.name}: {expected}")
     assert "secret" not in way.said
+
+
+@every()
+def test_a_line_end_after_a_setting_does_no_harm(way: Way):
+    """Secrets come from files, which end in one; in a header it would be an error that shows the secret."""
+    for name in os.environ:
+        if name.startswith(f"{way.name.upper()}_") and not name.endswith("HOST"):
+            way.patch.setenv(name, f"{os.environ[name]}\n")
+    assert way.run(change()) == 0
 
 
 @every()

@@ -107,7 +107,7 @@ def _report(report: Report, homes: _Homes, account: ServerUser, options: PlanOpt
         report.warning(
             f"{_names(homes.closed_plan)}: a plan in a closed home",
             'finger says "No such user", although they have written a plan',
-            "they decide: chmod 711 ~ shows the plan, and nobody can list the home",
+            "they decide: chmod 711 ~ shows the plan, and other users cannot list the home",
         )
     elif homes.closed and homes.open:
         report.ok(
@@ -152,7 +152,7 @@ async def _look_at_protection(place: Installation, report: Report) -> None:
     if unit.get("PrivateUsers") == "yes":
         report.problem(
             f"{SERVICE} has PrivateUsers=yes",
-            "every file appears to belong to nobody, and a plan is served only if its user owns it",
+            "every file appears to belong to the user nobody, and a plan is served only if its user owns it",
             "PrivateUsers=no by systemctl edit fingertrio, and a restart",
         )
 

@@ -27,7 +27,7 @@ from fingertrio.server.runtime import RunningServer, running_servers
 
 SERVICE = "fingertrio.service"  # of conf/systemd
 
-_OWN_CONNECTION = b"PROXY UNKNOWN\r\n"  # the proxy itself connects, for nobody
+_OWN_CONNECTION = b"PROXY UNKNOWN\r\n"  # the proxy itself connects, for no client
 
 _OURS = {"use", "on_failure", "skip_after"}  # keys of a backend's table that are not its own options
 

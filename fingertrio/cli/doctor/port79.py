@@ -44,7 +44,7 @@ async def look_at_port(place: Installation, report: Report) -> None:
     elif all(address.is_local for address in at_79):
         report.warning(
             f"[finger] listens on {', '.join(map(str, at_79))}, which only this machine reaches",
-            "nobody else can finger this server",
+            "other machines cannot finger this server",
             'listen = ["0.0.0.0:79", "[::]:79"] in [finger]',
         )
     if place.server is None:

@@ -145,7 +145,7 @@ def _look_inside(report: Report, database: Path) -> None:
 
 
 def _size(number: int) -> str:
-    """Bytes, in the largest unit of which there is more than one."""
+    """Bytes, in the largest unit that gives more than one."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if number < 2048 or unit == "GiB":
             return f"{number} {unit}"

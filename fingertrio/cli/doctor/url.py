@@ -110,7 +110,7 @@ def _report_addresses(place: Installation, report: Report, host: str, addresses:
         report.ok(f"{host} resolves to {shown}, which is a proxy, a router that forwards, or another machine")
     else:
         report.warning(
-            f"{host} resolves to {shown}, of which {', '.join(foreign)} is not this machine",
+            f"{host} resolves to {shown}, and {', '.join(foreign)} is not this machine",
             "clients that choose that address may reach something else",
             f"correct the DNS, if no proxy is there; the addresses here are in {place.machine.proc}/net/fib_trie",
         )

@@ -19,7 +19,7 @@ from fingertrio.wire.webfinger import CONTENT_TYPE, PATH
 _REDIRECTS = 3  # as our own client follows
 _MOVED = {301, 302, 303, 307, 308}
 _GUIDE = "docs/guide/webfinger.md has the lines for nginx, Caddy and Apache"
-_NOBODY = "fingertrio-doctor"  # is asked about if there is no user
+_STAND_IN = "fingertrio-doctor"  # the account in the question if there is no user
 
 
 async def look_at_domains(place: Installation, report: Report) -> None:
@@ -36,7 +36,7 @@ async def _some_user(place: Installation) -> str:
         found: Any = json.loads(answer.body if answer is not None else b"{}")
         return str(found["statuses"][0]["user"])
     except (RemoteError, ValueError, LookupError, TypeError):
-        return _NOBODY
+        return _STAND_IN
 
 
 async def _look_at(place: Installation, report: Report, domain: str, name: str) -> None:
@@ -52,7 +52,7 @@ async def _look_at(place: Installation, report: Report, domain: str, name: str) 
     except RemoteError as error:
         report.problem(
             f"{domain}: {reason_of(error, domain.partition(':')[0])}",
-            "nobody finds the accounts of this domain; clients of WebFinger use https alone",
+            "the accounts of this domain cannot be found; clients of WebFinger use https alone",
             f"{target} must lead to this server: {_GUIDE}",
         )
         return
@@ -67,7 +67,7 @@ async def _look_at(place: Installation, report: Report, domain: str, name: str) 
         report.problem(
             f"{domain} does not give this server's answer about {account}: HTTP status {there.status}, "
             f"{there.headers.get('Content-Type', 'no type')}",
-            "nobody finds the accounts of this domain",
+            "the accounts of this domain cannot be found",
             f"{target} must lead to this server: {_GUIDE}",
         )
         return

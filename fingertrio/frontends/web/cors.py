@@ -20,7 +20,7 @@ _PROGRAMS: Mapping[str, str] = MappingProxyType(
     {**_ANYONE, "Access-Control-Expose-Headers": "ETag, Retry-After, WWW-Authenticate"}
 )
 _READERS: Mapping[str, str] = MappingProxyType({**_ANYONE, "Access-Control-Expose-Headers": "ETag, Retry-After"})
-_NOBODY: Mapping[str, str] = MappingProxyType({})
+_CLOSED: Mapping[str, str] = MappingProxyType({})
 _PREFLIGHT = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID",
     "Access-Control-Max-Age": "7200",  # seconds; Chromium keeps it no longer
@@ -35,7 +35,7 @@ def fields_for(path: str) -> Mapping[str, str]:
     if path.startswith(_API):
         return _PROGRAMS
     is_open = path == webfinger.PATH or (path.endswith(_THINGS) and path.count("/") == 2)
-    return _READERS if is_open else _NOBODY
+    return _READERS if is_open else _CLOSED
 
 
 def allow(response: Response, path: str, method: str) -> None:

@@ -88,7 +88,7 @@ class Stream:
 
         Args:
             by: the order; "name" if the backend does not list statuses by their time.
-            query: words, each of which has to be found; upper and lower case count as the same.
+            query: words; all have to be found; upper and lower case count as the same.
             at: `next` or `previous` of another page with the same arguments; None or unknown: the first page.
 
         Raises:

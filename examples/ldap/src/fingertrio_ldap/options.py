@@ -78,7 +78,7 @@ class LDAPOptions(BaseModel):
     ca_file: Path | None = Field(
         None, description="PEM file of the authorities that may sign the server's certificate; by default the system's"
     )
-    bind_dn: DN | None = Field(None, description="who to bind as; by default nobody, an anonymous bind")
+    bind_dn: DN | None = Field(None, description="the DN to bind as; without it, an anonymous bind")
     password_file: Path | None = Field(
         None,
         description="file with the password of bind_dn; one line end at its end is dropped; read at each connection",

@@ -94,7 +94,7 @@ class Pool:
         except DirectoryError:
             good = True
             raise
-        except TimeoutError as error:  # of the socket; nobody waits for a second time-out
+        except TimeoutError as error:  # of the socket; no request waits for a second time-out
             raise DirectoryError(f"{connection.server.host}: {_words(error)}") from error
         except _FAILURES as error:
             raise BrokenConnectionError(f"{connection.server.host}: {_words(error)}") from error
