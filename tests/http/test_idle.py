@@ -154,17 +154,17 @@ async def test_over_tls_a_hot_request_has_no_task(
         await door.warm(tls[1])
         async with await door.connect(tls[1]) as client:
             await client.send(GET)
-            small = await client.response()
+            assert (await client.response()).endswith(b"small")
             assert door.tasks == 1  # for the handshake
             for _ in range(3):
                 await client.send(GET * 2)
-                assert [await client.response(), await client.response()] == [small, small]
+                assert [(await client.response())[-5:] for _ in range(2)] == [b"small"] * 2
             await client.send(POST)
             await client.response()
             assert (door.tasks, door.ledger.repeated) == (1, 8)
             await client.send(GET_BIG + GET)
             assert (await client.response()).endswith(BIG)
-            assert await client.response() == small
+            assert (await client.response()).endswith(b"small")
 
 
 async def test_over_tls_the_end_is_announced(
