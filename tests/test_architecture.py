@@ -44,7 +44,7 @@ TABLE = (
     Row("changes", ours="backend", others="trio"),
     Row("observe", ours="wire", others="structlog"),
     # Who may write: from a proof to a writer.
-    Row("accounts", ours="backend names", others="itsdangerous trio"),
+    Row("accounts", ours="backend names wire.backoff", others="itsdangerous trio"),
     # The service knows no front end, and of backends the contract.
     Row("service", ours="accounts.writer backend changes names observe wire", others="trio"),
     Row("fingertrio", ours="backend service"),

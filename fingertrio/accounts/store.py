@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import trio
+
 from fingertrio.accounts.tokens import (
     Scope,
     SessionKey,
@@ -23,9 +25,12 @@ from fingertrio.accounts.tokens import (
     make_session_key,
     make_token,
 )
+from fingertrio.wire.backoff import Backoff
 
-# Attempts to replace a document that other programs change too. Each attempt takes about a millisecond.
-_ATTEMPTS = 20
+# Seconds: how long a document is tried to be replaced that other programs change too, and the first and longest pause
+# between two attempts. An attempt takes a millisecond, or many where the disk is slow, and one program wins each time.
+_PATIENCE = 10.0
+_PAUSES = (0.005, 0.25)
 
 
 class Document(Protocol):
@@ -151,11 +156,14 @@ class TokenStore:
         change: Callable[[Sequence[Token]], Sequence[Token]],
         renew: Callable[[Sequence[SessionKey]], Sequence[SessionKey]] = lambda keys: keys,
     ) -> None:
-        for _ in range(_ATTEMPTS):
+        backoff, latest = Backoff(*_PAUSES), trio.current_time() + _PATIENCE
+        while True:
             old = await self._document.read()
             tokens, keys = load_all(old)
             new = dump(change(tokens), renew(keys))
             if new == old or await self._document.replace(new, old):
                 self._take(new)
                 return
-        raise TokensError("the tokens are changed by others all the time; try again")
+            if trio.current_time() >= latest:
+                raise TokensError("the tokens are changed by others all the time; try again")
+            await trio.sleep(backoff.pause())

@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from fingertrio.accounts.store import TokenStore
 from fingertrio.accounts.tokens import TokensError
@@ -80,7 +82,17 @@ async def test_after_a_document_was_damaged_its_old_tokens_do_not_count():
         await store.find(secret)
 
 
-async def test_a_document_that_others_change_all_the_time_ends_in_an_error():
+async def test_a_document_that_others_change_for_seconds_is_changed_in_the_end(autojump_clock: MockClock):
+    class Busy(MemoryDocument):
+        async def replace(self, document: bytes, old: bytes | None) -> bool:
+            return trio.current_time() >= begun + 5 and await super().replace(document, old)
+
+    begun, document = trio.current_time(), Busy()
+    await TokenStore(document).add("ada")
+    assert document.writes == 1
+
+
+async def test_a_document_that_others_change_all_the_time_ends_in_an_error(autojump_clock: MockClock):
     class Busy(MemoryDocument):
         async def replace(self, document: bytes, old: bytes | None) -> bool:
             return False
