@@ -48,9 +48,10 @@ class IdleConnection:
         idle_since: Trio's time of the last answer.
         is_first: no request was answered yet.
         listed: the deadlines among which it is; see `idle.IdlePool`.
+        has_waited: its present request has waited for a response to another one.
     """
 
-    __slots__ = ("connection", "data", "idle_since", "is_first", "listed", "sender", "tls")
+    __slots__ = ("connection", "data", "has_waited", "idle_since", "is_first", "listed", "sender", "tls")
 
     def __init__(self, connection: Connection, tls: TlsStream | None, sender: Sender) -> None:
         self.connection = connection
@@ -59,4 +60,13 @@ class IdleConnection:
         self.data = b""
         self.idle_since = inf
         self.is_first = True
-        self.listed: dict[IdleConnection, float] | None = None
+        self.has_waited = False
+        self.listed: Deadlines | None = None
+
+
+class Deadlines(dict[IdleConnection, float]):
+    """Connections with the time since when each is here, the oldest first; all stay for the same `limit` of seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit

@@ -6,13 +6,16 @@ What needs to wait, or an answer that the lane does not have, becomes an `Errand
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from socket import MSG_DONTWAIT
 
 import trio
 
 from fingertrio.http.errand import Errand, IdleConnection
 from fingertrio.http.lane import Lane, Sender
+from fingertrio.http.plain import PlainRequest
 from fingertrio.http.replay import Kept, Recording, this_second
 from fingertrio.http.tls import TlsStream, decrypt, encrypt
 from fingertrio.http.traffic import Traffic
@@ -27,6 +30,7 @@ class Turn(Enum):
     NOTHING = auto()  # nothing has arrived
     ANSWERED = auto()  # there may be another request in `IdleConnection.data`
     PARTIAL = auto()  # the rest of a request is missing
+    WAITS = auto()  # for the response to another request, which answers this one as well
     LAST = auto()  # answered, and the client wants the connection closed
     GONE = auto()  # the client has ended the connection
 
@@ -37,11 +41,13 @@ class Express:
     Args:
         traffic: of the door.
         lane: None: every request becomes an errand.
+        go_on: called with a connection that need not wait any longer.
     """
 
-    def __init__(self, traffic: Traffic, lane: Lane | None) -> None:
+    def __init__(self, traffic: Traffic, lane: Lane | None, go_on: Callable[[IdleConnection], None]) -> None:
         self._traffic = traffic
         self._lane = lane
+        self._go_on = go_on
 
     def sender_of(self, peer: str) -> Sender:
         """Who sends the requests of a new connection, unless a proxy says otherwise."""
@@ -94,22 +100,35 @@ class Express:
         answers = self._traffic.budgets.answers
         kept = lane.answer(request, sender, began, answers.has_room)
         if kept is None or (kept.body and not answers.hold(kept.body)):
-            errand = Errand(idle.tls, data)
-            errand.recording = lane.record(request, sender)
-            return errand
+            return self._made(idle, lane, request, sender)
         idle.data = data[request.size :]
         done = self._send_large(idle, kept) if kept.body else self._send(idle, kept)
         lane.ledger.replayed(sender, kept.note, trio.current_time() - began)
         return done
 
+    def _made(self, idle: IdleConnection, lane: Lane, request: PlainRequest, sender: Sender) -> Turn | Errand:
+        """The application makes the response, or does so already for another client."""
+        now = trio.current_time()
+        if not idle.has_waited and (old := lane.renewal(request, sender, now)) is not None:
+            idle.has_waited = True
+            old.waiting.append(partial(self._go_on, idle))
+            return Turn.WAITS
+        errand = Errand(idle.tls, idle.data)
+        errand.recording = lane.record(request, sender, now)
+        return errand
+
     def offer(self, peer: str, data: bytes) -> tuple[bool, Recording | None]:
-        """Whether the lane has the response to the request in `data`. If not, a recording of it, if it is plain."""
+        """Whether the lane has the response to the request in `data`, or will have it at once.
+
+        If not, a recording of it, if it is plain.
+        """
         if self._lane is None or (request := self._lane.read(data)) is None or request.size > len(data):
             return False, None
         sender = self._lane.ledger.sender(peer, request.forwarding)
-        if self._lane.find(request, sender, trio.current_time()) is not None:
+        now = trio.current_time()
+        if self._lane.find(request, sender, now) or self._lane.renewal(request, sender, now):
             return True, None
-        return False, self._lane.record(request, sender)
+        return False, self._lane.record(request, sender, now)
 
     def _send(self, idle: IdleConnection, kept: Kept) -> Turn | Errand:
         wire = kept.wire(this_second())

@@ -20,9 +20,9 @@ from math import inf
 
 import trio
 
-from fingertrio.http.errand import Errand, IdleConnection
+from fingertrio.http.errand import Deadlines, Errand, IdleConnection
 from fingertrio.http.express import Express, Turn
-from fingertrio.http.lane import Lane
+from fingertrio.http.lane import RENEWAL, Lane
 from fingertrio.http.limits import HEADER_DEADLINE
 from fingertrio.http.replay import Recording
 from fingertrio.http.tls import TlsStream
@@ -39,14 +39,6 @@ _PARTIAL = 0.25
 
 # No memory, or fs.epoll.max_user_watches is reached; or `run` was cancelled in this round of the loop (ValueError).
 _CANNOT_KEEP = (OSError, ValueError)
-
-
-class _Deadlines(dict[IdleConnection, float]):
-    """Connections with the time since when each is here, the oldest first; all stay for the same `limit` of seconds."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self.limit = limit
 
 
 class IdlePool:
@@ -68,15 +60,16 @@ class IdlePool:
     ) -> None:
         self._traffic = traffic
         self._lane = lane
-        self._express = Express(traffic, lane)
+        self._express = Express(traffic, lane, self._go_on)
         self._serve = serve
         self._encrypted = encrypted
         self._tasks: Tasks | None = None
         self._poll = select.epoll()
         self._by_descriptor: dict[int, IdleConnection] = {}
         self._ready: deque[IdleConnection] = deque()  # have data for another turn
-        self._partial = _Deadlines(_PARTIAL)
-        self._before: list[_Deadlines] = []  # idle since before another `keep_alive`: they keep theirs
+        self._partial = Deadlines(_PARTIAL)
+        self._waiting = Deadlines(RENEWAL)  # for the response to another request
+        self._before: list[Deadlines] = []  # idle since before another `keep_alive`: they keep theirs
         self._begin(traffic.config.keep_alive_timeout)
         self._sleep = trio.CancelScope()
         traffic.pool = self
@@ -160,8 +153,8 @@ class IdlePool:
     # Deadlines
 
     def _begin(self, keep_alive: float) -> None:
-        self._fresh = _Deadlines(min(keep_alive, HEADER_DEADLINE))  # nothing was received yet
-        self._idle = _Deadlines(keep_alive)  # `_move_used` corrects the order of those used since
+        self._fresh = Deadlines(min(keep_alive, HEADER_DEADLINE))  # nothing was received yet
+        self._idle = Deadlines(keep_alive)  # `_move_used` corrects the order of those used since
 
     def adopt(self, keep_alive: float) -> None:
         """Keep connections for so many seconds that become idle from now on."""
@@ -169,10 +162,10 @@ class IdlePool:
         self._before = [listed for listed in (*self._before, self._fresh, self._idle) if listed]
         self._begin(keep_alive)
 
-    def _lists(self) -> tuple[_Deadlines, ...]:
-        return (*self._before, self._fresh, self._partial, self._idle)
+    def _lists(self) -> tuple[Deadlines, ...]:
+        return (*self._before, self._fresh, self._partial, self._waiting, self._idle)
 
-    def _list(self, idle: IdleConnection, listed: _Deadlines | None, since: float = inf) -> None:
+    def _list(self, idle: IdleConnection, listed: Deadlines | None, since: float = inf) -> None:
         """Move a connection to other deadlines; None: it has none."""
         if idle.listed is not None:
             del idle.listed[idle]
@@ -204,7 +197,7 @@ class IdlePool:
                 first, since = next(iter(listed.items()))
                 if since + listed.limit > now:
                     break
-                if listed is self._partial:
+                if listed is self._partial or listed is self._waiting:
                     self._hand_over(first, Errand(first.tls, first.data))
                 elif first.idle_since > since:
                     self._move_used()
@@ -272,7 +265,9 @@ class IdlePool:
                 break  # the others are first in the next round; connections that sent something now have the other half
         for descriptor, _ in self._poll.poll(0, _BURST):
             found = self._by_descriptor.get(descriptor)
-            if found is not None and (not found.data or found.listed is self._partial):
+            if found is not None and found.listed is self._waiting:
+                self._end(found)  # the client has reset it: nothing else is reported
+            elif found is not None and (not found.data or found.listed is self._partial):
                 self._give_turn(found, self._express.receive)
             if trio.current_time() - began > _TURN:
                 break  # the kernel reports the others again, before these
@@ -293,13 +288,24 @@ class IdlePool:
         elif turn is Turn.PARTIAL:
             if idle.listed is not self._partial:
                 self._list(idle, self._partial)
+        elif turn is Turn.WAITS:
+            self._list(idle, self._waiting)
+            self._poll.modify(idle.connection.socket.fileno(), 0)  # it is read after this request
         elif turn is not Turn.NOTHING:
             self._end(idle, lingering=turn is Turn.LAST)
         return turn
 
+    def _go_on(self, idle: IdleConnection) -> None:
+        """What a connection has waited for may be here."""
+        if idle.listed is self._waiting:
+            self._list(idle, self._idle)
+            self._poll.modify(idle.connection.socket.fileno(), select.EPOLLIN)
+            self._ready.append(idle)
+            self._wake(-inf)
+
     def _rest(self, idle: IdleConnection) -> None:
         """A request was answered."""
-        idle.is_first = False
+        idle.is_first = idle.has_waited = False
         if idle.listed is self._idle:
             idle.idle_since = trio.current_time()
         else:

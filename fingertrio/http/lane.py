@@ -7,7 +7,8 @@ what a trusted proxy reports, the fields that the response's Vary names and, for
 
 The lane makes no response. What it does not have goes to h11 as it came, with a `Recording`, so that the lane may have
 it next time. Whether a response still holds is one comparison, with the object that the application named
-(`Recording.replay_while`).
+(`Recording.replay_while`). When one no longer holds, many clients may ask for the next at once: one request makes it,
+and the others wait for that (`renewal`).
 
 The lane knows no socket. `idle` has the connections; `Ledger` is what it needs from the application.
 """
@@ -30,6 +31,9 @@ _TARGETS = 10_000
 
 # Bytes of host and target together: clients can make up both, and each entry above has them.
 _NAME_LIMIT = 512
+
+# Seconds that requests wait for the response to another one. Most are made in a millisecond.
+RENEWAL = 0.05
 
 # Bytes of all responses that are kept with their keys, and what one adds to its own size.
 KEPT_BYTES = 16 * 1024 * 1024
@@ -176,8 +180,23 @@ class Lane:
                 return kept
         return None
 
-    def record(self, request: PlainRequest, sender: Sender) -> Recording:
+    def renewal(self, request: PlainRequest, sender: Sender, now: float) -> Kept | None:
+        """The response to this request that no longer holds, if the application makes its successor just now.
+
+        Its `waiting` are called when that is here; not if it turns out that it cannot be repeated.
+        """
+        old = self._expired(request, sender, now)
+        return old if old is not None and old.renewed_since > now - RENEWAL else None
+
+    def _expired(self, request: PlainRequest, sender: Sender, now: float) -> Kept | None:
+        varies = self._varies.get((request.method, request.host, request.target))
+        old = None if varies is None else self._kept.get(self._key(request, sender, varies, request.condition))
+        return old if old is not None and old.source.expires <= now else None
+
+    def record(self, request: PlainRequest, sender: Sender, now: float) -> Recording:
         """For the server, to record what the application answers."""
+        if (old := self._expired(request, sender, now)) is not None:
+            old.renewed_since = now
         return Recording(request, partial(self._keep, sender, self._cleared))
 
     def clear(self) -> None:
@@ -232,11 +251,12 @@ class Lane:
         varies = tuple(sorted({*varies, *(self._varies.get(place) or ())}))
         self._varies.put(place, varies)
         key = self._key(request, sender, varies, condition)
-        if (old := self._kept.pop(key, None)) is not None:
-            self._drop(old)
+        old = self._kept.pop(key, None)
         self._kept[key] = kept
         kept.cost = kept.size + _OVERHEAD + _size_of(key)
         self._bytes += kept.cost
+        if old is not None:
+            self._drop(old)
         while self._bytes > self._limit:
             self._drop_one()
 

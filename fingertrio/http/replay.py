@@ -62,9 +62,14 @@ class Kept:
         dated: whether it has a Last-Modified.
         cost: bytes that the lane counts for it.
         used: whether it was sent since the lane last looked for what to drop.
+        renewed_since: Trio's time since when the application makes its successor; -inf: nobody has asked for that.
+        waiting: called when it is dropped, which is when its successor is here.
     """
 
-    __slots__ = ("_date_at", "_second", "_wire", "body", "close", "cost", "dated", "note", "source", "tag", "used")
+    __slots__ = (
+        *("_date_at", "_second", "_wire", "body", "close", "cost", "dated", "note", "renewed_since", "source", "tag"),
+        *("used", "waiting"),
+    )
 
     def __init__(self, source: Expiring, recording: Recording, date_at: int) -> None:
         fields = recording.fields()
@@ -75,6 +80,8 @@ class Kept:
         self.dated = b"last-modified" in fields
         self.cost = 0
         self.used = False
+        self.renewed_since = -inf
+        self.waiting: list[Callable[[], None]] = []
         head, body = recording.head, recording.body
         self._date_at = date_at
         self._second = -1
@@ -96,6 +103,9 @@ class Kept:
     def drop(self) -> None:
         """Free the memory. Requests that were answered with it may still refer to it."""
         self.source, self._wire, self.body = NEVER, b"", b""
+        waiting, self.waiting = self.waiting, []
+        for go_on in waiting:
+            go_on()
 
 
 class Recording:

@@ -109,10 +109,17 @@ async def serving(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncItera
     log = io.StringIO()
     observer = CountingObserver(log)
     listeners = bind(parse_address("127.0.0.1:0"))
+    application = options.pop("application", app)
     caps = options.pop("caps", None) or ConnectionCaps(total=99, per_address=99)
     ledger = Ledger()
     frontend = HttpFrontend(
-        lambda: app, door="http", observer=observer, listeners=listeners, caps=caps, lane=Lane(ledger), **options
+        lambda: application,
+        door="http",
+        observer=observer,
+        listeners=listeners,
+        caps=caps,
+        lane=Lane(ledger),
+        **options,
     )
     door = Door(frontend, observer, listeners[0].getsockname())
     door.ledger, door.log = ledger, log
@@ -422,7 +429,12 @@ async def test_an_answer_that_a_cancelled_task_had_not_begun_to_send_gives_its_m
     listeners = bind(parse_address("127.0.0.1:0"))
     caps, lane = ConnectionCaps(total=9, per_address=9), Lane(Ledger())
     frontend = HttpFrontend(
-        lambda: app, door="http", observer=CountingObserver(io.StringIO()), listeners=listeners, caps=caps, lane=lane
+        lambda: app,
+        door="http",
+        observer=CountingObserver(io.StringIO()),
+        listeners=listeners,
+        caps=caps,
+        lane=lane,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(frontend.serve, trio.Event())

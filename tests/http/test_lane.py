@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fingertrio.http.lane import Lane, Sender
+from fingertrio.http.lane import RENEWAL, Lane, Sender
 from fingertrio.http.limits import UNCOUNTED
 from fingertrio.http.plain import PlainRequest
 from fingertrio.http.replay import ALWAYS, RESPONSE_LIMIT, Kept
@@ -61,9 +61,10 @@ def record(
     status: int = 200,
     sender: Sender = ME,
     any_query: bool = False,
+    now: float = 0.0,
 ) -> None:
     """What the server does when the application answers `data`."""
-    recording = lane.record(read(lane, data), sender)
+    recording = lane.record(read(lane, data), sender, now)
     if source is not None:
         recording.replay_while(source, any_query=any_query)
     recording.status = status
@@ -177,7 +178,7 @@ def test_a_target_with_a_query_is_kept_only_if_the_application_says_so() -> None
 
 def test_an_answer_that_was_not_finished_is_not_kept() -> None:
     lane = Lane(Ledger())
-    recording = lane.record(read(lane, get()), ME)
+    recording = lane.record(read(lane, get()), ME, 0.0)
     recording.replay_while(ALWAYS)
     recording.status = 200
     recording.add(HEAD % b"", [b"hel"])
@@ -243,7 +244,7 @@ def test_responses_of_one_target_may_have_another_vary_each() -> None:
 
 def test_what_was_being_made_when_the_application_changed_is_not_kept() -> None:
     lane = Lane(Ledger())
-    recording = lane.record(read(lane, get()), ME)
+    recording = lane.record(read(lane, get()), ME, 0.0)
     lane.clear()
     recording.replay_while(ALWAYS)
     recording.status = 200
@@ -266,3 +267,21 @@ def test_requests_that_are_recognized_by_their_bytes_are_bounded() -> None:
     for number in range(5000):
         lane.read(get(f"/{number}"))
     assert len(lane._seen._young) + len(lane._seen._old) <= 2048
+
+
+def test_what_no_longer_holds_is_made_once_and_those_who_wait_are_told() -> None:
+    lane, source, told = Lane(Ledger()), Source(), list[str]()
+    record(lane, get(), source)
+    request = read(lane, get())
+    assert lane.renewal(request, ME, 0.0) is None, "it holds"
+    source.expires = 1.0
+    assert lane.renewal(request, ME, 1.0) is None, "nobody makes it"
+    lane.record(request, ME, 1.0)
+    old = lane.renewal(request, ME, 1.0 + RENEWAL / 2)
+    assert old is not None
+    old.waiting.append(lambda: told.append(wire(lane, get())[-3:].decode()))
+    assert lane.renewal(request, Sender("192.0.2.2", variant="https"), 1.0) is None, "another response"
+    assert lane.renewal(request, ME, 1.0 + RENEWAL) is None, "it takes too long"
+    assert told == []
+    record(lane, get(), ALWAYS, body=b"new", now=1.0)
+    assert told == ["new"]
