@@ -22,6 +22,9 @@ run: $(VENV)/.runs  ## start every door on loopback, with conf/fingertrio.toml
 test: $(VENV)/.develops  ## run the tests (ARGS="-k finger" for some, ARGS="-m 'not slow'" without slow ones)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
+test-release: $(VENV)/.documents  ## build the packages, the container image and the site, and try them on a clean Debian (needs root)
+	@$(BIN)/python -m pytest $(PARALLEL) -m release $(ARGS)
+
 test-all:  ## run the tests on every installed Python from 3.11 on, each in its own environment
 	@for python in $$(.ci/pythons); do \
 		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
@@ -31,7 +34,7 @@ test-all:  ## run the tests on every installed Python from 3.11 on, each in its 
 
 coverage: $(VENV)/.develops  ## measure which code the tests run, with the processes that they start
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(PARALLEL) -m "not speed" $(ARGS)
+	@$(BIN)/coverage run -m pytest $(PARALLEL) -m "not speed and not release" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -48,7 +51,7 @@ bench: $(VENV)/.measures  ## measure against named peers and print the tables (A
 	@$(BIN)/python -m benchmarks.finger $(ARGS)
 	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.http $(ARGS))
 	@$(if $(filter-out --write --quick,$(ARGS)),,$(BIN)/python -m benchmarks.live $(ARGS))
-	@$(if $(filter-out --write,$(ARGS)),,$(BIN)/python -m benchmarks.setter; $(BIN)/python -m benchmarks.cli $(ARGS))
+	@$(if $(filter-out --write,$(ARGS)),,$(BIN)/python -m benchmarks.setter $(ARGS); $(BIN)/python -m benchmarks.recent $(ARGS); $(BIN)/python -m benchmarks.cli $(ARGS))
 	@$(BIN)/python -m benchmarks.irc $(filter --quick --write,$(ARGS))
 
 compare: $(VENV)/.develops  ## compare the costs of a request with an older checkout (OLD=../old)
@@ -124,4 +127,4 @@ $(VENV)/.documents: $(VENV)/.develops docs/site/requirements.txt
 	@$(INSTALL) --requirement docs/site/requirements.txt
 	@touch $@
 
-.PHONY: transcripts dist deb help run test test-all coverage lint check bench compare faults reference tutorial docs lock clean
+.PHONY: transcripts dist deb help run test test-release test-all coverage lint check bench compare faults reference tutorial docs screenshots lock clean

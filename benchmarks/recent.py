@@ -1,6 +1,6 @@
-"""What the newest statuses cost each backend: the figures behind docs/design/performance.md, "The stream".
+"""What the newest statuses cost each backend: the figures behind docs/design/performance.md, "The newest statuses".
 
-    python -m benchmarks.recent [--users N]
+    python -m benchmarks.recent [--users N] [--write]
 
 For each backend with so many users: the CPU of one page of 50, first and further back, asked for as the service does
 after a change; the same page from the service while nothing changes; and, over memory, a page of the stream and its
@@ -22,6 +22,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from benchmarks.harness import progress
+from benchmarks.page import write_part
+from benchmarks.report import table
 from fingertrio.backend import Recency
 from fingertrio.backends.file import FileOptions, open_file
 from fingertrio.backends.layers import Layer, LayersOptions, open_layers
@@ -31,7 +33,7 @@ from fingertrio.backends.sqlite import SQLiteOptions, open_sqlite
 from fingertrio.frontends.web.stream import Stream
 from fingertrio.observe.observer import Observer
 from fingertrio.service import FingerService
-from fingertrio.testing.measure import cpu_seconds
+from fingertrio.testing.measure import Machine, cpu_seconds
 from fingertrio.testing.redis_server import redis_installed, running_redis
 
 PAGE = 50
@@ -136,12 +138,15 @@ async def _run(users: int, directory: Path) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000)
-    users = parser.parse_args().users
+    parser.add_argument("--write", action="store_true", help="put the table into docs/design/performance.md")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="recent-") as directory:
-        rows = trio.run(_run, users, Path(directory))
-    print(f"| {users} users, pages of {PAGE} | CPU |\n|---|---|")
-    for name, cost in rows:
-        print(f"| {name} | {cost:,.0f} us |")
+        rows = trio.run(_run, arguments.users, Path(directory))
+    shown = table(["", "CPU, us"], [[name, f"{cost:,.0f}"] for name, cost in rows])
+    text = f"{shown}\n\n- {arguments.users} users, pages of {PAGE}. {Machine.here(['fingertrio', 'trio', 'coredis'])}."
+    print(text)
+    if arguments.write:
+        write_part("benchmarks.recent", text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a status costs over each backend that stores it: set through the setter, read through finger.
 
-    python -m benchmarks.setter [--rounds 7] [--seconds 2] [--clients 64]
+    python -m benchmarks.setter [--rounds 7] [--seconds 2] [--clients 64] [--write]
 
 The real program over `memory`, `sqlite` and (if there is a redis-server) `redis`, all on one core, loaded in turns from
 another core. The load keeps `clients` connections open, each for a user of its own.
@@ -33,6 +33,7 @@ from typing import Any
 
 from benchmarks.generator import SETTLE
 from benchmarks.harness import FAILURES, BenchmarkError, Server, fingertrio_server, progress
+from benchmarks.page import write_part
 from benchmarks.report import median_ratio, table
 from fingertrio.testing.measure import Cores, Machine, cpu_seconds, pinned
 from fingertrio.testing.redis_server import redis_installed, running_redis
@@ -260,6 +261,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="for each round of each case")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--directory", type=Path, help="where the database is; by default a temporary one")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/design/performance.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         try:
@@ -269,13 +271,17 @@ def main() -> int:
         except FAILURES as error:
             print(error, file=sys.stderr)
             return 2
-    text, ratio = report(backends, figures)
-    print(Machine.here(["trio", "coredis"]))
-    print(f"{arguments.clients} clients, medians of {arguments.rounds} rounds of {arguments.seconds:g} s\n")
-    print(text)
+    measured, ratio = report(backends, figures)
     reached = ratio >= GOAL
     verdict = "reached" if reached else "NOT reached"
-    print(f"\n- {verdict}: sets over sqlite by sets over memory: {ratio:.2f}, to be at least {GOAL}")
+    text = f"""{measured}
+
+- {Machine.here(["fingertrio", "trio", "coredis"])}.
+- {arguments.clients} clients, medians of {arguments.rounds} rounds of {arguments.seconds:g} s.
+- {verdict}: sets over sqlite by sets over memory: {ratio:.2f}, to be at least {GOAL}"""
+    print(text)
+    if arguments.write:
+        write_part("benchmarks.setter", text)
     return 0 if reached else 1
 
 

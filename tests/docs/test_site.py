@@ -21,7 +21,7 @@ from docs.site.build import run_sphinx
 from tests.chromium import launch, need_chromium
 
 # It builds the site: 8 s of CPU time, more than a minute on a machine that does ten other things.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.release, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 

@@ -93,6 +93,7 @@ def as_shell() -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_steps_make_something_that_runs_read_only_and_is_small(debian: Path, tmp_path: Path):

@@ -124,6 +124,7 @@ def test_the_version_has_its_section_in_the_changelog_and_its_tag():
         run("git", "merge-base", "--is-ancestor", tag, "HEAD")
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_what_is_installed_from_the_wheel_runs(dist: Path, tmp_path: Path):
     """In an environment of its own, with the pinned versions: a status over finger, the manual, the configurations."""
