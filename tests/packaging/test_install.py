@@ -17,7 +17,11 @@ import pytest
 from tests.packaging import transcripts
 from tests.packaging.kit import ROOT, run
 
-pytestmark = [pytest.mark.release, pytest.mark.slow, pytest.mark.timeout(300)]  # minutes on a busy machine, and packages come over a network
+pytestmark = [
+    pytest.mark.release,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # minutes on a busy machine, and packages come over a network
 
 
 def seconds(transcript: str) -> int:
