@@ -8,7 +8,8 @@
 - The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
 - The garbage collector rests while tests are collected, and then leaves alone what is there: hundreds of thousands of
   objects of modules and test items, through which it would look again at each full collection.
-- Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core.
+- Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core. Each begins with slow
+  tests, which wait most, so that at the end there is no worker that still waits while the others have nothing to do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator
+from itertools import chain, groupby, islice
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -49,6 +51,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(directory.cleanup)
     process.begin_forking()
     config.add_cleanup(process.end_forking)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+        items[:] = _slow_first(items, workers)
+
+
+def _slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order of which each worker gets an equal part: first slow ones, file by file, then others."""
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for _, file in groupby((item for item in items if item.get_closest_marker("slow")), key=lambda item: item.path):
+        min(parts, key=len).extend(file)
+    others = (item for item in items if not item.get_closest_marker("slow"))
+    for part in parts:
+        part.extend(islice(others, max(0, len(items) // workers - len(part))))
+    return [*chain.from_iterable(parts), *others]
 
 
 @pytest.hookimpl(trylast=True)

@@ -130,12 +130,17 @@ def is_allowed(found: Import, row: Row) -> bool:
     return any(belongs(found.target, room) for room in (itself, *row.ours.split()))
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(root: Path = PACKAGE) -> Iterator[Import]:
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         module = ".".join(parts[1:]).removesuffix("__init__").removesuffix(".") or "fingertrio"
         file = path.relative_to(PACKAGE.parent)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.Import | ast.ImportFrom):
                 continue
             place = f"{file}:{node.lineno}"
@@ -275,7 +280,7 @@ def test_every_file_and_every_function_can_be_read_in_one_sitting():
         source = path.read_text(encoding="utf-8")
         if (lines := source.count("\n")) > 320:
             too_long.append(f"{path.relative_to(PACKAGE)}: {lines} lines")
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > 50:

@@ -18,7 +18,7 @@ import pytest
 from fingertrio.testing.process import environment
 from fingertrio.testing.program import Program, running
 
-pytestmark = pytest.mark.slow  # it builds and installs packages
+pytestmark = [pytest.mark.release, pytest.mark.slow]  # it builds and installs packages
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guide/write-a-backend.md").read_text()

@@ -19,6 +19,8 @@ from fingertrio.testing.process import environment
 from fingertrio.testing.program import Program
 from tests.packaging.kit import ROOT, run
 
+pytestmark = [pytest.mark.release, pytest.mark.slow]
+
 WHEEL = f"fingertrio-{fingertrio.version}-py3-none-any.whl"
 SDIST = f"fingertrio-{fingertrio.version}.tar.gz"
 
@@ -124,8 +126,6 @@ def test_the_version_has_its_section_in_the_changelog_and_its_tag():
         run("git", "merge-base", "--is-ancestor", tag, "HEAD")
 
 
-@pytest.mark.release
-@pytest.mark.slow
 def test_what_is_installed_from_the_wheel_runs(dist: Path, tmp_path: Path):
     """In an environment of its own, with the pinned versions: a status over finger, the manual, the configurations."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")

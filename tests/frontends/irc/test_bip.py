@@ -12,6 +12,8 @@ from tests.frontends.irc.extracted import PASSWORD, bip, ngircd
 from tests.frontends.irc.real import Start, Watcher, free_ports, person
 from tests.frontends.irc.test_other_servers import check
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 

@@ -29,6 +29,8 @@ from tests.frontends.irc.real import (
     require_registered_by_tls,
 )
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 

@@ -32,6 +32,8 @@ from fingertrio.wire.irc_login import Login
 from fingertrio.wire.irc_secrets import Secret
 from tests.frontends.irc.real import HOST, OTHER, Insp, Person, Watcher, der, directory, person
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 PASSWORD = "s3cr3t-Wort"
 HAPPY = "Status of moshez: Happy and well"
 

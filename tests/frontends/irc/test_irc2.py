@@ -12,6 +12,8 @@ from fingertrio.wire.irc_channel import ChannelPlan
 from tests.frontends.irc.extracted import irc2, served
 from tests.frontends.irc.real import Start, Watcher, person
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 

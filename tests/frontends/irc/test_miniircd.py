@@ -18,6 +18,8 @@ from fingertrio.wire.irc_channel import ChannelPlan
 from fingertrio.wire.irc_login import Login
 from tests.frontends.irc.real import Person, Running, Watcher, free_ports, listens
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:

@@ -20,6 +20,8 @@ from fingertrio.testing.fakes import FakeReader
 from fingertrio.wire.irc_login import Login
 from tests.frontends.irc.real import NGIRCD
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 PATIENCE = 20  # seconds for each step, which takes milliseconds unless the machine is busy
 
 

@@ -39,6 +39,8 @@ from tests.frontends.irc.real import (
     require_registered_by_tls,
 )
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 # `Passive` servers are linked when an operator says CONNECT, and stay apart after DISCONNECT.

@@ -17,6 +17,8 @@ from fingertrio.cli.irc_check import irc_check
 from tests.frontends.irc.extracted import PASSWORD, SERVERS, served
 from tests.frontends.irc.real import Person, Start, Watcher
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 # Those that know CAP. The others answer it with 421 (irc2, irc.server), 400 (aioircd) or 451 (omgircd3).

@@ -19,6 +19,8 @@ from fingertrio.wire.irc_secrets import Secret
 from tests.frontends.irc.real import NGIRCD, Person, Running, Watcher, directory, free_ports, listens, program
 from tests.frontends.irc.test_other_servers import check
 
+pytestmark = pytest.mark.slow  # a real server, in real time
+
 HAPPY = "Status of moshez: Happy and well"
 
 _ZNC = """
