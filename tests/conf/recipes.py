@@ -144,6 +144,19 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def has_certificate(port: int, authority: Path, trusting: ssl.SSLContext) -> bool:
+    """Whether a proxy that makes its certificate when it begins has made it: it listens before."""
+    if not authority.exists():
+        return False
+    trusting.load_verify_locations(authority)
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        try:
+            trusting.wrap_socket(plain, server_hostname=SITE).close()
+        except ssl.SSLError:
+            return False
+    return True
+
+
 @contextmanager
 def caddy(directory: Path, upstream: tuple[str, int]) -> Iterator[Proxy]:
     """Caddy with the Caddyfile, its automatic certificates from an authority of its own instead of Let's Encrypt."""
@@ -163,7 +176,10 @@ def caddy(directory: Path, upstream: tuple[str, int]) -> Iterator[Proxy]:
     command = [program, "run", "--adapter", "caddyfile", "--config", main]
     with process(command, directory / "caddy.log", [port], XDG_CONFIG_HOME=str(directory), GOMAXPROCS="1"):
         trusting = ssl.create_default_context()
-        trusting.load_verify_locations(directory / "caddy/pki/authorities/local/root.crt")
+        deadline = time.monotonic() + START
+        while not has_certificate(port, directory / "caddy/pki/authorities/local/root.crt", trusting):
+            assert time.monotonic() < deadline, f"no certificate:\n{(directory / 'caddy.log').read_text()}"
+            time.sleep(0.02)
         yield Proxy(port, trusting, {})
 
 

@@ -15,7 +15,7 @@ from importlib import resources
 
 import pytest
 import trio
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
 from fingertrio.frontends.web.permalinks import place
 from tests.backends.mirror.test_backend import Line, line
@@ -92,6 +92,7 @@ def visit(make_visit: Callable[[Browser], Visit]) -> None:
         the_stream_moves(visitor)
         a_row_made_by_the_script_is_that_of_the_server(visitor)
         a_change_leaves_selection_and_place_alone(visitor)
+        a_page_fetched_before_a_change_does_not_undo_it(visitor)
         a_lost_connection_is_said_and_caught_up(visitor)
         the_first_status_of_all_appears_by_itself(visitor)
         what_may_be_out_of_date_says_so_while_it_is_open(visitor)
@@ -266,6 +267,30 @@ def a_change_leaves_selection_and_place_alone(visitor: Visit) -> None:
         page.evaluate("getSelection().removeAllRanges()")
         expect(page.locator(".status")).to_have_text("Waits for the reader")
     visitor.set("ken", KEN)
+
+
+def a_page_fetched_before_a_change_does_not_undo_it(visitor: Visit) -> None:
+    with visitor.context() as context:
+        page, held = context.new_page(), list[tuple[Route, APIResponse]]()
+
+        def hold(route: Route) -> None:
+            """An open page fetches itself once the feed begins."""
+            if route.request.resource_type == "fetch":
+                held.append((route, route.fetch()))
+            else:
+                route.continue_()
+
+        page.route(f"{visitor.url}/", hold)
+        page.goto(f"{visitor.url}/")
+        while not held:
+            page.wait_for_timeout(20)
+        visitor.set("moshez", "Said while the page was on its way")
+        expect(users(page).first).to_have_text("moshez")
+        route, response = held.pop()
+        route.fulfill(response=response)
+        page.wait_for_timeout(300)  # nothing is to be seen: it has arrived
+        expect(users(page).first).to_have_text("moshez")
+        expect(page.locator("main > ul > li").first).to_contain_text("Said while the page was on its way")
 
 
 HURRY = "const wait = setTimeout; setTimeout = (action, ms) => wait(action, ms / 20);"

@@ -196,9 +196,13 @@
 
   // Changes from elsewhere. What was typed is left alone.
 
+  let turn = 0;
+
   async function refresh() {
+    const mine = ++turn;
     await look();
     const page = await fingertrio.live.fetchPage();
+    if (mine !== turn) return; // a later answer is on its way
     const next = page?.querySelector(".now");
     if (!next) return; // the session has ended
     const isFree = !isTouched() && until.value === set.until;

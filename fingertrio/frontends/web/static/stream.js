@@ -25,6 +25,7 @@
       this.users = [];
       this.list = list;
       this.moves = moves;
+      this.meanwhile = null;  // while the page is fetched: the last change of each user, which it may not have
     }
 
     rows() {
@@ -36,6 +37,7 @@
     }
 
     change(message) {
+      this.meanwhile?.set(message.user, message);
       const row = this.find(message.user);
       if (row) whenFree(row, message.user, () => this.apply(row, message));
       else keepingPlace(() => this.apply(null, message));
@@ -126,7 +128,10 @@
 
     // Rows that are the same stay where they are.
     async refresh() {
+      const meanwhile = this.meanwhile = new Map();
       const page = await fetchPage();
+      if (this.meanwhile !== meanwhile) return;  // a later answer is on its way
+      this.meanwhile = null;
       const next = page?.querySelector("main > ul:not([class])");
       if (!next) return location.reload();
       keepingPlace(() => {
@@ -141,6 +146,7 @@
         });
         showTimes(this.list);
       });
+      for (const message of meanwhile.values()) this.change(message);
     }
   }
 
