@@ -114,12 +114,12 @@ class Looks:
                 return await self._start_now(user, look)
 
     async def _start_now(self, user: str, look: Callable[[Callable[[str], None]], T]) -> _Look[T]:
-        self._check_blocked(None)
+        self._check_blocked()
         this: _Look[T] = _Look()
         token = trio.lowlevel.current_trio_token()
 
         def enter(home: str) -> None:
-            self._check_blocked(home)
+            self._check_blocked(home, this)
             this.home = home
 
         def deliver(outcome: _Outcome[T]) -> None:
@@ -147,10 +147,11 @@ class Looks:
         look.outcome = outcome
         look.ended.set()
 
-    def _check_blocked(self, home: str | None) -> None:
-        """Raise NoAnswerError if too many threads are blocked; called in threads, too."""
+    def _check_blocked(self, home: str | None = None, this: _Look[Any] | None = None) -> None:
+        """Raise NoAnswerError if too many threads besides `this` are blocked; called in threads, too."""
         with self._lock:
-            blocked = [look.home for look in self._running.values() if not look.is_young]
+            others = [look for look in self._running.values() if look is not this]
+        blocked = [look.home for look in others if not look.is_young]
         if len(blocked) >= _BLOCKED_LIMIT:
             raise NoAnswerError(f"{len(blocked)} homes do not answer")
         if len(blocked) < _BLOCKED_LIMIT_PER_MOUNT:

@@ -166,6 +166,21 @@ async def test_there_is_a_limit_for_all_file_systems(homes: Homes, monkeypatch: 
         await threads.run("ada", homes.look("/home/ada"))
 
 
+async def test_a_thread_that_begins_late_does_not_count_itself(homes: Homes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(looks, "_BLOCKED_LIMIT", 1)
+    threads, late = Looks(4), threading.Event()
+
+    def look(enter: Enter) -> None:
+        assert late.wait(60)
+        enter("/dead/home")
+        assert homes.revived.wait(60)
+
+    with pytest.raises(NoAnswerError):
+        await threads.run("ada", look, patience=0.01)
+    late.set()
+    await until(lambda: threads._running["ada"].home is not None)
+
+
 async def test_without_another_thread_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_args: object) -> None:
         raise RuntimeError("can't start new thread")
