@@ -109,7 +109,9 @@ async def replay(page: str) -> int:
 
 async def start(nursery: trio.Nursery, step: Step, settings: dict[str, str], command: Command) -> trio.Process:
     """Start a listing as a process of its own, and wait for the lines that it prints before `^C`."""
-    environment = {**os.environ, "HOST": step.host, "FINGER_HOST": step.host, **settings}
+    # A listing that gives up its user could not write what `make coverage` asks of it.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environment = {**inherited, "HOST": step.host, "FINGER_HOST": step.host, **settings}
     run = partial(trio.run_process, [sys.executable, f"{step.name}.py"], check=False, stdout=PIPE, stderr=STDOUT)
     process: trio.Process = await nursery.start(partial(run, cwd=HERE, env=environment))
     ready = next(number for number, line in enumerate(command.expected) if "^C" in line)

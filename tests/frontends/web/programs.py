@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from quart_trio import QuartTrio
 
@@ -39,7 +40,7 @@ class Everything:
 
 @asynccontextmanager
 async def everything() -> AsyncIterator[Everything]:
-    backend, observer, accounts = People(), Observer(), no_accounts(MemoryDocument())
+    backend, observer, accounts, now = People(), Observer(), no_accounts(MemoryDocument()), datetime.now(UTC)
     await backend.enter(ADA, Person("bob", "Out", MINUTE))
     secret, _ = await accounts.tokens.add("root", scope="admin")
     policy = WebFingerPolicy(domains=("example.org",), issuer=None)
@@ -49,7 +50,7 @@ async def everything() -> AsyncIterator[Everything]:
             observer,
             proofs=Proofs(accounts, None, observer),
             live=live_blueprint(LiveHub(service, observer), observer, LivePolicy),
-            pages=Pages(lambda: SITE),
+            pages=Pages(lambda: SITE, lambda: now),  # two requests are of the same minute
             more=[
                 webfinger_blueprint(service, lambda: policy, lambda: SITE),
                 instance_blueprint("0" * 32, TrustedProxies),
