@@ -184,8 +184,14 @@ def recent(connection: sqlite3.Connection, limit: int, before: Recency | None, n
             return []
         recency, login = -to_microseconds(before.since), before.user
     place = {"recency": recency, "login": login, "now": now, "limit": limit}
-    infos = [info_of(*row) for row in connection.execute(_RECENT, place)]
-    if ended := [info_of(*row) for row in connection.execute(_RECENTLY_ENDED, place)]:
+    # Of one snapshot: a user who is moved to another place between the two would be in neither.
+    connection.execute("BEGIN")
+    try:
+        infos = [info_of(*row) for row in connection.execute(_RECENT, place)]
+        ended = [info_of(*row) for row in connection.execute(_RECENTLY_ENDED, place)]
+    finally:
+        connection.rollback()
+    if ended:
         infos = sorted([*infos, *ended], key=Recency.of)[:limit]
     return infos
 

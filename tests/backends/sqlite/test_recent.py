@@ -119,6 +119,25 @@ def test_who_has_a_status_that_ended_stands_where_the_earlier_one_belongs(tmp_pa
         assert users(store.recent(1, Recency.of(store.recent(1, None)[0]))) == ["ada"]
 
 
+def test_who_is_moved_while_a_page_is_read_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock, info_of = Clock(), rows.info_of
+    with opened(tmp_path / "x.db", now=clock) as store:
+        put(store, "ada", "lasting")
+        clock.time += 1
+        put(store, "bob", "lasting")
+        put(store, "ada", "passing", clock.time + SECOND)
+        clock.time += SECOND
+
+        def move(*row: Any) -> UserInfo:
+            monkeypatch.setattr(rows, "info_of", info_of)
+            store.move_places()
+            return info_of(*row)
+
+        monkeypatch.setattr(rows, "info_of", move)
+        assert [(info.user, info.status) for info in store.recent(9, None)] == [("bob", "lasting"), ("ada", "lasting")]
+        assert not store.expiries(0).must_move
+
+
 def test_what_a_wrong_clock_has_moved_is_moved_back(tmp_path: Path):
     clock = Clock()
     with opened(tmp_path / "x.db", now=clock) as store:
