@@ -4,7 +4,7 @@
   helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
   inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
-- Hypothesis sets no time limit.
+- Hypothesis sets no time limit. With SAME_EXAMPLES=1, as CI sets it, its examples are the same in every run.
 - The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
 - The garbage collector rests while tests are collected, and then leaves alone what is there: hundreds of thousands of
   objects of modules and test items, through which it would look again at each full collection.
@@ -28,6 +28,7 @@ from trio.testing import MockClock
 from fingertrio.testing import process
 
 _NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
+_SAME_EXAMPLES = os.environ.get("SAME_EXAMPLES") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes depends on what else the machine does. Where a change is judged, its examples are always
     # the same: new ones are drawn by those who write, and what they find is kept as an @example.
     settings.register_profile(
-        "fingertrio", deadline=None, derandomize=_NO_SKIPS, suppress_health_check=[HealthCheck.too_slow]
+        "fingertrio", deadline=None, derandomize=_SAME_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("fingertrio")
     # Set by pytest-xdist and some shells; the tests have terminals of their own.

@@ -70,7 +70,7 @@ def test_any_query_is_a_question_or_refused(query: bytes):
 
 @given(
     st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"]), min_size=1, max_size=20),
-    st.lists(st.text(max_size=9)),
+    st.lists(st.text(max_size=9), max_size=RELATIONS),
 )
 def test_a_question_comes_back(user: str, rels: list[str]):
     question = Question(str(Account(user, "example.org")), tuple(dict.fromkeys(rels)))
