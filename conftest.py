@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """The tests in an order of which each worker gets an equal part: first slow ones, file by file, then others."""
+    """The tests in an order that gives each worker an equal part: slow ones first, file by file, then others."""
     parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     for _, file in groupby((item for item in items if item.get_closest_marker("slow")), key=lambda item: item.path):
         min(parts, key=len).extend(file)

@@ -123,7 +123,7 @@ async def _run(users: int, directory: Path) -> list[Row]:
         Layer(name="layer 2 (sqlite)", open=open_sqlite, options=options),
     )
     async with open_layers(LayersOptions(layers=over)) as layers:
-        rows += await _measure("layers, nobody over sqlite", layers)
+        rows += await _measure("layers, empty over sqlite", layers)
     if redis_installed():
         progress("redis")
         with running_redis(directory) as server:

@@ -62,7 +62,7 @@ class Kept:
         dated: whether it has a Last-Modified.
         cost: bytes that the lane counts for it.
         used: whether it was sent since the lane last looked for what to drop.
-        renewed_since: Trio's time since when the application makes its successor; -inf: nobody has asked for that.
+        renewed_since: Trio's time since when the application makes its successor; -inf: it does not.
         waiting: called when it is dropped, which is when its successor is here.
     """
 

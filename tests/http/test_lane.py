@@ -275,7 +275,7 @@ def test_what_no_longer_holds_is_made_once_and_those_who_wait_are_told() -> None
     request = read(lane, get())
     assert lane.renewal(request, ME, 0.0) is None, "it holds"
     source.expires = 1.0
-    assert lane.renewal(request, ME, 1.0) is None, "nobody makes it"
+    assert lane.renewal(request, ME, 1.0) is None, "it is not being made"
     lane.record(request, ME, 1.0)
     old = lane.renewal(request, ME, 1.0 + RENEWAL / 2)
     assert old is not None
