@@ -5,6 +5,8 @@
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
   inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
 - Hypothesis sets no time limit. With SAME_EXAMPLES=1, as CI sets it, its examples are the same in every run.
+- Of the authorities for certificates, those of the machine count for nothing: tests make their own. It takes 20 ms to
+  load them, for each of several hundred TLS contexts.
 - The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
 - The garbage collector rests while tests are collected, and then leaves alone what is there: hundreds of thousands of
   objects of modules and test items, through which it would look again at each full collection.
@@ -22,6 +24,7 @@ from collections.abc import Generator
 from itertools import chain, groupby, islice
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
@@ -50,6 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = tempfile.TemporaryDirectory(prefix="fingertrio-tests-")
         os.environ[name] = directory.name
         config.add_cleanup(directory.cleanup)
+    if config.option.markexpr != "release":  # those call pip, which asks servers of the Internet
+        authorities = tempfile.TemporaryDirectory(prefix="fingertrio-tests-")
+        trustme.CA().cert_pem.write_to_path(file := f"{authorities.name}/ca.pem")
+        os.environ.update(SSL_CERT_FILE=file, SSL_CERT_DIR=authorities.name)
+        config.add_cleanup(authorities.cleanup)
     process.begin_forking()
     config.add_cleanup(process.end_forking)
 

@@ -23,7 +23,7 @@ later() { # the same package as the next version, as an upgrade brings it
 
 page() { # URL: what a reader sees of it in a browser, the one of this machine in the network of that one
     echo "http://127.0.0.1:8000/ada, in Chromium:"
-    nsenter -t "$init" --net chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync \
+    nsenter -t "$init" --net chromium-headless-shell --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync \
         --disable-background-networking --disable-component-update --user-data-dir="$packages/browser" \
         --dump-dom http://127.0.0.1:8000/ada 2> /dev/null |
         python3 -c 'import html, re, sys

@@ -38,8 +38,8 @@ def test_from_a_clone_to_a_status_over_finger(debian: Path):
 
 
 def test_from_the_debian_package_to_a_page_an_upgrade_and_a_purge(debian: Path, package: Path):
-    if shutil.which("chromium") is None:
-        pytest.skip("needs chromium (Debian package chromium)")
+    if shutil.which("chromium-headless-shell") is None:
+        pytest.skip("needs chromium-headless-shell (Debian package chromium-headless-shell)")
     transcript = transcripts.from_deb(debian, package)
     assert transcripts.without_numbers(transcript) == transcripts.without_numbers(
         transcripts.written()["from_deb.sh"]

@@ -21,9 +21,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def collected() -> Iterator[None]:
-    """Collect what a test leaves, so that the warnings belong to this test and not to the next."""
+    """Collect what the tests leave, so that the warnings belong to them and not to the next file."""
     yield
     gc.collect()
 

@@ -25,7 +25,7 @@ from tests.frontends.web.people import PEOPLE, People
 from tests.helpers import no_accounts
 
 IMAGES = Path(__file__).parents[3] / "docs/images"
-NEEDED = {"chromium": "chromium", "pngquant": "pngquant", "fc-list": "fontconfig"}
+NEEDED = {"chromium-headless-shell": "chromium-headless-shell", "pngquant": "pngquant", "fc-list": "fontconfig"}
 FONTS = {"Noto Color Emoji": "fonts-noto-color-emoji", "Noto Sans CJK": "fonts-noto-cjk"}
 
 # All pictures together. They are in the repository for ever, each version of them.

@@ -313,10 +313,11 @@ def a_lost_connection_is_said_and_caught_up(visitor: Visit) -> None:
 
 
 def the_first_status_of_all_appears_by_itself(visitor: Visit) -> None:
-    with visitor.page("/", url=visitor.empty) as page:
+    with visitor.page("/", url=visitor.empty, permissions=["clipboard-read", "clipboard-write"]) as page:
         live(page)
         page.get_by_role("button", name="Copy fingertrio set").click()
         page.get_by_text("Copied").wait_for()
+        assert "fingertrio set" in page.evaluate("navigator.clipboard.readText()")
         trio.from_thread.run(visitor.fresh.set_user, "ada", "Hello")
         expect(users(page)).to_have_text(["ada"])
 
