@@ -13,6 +13,7 @@ import trio
 
 from fingertrio import UserInfo
 
+NAME = "faulty"  # in `use`
 BLOCKED = "blocked"  # a query for a user whose name begins so blocks a thread for a long time
 HUGE = "huge"  # a user whose status has `huge` bytes, more than the service lets anyone set
 
@@ -59,4 +60,4 @@ def publish(directory: Path) -> None:
     info = directory / "fingertrio_faulty-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingertrio-faulty\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[fingertrio.backends]\nfaulty = faults.backends:open_faulty\n")
+    (info / "entry_points.txt").write_text(f"[fingertrio.backends]\n{NAME} = faults.backends:open_faulty\n")

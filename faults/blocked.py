@@ -6,7 +6,7 @@ import statistics
 
 import trio
 
-from faults.backends import BLOCKED
+from faults.backends import BLOCKED, NAME
 from faults.clients import dial, reset
 from faults.prober import Probe
 from faults.program import STATUS, USER, AttackedProgram, running, sections
@@ -39,7 +39,7 @@ async def run(scale: Scale, findings: Findings) -> None:
     findings.done = f"{_CALLS} queries whose calls block in threads; {rounds} rounds without and with them"
     blocks = seconds + 10  # the start of the probes, and reserve for a busy machine
     table = sections(
-        backend={"use": "faulty", "users": {USER: STATUS, "ada": "Weaving"}, "blocks": blocks},
+        backend={"use": NAME, "users": {USER: STATUS, "ada": "Weaving"}, "blocks": blocks},
         service={"deadline": blocks + 1, "grace": 0.1, "cache_ttl": 0.0},  # every query reaches the backend
     )
     free: dict[str, list[float]] = {}

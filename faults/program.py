@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from faults.backends import publish
+from faults.backends import NAME, publish
 from faults.clients import exchange, get, http_body
 from faults.scenario import ROOT, Findings, until
 from fingertrio.testing.measure import Cores, open_files, pinned, resident_bytes
@@ -137,7 +137,7 @@ def running(
     pass_fds: Sequence[int] = (),
     started: Callable[[AttackedProgram], object] = lambda _program: None,
 ) -> Iterator[AttackedProgram]:
-    """The program, ready, with the faulty backend installed. At the end of the context it is stopped.
+    """The program, ready, with the faulty backend installed if it is used. At the end of the context it is stopped.
 
     Args:
         config: its configuration, by section.
@@ -149,9 +149,11 @@ def running(
     with tempfile.TemporaryDirectory(prefix="fingertrio-faults-") as name:
         directory = Path(name)
         path = directory / "config.toml"
-        path.write_text(to_toml(EVERY_DOOR if config is None else config))
-        publish(directory)
-        whole = {**environment(), "PYTHONPATH": f"{name}:{ROOT}", **(environ or {})}
+        path.write_text(to_toml(table := EVERY_DOOR if config is None else config))
+        whole = {**environment(), **(environ or {})}
+        if command != COMMAND or table["backend"]["use"] == NAME:
+            publish(directory)
+            whole["PYTHONPATH"] = f"{name}:{ROOT}"
         arguments: list[str | Path] = [*command, "serve", "--config", path]
         program = AttackedProgram(arguments, directory / "log", environ=whole, pass_fds=pass_fds)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import trio
 
-from faults.backends import HUGE
+from faults.backends import HUGE, NAME
 from faults.clients import addresses, dial, request, reset, websocket
 from faults.http2 import http2_request
 from faults.program import STATUS, USER, AttackedProgram, running, sections
@@ -138,7 +138,7 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
 
 
 # A backend with long answers.
-BACKEND = {"use": "faulty", "users": {USER: STATUS, "ada": "Weaving", "long": "x" * _LONG}, "huge": _HUGE}
+BACKEND = {"use": NAME, "users": {USER: STATUS, "ada": "Weaving", "long": "x" * _LONG}, "huge": _HUGE}
 
 # Large buffers go back to the kernel when they are freed. Otherwise the allocator keeps up to a hundred megabytes of
 # them, which looks like a leak. (See mallopt(3); without a setting, glibc raises this threshold by itself.)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from faults.backends import HUGE
+from faults.backends import HUGE, NAME
 from faults.clients import dial, request, websocket
 from faults.http2 import headers, http2_request, start
 from faults.program import running, sections
@@ -35,7 +35,7 @@ async def run(scale: Scale, findings: Findings) -> None:
         f"{each} clients each of {'; '.join(_ASK)}, each client reads one byte of an answer of 4 MB; then SIGTERM"
     )
     table = sections(
-        backend={"use": "faulty", "users": {"moshez": "Happy and well"}, "huge": _HUGE},
+        backend={"use": NAME, "users": {"moshez": "Happy and well"}, "huge": _HUGE},
         service={"grace": grace, "cache_ttl": 600.0},
         http={"max_buffered": 2**30},  # all of them are to be sent at once
     )
