@@ -86,7 +86,6 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
     count = scale.of(50, 10)
     late = _LATE + scale.slack
     findings.done = f"{count} clients each, all at once: {', '.join(_WAYS)}"
-    before = program.descriptors
     took: defaultdict[str, list[float]] = defaultdict(list)
     failed: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -107,9 +106,9 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
             # Half: a client that sees its answer late measures too little.
             in_time = expected / 2 <= min(seconds) and max(seconds) <= expected + late
             findings.require(in_time, f"{name}: closed after {min(seconds):.2f} to {max(seconds):.2f} s")
-    left = await program.back_to(before, _LINGER)
-    findings.figure(f"{max(left - before, 0)} sockets left")
-    findings.require(left <= before, f"{left - before} sockets are left")
+    left = await program.left(_LINGER)
+    findings.figure(f"{max(left, 0)} sockets left")
+    findings.require(left <= 0, f"{left} sockets are left")
     await program.examine(findings)
 
 

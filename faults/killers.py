@@ -233,15 +233,14 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
     findings.done = (
         f"{len(KILLERS)} known killers {scale.of(5, 1)} times, {len(made)} malformed requests of 4 protocols"
     )
-    descriptors = program.descriptors
     async with watching(every_probe(program)) as watch:
         answers = await send_all_to(program.port("http"), known) + await send_all_to(program.port("http"), made)
     findings.figure("answers: " + ", ".join(f"{word} {count}" for word, count in sorted(answers.items())))
     watch.report(findings)
     warnings = program.events()["http_connection_failed"]
     findings.figure(f"{warnings} connections ended by Hypercorn's own exceptions")
-    left = await program.back_to(descriptors, 10)
-    findings.require(left <= descriptors, f"{left - descriptors} descriptors are left")
+    left = await program.left(10)
+    findings.require(left <= 0, f"{left} descriptors are left")
     await program.examine(findings)
 
 

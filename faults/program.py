@@ -20,7 +20,7 @@ from faults.clients import exchange, get, http_body
 from faults.scenario import ROOT, Findings, until
 from fingertrio.testing.measure import Cores, open_files, pinned, resident_bytes
 from fingertrio.testing.process import COMMAND, environment
-from fingertrio.testing.program import STOP, Program, to_toml
+from fingertrio.testing.program import START, STOP, Program, to_toml
 
 USER, STATUS = "moshez", "Happy and well"
 LISTEN = ["127.0.0.1:0"]
@@ -89,10 +89,18 @@ class AttackedProgram(Program):
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (min(count, hard), hard))
 
-    async def back_to(self, descriptors: int, within: float) -> int:
-        """Wait at most `within` seconds until it has no more descriptors than that; how many it has then."""
-        await until(lambda: self.descriptors <= descriptors, within)
-        return self.descriptors
+    def wait_ready(self, within: float = START) -> None:
+        """Also count its descriptors, before the first client."""
+        super().wait_ready(within)
+        self._unused = self.descriptors
+
+    async def left(self, within: float) -> int:
+        """Wait at most `within` seconds until no connection is left of any client; how many descriptors are.
+
+        Counted from the first client on, so that what an attack finds there is not taken for what the program needs.
+        """
+        await until(lambda: self.descriptors <= self._unused, within)
+        return self.descriptors - self._unused
 
     async def end_soon(self, within: float = STOP) -> float:
         """`end`, while other tasks go on."""

@@ -112,7 +112,6 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
     memory: list[float] = []
     descriptors: list[float] = []
     watchers = Watchers()
-    before = program.descriptors
     async with watching(_probes(program)) as watch, trio.open_nursery() as nursery:
         nursery.start_soon(_be_hostile_for_ever, program)
         for _ in range(watchers.COUNT):
@@ -125,14 +124,14 @@ async def attack(program: AttackedProgram, scale: Scale, findings: Findings) -> 
                 memory.append(program.megabytes)
                 descriptors.append(float(program.descriptors))
         nursery.cancel_scope.cancel()
-    left = await program.back_to(before, 15)
+    left = await program.left(15)
     first, last = _quarters(memory)
     slope = (last - first) / (0.8 * 0.75 * scale.soak) * 3600
     findings.figure(f"memory {first:.1f} MB, at the end {last:.1f} MB ({slope:+.1f} MB an hour)")
     findings.require(last - first <= _FLAT, f"memory grew from {first:.1f} to {last:.1f} MB")
     early, late = _quarters(descriptors)
-    findings.figure(f"{early:.0f} descriptors, at the end {late:.0f}; {before} before and {left} after it")
-    findings.require(left <= before, f"{left - before} descriptors are left")
+    findings.figure(f"{early:.0f} descriptors, at the end {late:.0f}; {left} are left after it")
+    findings.require(left <= 0, f"{left} descriptors are left")
     watch.report(findings)
     findings.figure(f"{watchers.COUNT} watchers got {watchers.heard} messages of the live feed")
     findings.require(watchers.heard and not watchers.left, f"{watchers.left} watchers were disconnected")
