@@ -4,14 +4,15 @@
   helps a developer who has only Python. CI installs every program, so a skip there means a test that no longer runs.
 - The environment of the terminal or CI runner does not reach the tests: ignored signals and the terminal's width are
   inherited by every program that a test starts. Nor do the servers and logins of the user who runs the tests.
-- Hypothesis sets no time limit. With SAME_EXAMPLES=1, as CI sets it, its examples are the same in every run.
+- Hypothesis sets no time limit. With SAME_EXAMPLES=1, as CI sets it, its examples are the same in every run; without,
+  they are half as many, and new.
 - Of the authorities for certificates, those of the machine count for nothing: tests make their own. It takes 20 ms to
   load them, for each of several hundred TLS contexts.
 - The program is started by forking a process that has imported it, where a test does not ask for a fresh start.
 - The garbage collector rests while tests are collected, and then leaves alone what is there: hundreds of thousands of
   objects of modules and test items, through which it would look again at each full collection.
-- Most tests wait for sockets and subprocesses, so pytest-xdist gets two workers for each core. Each begins with slow
-  tests, which wait most, so that at the end there is no worker that still waits while the others have nothing to do.
+- Many tests wait for sockets and subprocesses, so pytest-xdist gets three workers for each core, and slow tests, which
+  wait most, are spread over the first half of what each worker does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 
 import pytest
 import trustme
@@ -42,7 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes depends on what else the machine does. Where a change is judged, its examples are always
     # the same: new ones are drawn by those who write, and what they find is kept as an @example.
     settings.register_profile(
-        "fingertrio", deadline=None, derandomize=_SAME_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+        "fingertrio",
+        deadline=None,
+        derandomize=_SAME_EXAMPLES,
+        max_examples=100 if _SAME_EXAMPLES else 50,
+        suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("fingertrio")
     # Set by pytest-xdist and some shells; the tests have terminals of their own.
@@ -65,18 +70,29 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
-        items[:] = _slow_first(items, workers)
+        items[:] = _spread(items, workers)
 
 
-def _slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """The tests in an order that gives each worker an equal part: slow ones first, file by file, then others."""
-    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+def _spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order that gives each worker an equal part, with files of slow tests between quick ones.
+
+    Slow tests wait most of the time: while one worker waits, others have something to do. None is among the last tests.
+    """
+    parts: list[list[list[pytest.Item]]] = [[] for _ in range(workers)]
     for _, file in groupby((item for item in items if item.get_closest_marker("slow")), key=lambda item: item.path):
-        min(parts, key=len).extend(file)
-    others = (item for item in items if not item.get_closest_marker("slow"))
-    for part in parts:
-        part.extend(islice(others, max(0, len(items) // workers - len(part))))
-    return [*chain.from_iterable(parts), *others]
+        min(parts, key=lambda part: sum(map(len, part))).append(list(file))
+    quick = (item for item in items if not item.get_closest_marker("slow"))
+    ordered: list[pytest.Item] = []
+    for number, files in enumerate(parts):
+        own = list(islice(quick, max(0, len(items) // workers - sum(map(len, files)))))
+        gap = len(own) // 2 // (len(files) or 1)
+        begin = gap * number // workers  # not all at the same time
+        ordered += own[:begin]
+        for file in files:
+            ordered += [*file, *own[begin : begin + gap]]
+            begin += gap
+        ordered += own[begin:]
+    return [*ordered, *quick]
 
 
 @pytest.hookimpl(trylast=True)
@@ -97,7 +113,7 @@ def patient_clock() -> MockClock:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    return 2 * len(os.sched_getaffinity(0))
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)
