@@ -61,10 +61,10 @@ faults: $(VENV)/.breaks  ## do to it what it must survive (ARGS="xml restart" fo
 	@$(BIN)/python -m faults $(ARGS)
 
 reference: $(VENV)/.develops  ## write the tables of docs/reference and the manual pages (docs/man) from the code
-	@$(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md.new
+	@env -u XDG_STATE_HOME $(BIN)/python -m fingertrio.config.reference > docs/reference/configuration.md.new
 	@mv docs/reference/configuration.md.new docs/reference/configuration.md
 	@$(BIN)/python -m tests.frontends.web.http_table
-	@$(BIN)/python -m docs.man.build
+	@env -u XDG_STATE_HOME $(BIN)/python -m docs.man.build
 
 tutorial: $(VENV)/.develops  ## write listings, diffs, drawings and tables into the pages of docs/tutorial
 	@$(BIN)/python docs/tutorial/build.py

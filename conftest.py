@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("COLUMNS", "LINES", "PYTHONIOENCODING"):
         os.environ.pop(name, None)
     os.environ["LC_ALL"] = "C.UTF-8"
-    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         directory = tempfile.TemporaryDirectory(prefix="fingertrio-tests-")
         os.environ[name] = directory.name
         config.add_cleanup(directory.cleanup)
@@ -79,8 +79,8 @@ def _spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     Slow tests wait most of the time: while one worker waits, others have something to do. None is among the last tests.
     """
     parts: list[list[list[pytest.Item]]] = [[] for _ in range(workers)]
-    for _, file in groupby((item for item in items if item.get_closest_marker("slow")), key=lambda item: item.path):
-        min(parts, key=lambda part: sum(map(len, part))).append(list(file))
+    for _, group in groupby((item for item in items if item.get_closest_marker("slow")), key=lambda item: item.path):
+        min(parts, key=lambda part: sum(map(len, part))).append(list(group))
     quick = (item for item in items if not item.get_closest_marker("slow"))
     ordered: list[pytest.Item] = []
     for number, files in enumerate(parts):

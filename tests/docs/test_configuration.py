@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fingertrio.config.reference import reference
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def _usual_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page has the defaults of those who set no directories."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
 
 
 def test_the_page_is_the_one_that_the_models_give():

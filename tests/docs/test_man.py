@@ -19,7 +19,9 @@ MAN = Path(build.__file__).parent
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return build.pages()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("XDG_STATE_HOME", raising=False)  # the pages have the defaults of those who set no directories
+        return build.pages()
 
 
 def test_the_pages_are_those_that_the_commands_give(pages):
